@@ -1,0 +1,2 @@
+//! The `ptm` binary.
+fn main() {}

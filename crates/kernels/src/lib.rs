@@ -1,0 +1,1 @@
+//! Fused transformer arithmetic on slices, each forward with its backward.

@@ -1,0 +1,1 @@
+//! Model families, heads, weights by name, model directories and the hub.

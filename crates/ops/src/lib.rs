@@ -1,0 +1,1 @@
+//! The fused kernels as differentiable operations on Burn tensors.

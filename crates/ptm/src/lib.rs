@@ -1,0 +1,1 @@
+//! Pre-trained language models: the library that users depend on.

@@ -1,0 +1,1 @@
+//! Applications, from strings to answers.
