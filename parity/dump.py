@@ -1,0 +1,283 @@
+"""Reference dumps from transformers: tiny random models, inputs, outputs, loss, every gradient, ten training losses.
+
+usage: python dump.py OUT_DIR [--seed N] [--size small|spec] [case or pattern ...]    (README.md: environment, what is committed)
+
+OUT_DIR/CASE/ holds the model as `save_pretrained` writes it and reference.safetensors with
+  in.*      the inputs, named as the model's forward arguments (int64; float labels where the loss wants them)
+  out.*     logits and the other float outputs, eval mode (dropout off)
+  loss      shape [1]
+  grad.*    the gradient of the loss for every trainable parameter that takes part, named as in `named_parameters`
+  adamw     losses of ten AdamW steps (lr 1e-3, betas 0.9/0.999, eps 1e-8, decay 0.01 on everything, no warm-up, same batch)
+and in its metadata {"kind", "class", "case", "seed", "size"}. Two of the three rows are padded; one is at full length.
+"""
+import argparse
+import copy
+import fnmatch
+import json
+import os
+
+import torch
+import transformers as T
+from safetensors.torch import save_file
+
+SIZES = {
+    "small": dict(V=64, H=16, L=2, A=4, F=32, P=24, E=8, B=3, S=11),
+    "spec": dict(V=120, H=32, L=3, A=4, F=64, P=40, E=16, B=3, S=11),
+}
+WITH_SEGMENTS = ("bert", "ernie", "electra", "xlnet")
+
+
+def configs(z):
+    """One configuration a family; a case changes what it needs."""
+    V, H, L, A, F, P = (z[k] for k in "VHLAFP")
+    encoder = dict(vocab_size=V, hidden_size=H, num_hidden_layers=L, num_attention_heads=A, intermediate_size=F, max_position_embeddings=P)
+    t5 = dict(vocab_size=V, d_model=H, d_kv=8, d_ff=F, num_layers=2, num_decoder_layers=3, num_heads=A, decoder_start_token_id=0)
+    return {
+        "bert": T.BertConfig(**encoder, num_labels=3),
+        "roberta": T.RobertaConfig(**encoder, type_vocab_size=1, num_labels=3, pad_token_id=1),
+        "xlmroberta": T.XLMRobertaConfig(**encoder, type_vocab_size=1, num_labels=3, pad_token_id=1, layer_norm_eps=1e-5),
+        "electra": T.ElectraConfig(**encoder, embedding_size=z["E"], num_labels=5),
+        "distilbert": T.DistilBertConfig(vocab_size=V, dim=H, n_layers=L, n_heads=A, hidden_dim=F, max_position_embeddings=P, num_labels=3),
+        "ernie": T.ErnieConfig(**encoder, use_task_id=True, task_type_vocab_size=3, num_labels=3),
+        "xlnet": T.XLNetConfig(vocab_size=V, d_model=H, n_layer=L, n_head=A, d_inner=F, num_labels=3),
+        "gpt2": T.GPT2Config(vocab_size=V, n_embd=H, n_layer=L, n_head=A, n_positions=P, num_labels=3, pad_token_id=0),
+        "gpt": T.OpenAIGPTConfig(vocab_size=V, n_embd=H, n_layer=L, n_head=A, n_positions=P),
+        "bart": T.BartConfig(vocab_size=V, d_model=H, encoder_layers=2, decoder_layers=3, encoder_attention_heads=A, decoder_attention_heads=A,
+                             encoder_ffn_dim=F, decoder_ffn_dim=F, max_position_embeddings=P, num_labels=3),
+        "t5": T.T5Config(**t5),
+        "t5v11": T.T5Config(**t5, feed_forward_proj="gated-gelu", tie_word_embeddings=False),
+    }
+
+
+# case: (class, configuration, kind of batch and loss, changes to the configuration)
+CASES = {
+    # BERT
+    "bert-mlm": ("BertForMaskedLM", "bert", "mlm", {}),
+    "bert-mlm-untied": ("BertForMaskedLM", "bert", "mlm", dict(tie_word_embeddings=False)),
+    "bert-mlm-gelunew": ("BertForMaskedLM", "bert", "mlm", dict(hidden_act="gelu_new", initializer_range=0.5)),
+    "bert-mlm-relu": ("BertForMaskedLM", "bert", "mlm", dict(hidden_act="relu", layer_norm_eps=1e-5)),
+    "bert-pretraining": ("BertForPreTraining", "bert", "mlm+nsp", {}),
+    "bert-nsp": ("BertForNextSentencePrediction", "bert", "nsp", {}),
+    "bert-sequence": ("BertForSequenceClassification", "bert", "sequence", {}),
+    "bert-sequence-oldconfig": ("BertForSequenceClassification", "bert", "sequence", {}),
+    "bert-multilabel": ("BertForSequenceClassification", "bert", "multilabel", dict(num_labels=4, problem_type="multi_label_classification")),
+    "bert-regression": ("BertForSequenceClassification", "bert", "regression", dict(num_labels=1, problem_type="regression")),
+    "bert-token": ("BertForTokenClassification", "bert", "token", {}),
+    "bert-qa": ("BertForQuestionAnswering", "bert", "span", dict(num_labels=2)),
+    "bert-choice": ("BertForMultipleChoice", "bert", "choice", {}),
+    "bert-hidden": ("BertModel", "bert", "hidden", {}),
+    # RoBERTa, XLM-R
+    "roberta-mlm": ("RobertaForMaskedLM", "roberta", "mlm", {}),
+    "roberta-mlm-untied": ("RobertaForMaskedLM", "roberta", "mlm", dict(tie_word_embeddings=False)),
+    "roberta-mlm-oldconfig": ("RobertaForMaskedLM", "roberta", "mlm", {}),
+    "roberta-sequence": ("RobertaForSequenceClassification", "roberta", "sequence", {}),
+    "roberta-token": ("RobertaForTokenClassification", "roberta", "token", {}),
+    "roberta-qa": ("RobertaForQuestionAnswering", "roberta", "span", dict(num_labels=2)),
+    "roberta-choice": ("RobertaForMultipleChoice", "roberta", "choice", {}),
+    "roberta-hidden": ("RobertaModel", "roberta", "hidden", {}),
+    "xlmroberta-mlm": ("XLMRobertaForMaskedLM", "xlmroberta", "mlm", {}),
+    "xlmroberta-sequence": ("XLMRobertaForSequenceClassification", "xlmroberta", "sequence", {}),
+    # DistilBERT
+    "distilbert-mlm": ("DistilBertForMaskedLM", "distilbert", "mlm", {}),
+    "distilbert-qa": ("DistilBertForQuestionAnswering", "distilbert", "span", dict(num_labels=2)),
+    "distilbert-sequence": ("DistilBertForSequenceClassification", "distilbert", "sequence", {}),
+    "distilbert-token": ("DistilBertForTokenClassification", "distilbert", "token", {}),
+    "distilbert-choice": ("DistilBertForMultipleChoice", "distilbert", "choice", {}),
+    "distilbert-hidden": ("DistilBertModel", "distilbert", "hidden", {}),
+    # ELECTRA
+    "electra-mlm": ("ElectraForMaskedLM", "electra", "mlm", {}),
+    "electra-mlm-samewidth": ("ElectraForMaskedLM", "electra", "mlm", dict(embedding_size="H")),
+    "electra-rtd": ("ElectraForPreTraining", "electra", "rtd", {}),
+    "electra-token": ("ElectraForTokenClassification", "electra", "token", {}),
+    "electra-sequence": ("ElectraForSequenceClassification", "electra", "sequence", {}),
+    "electra-qa": ("ElectraForQuestionAnswering", "electra", "span", dict(num_labels=2)),
+    "electra-choice": ("ElectraForMultipleChoice", "electra", "choice", {}),
+    "electra-hidden": ("ElectraModel", "electra", "hidden", {}),
+    # ERNIE
+    "ernie-mlm": ("ErnieForMaskedLM", "ernie", "mlm", {}),
+    "ernie-mlm-notask": ("ErnieForMaskedLM", "ernie", "mlm", dict(use_task_id=False)),
+    "ernie-pretraining": ("ErnieForPreTraining", "ernie", "mlm+nsp", {}),
+    "ernie-nsp": ("ErnieForNextSentencePrediction", "ernie", "nsp", {}),
+    "ernie-sequence": ("ErnieForSequenceClassification", "ernie", "sequence", {}),
+    "ernie-token": ("ErnieForTokenClassification", "ernie", "token", {}),
+    "ernie-qa": ("ErnieForQuestionAnswering", "ernie", "span", dict(num_labels=2)),
+    "ernie-choice": ("ErnieForMultipleChoice", "ernie", "choice", {}),
+    # the other families
+    "xlnet-lm": ("XLNetLMHeadModel", "xlnet", "permutation", {}),
+    "xlnet-sequence": ("XLNetForSequenceClassification", "xlnet", "sequence", {}),
+    "gpt-lm": ("OpenAIGPTLMHeadModel", "gpt", "causal", {}),
+    "gpt2-lm": ("GPT2LMHeadModel", "gpt2", "causal", {}),
+    "gpt2-sequence": ("GPT2ForSequenceClassification", "gpt2", "sequence", {}),
+    "bart-lm": ("BartForConditionalGeneration", "bart", "seq2seq", {}),
+    "bart-sequence": ("BartForSequenceClassification", "bart", "sequence", {}),
+    "t5-lm": ("T5ForConditionalGeneration", "t5", "seq2seq", {}),
+    "t5v11-lm": ("T5ForConditionalGeneration", "t5v11", "seq2seq", {}),
+}
+# ERNIE's task ids are given in these cases and left out (= 0) in its others. (Its multiple choice cannot take them: they are not flattened there.)
+TASK_IDS = ("ernie-mlm", "ernie-pretraining", "ernie-token")
+
+# config.json as files of 2019 and 2020 spell it: keys of today that were absent go, keys of then that today's readers must pass over come.
+OLD_GONE = ("transformers_version", "dtype", "torch_dtype", "use_cache", "position_embedding_type", "classifier_dropout", "id2label", "label2id")
+OLD_COME = {
+    "bert": dict(num_labels=3, finetuning_task="mrpc", output_attentions=False, output_hidden_states=False, pruned_heads={}, torchscript=False,
+                 use_bfloat16=False, is_decoder=False, pooler_fc_size=768, pooler_num_attention_heads=12, pooler_num_fc_layers=3,
+                 pooler_size_per_head=128, pooler_type="first_token_transform", directionality="bidi", gradient_checkpointing=False),
+    "roberta": dict(_num_labels=3, id2label={"0": "LABEL_0", "1": "LABEL_1", "2": "LABEL_2"}, label2id={"LABEL_0": 0, "LABEL_1": 1, "LABEL_2": 2},
+                    output_past=True, bad_words_ids=None, do_sample=False, early_stopping=False, length_penalty=1.0, max_length=20,
+                    num_beams=1, num_return_sequences=1, repetition_penalty=1.0, temperature=1.0, top_k=50, top_p=1.0, xla_device=None),
+}
+
+
+def batch(case, kind, cfg, z, g):
+    V, B, S = z["V"], z["B"], z["S"]
+    rand = lambda *s, hi=V, lo=5: torch.randint(lo, hi, s, generator=g)
+    ids = rand(B, S)
+    mask = torch.ones(B, S, dtype=torch.long)
+    mask[1, 8:] = 0
+    mask[2, 5:] = 0
+    pad = getattr(cfg, "pad_token_id", 0) or 0
+    ids = torch.where(mask.bool(), ids, torch.full_like(ids, pad))
+    x = dict(input_ids=ids, attention_mask=mask)
+    if kind == "sequence" and cfg.model_type == "bart":  # the classifier reads the last </s>
+        ids[:, 0] = 0
+        ids[torch.arange(B), mask.sum(1) - 1] = 2
+    drop = lambda y: torch.where(mask.bool(), y, torch.full_like(y, -100))
+    some = lambda: drop(torch.where(torch.rand(B, S, generator=g) < 0.4, ids, torch.full_like(ids, -100)))
+    if cfg.model_type in WITH_SEGMENTS:
+        x["token_type_ids"] = (torch.arange(S) > 4).long().expand(B, S).contiguous()
+    if case in TASK_IDS:
+        x["task_type_ids"] = (torch.arange(B) % 3).unsqueeze(1).expand(B, S).contiguous()
+    if kind in ("mlm", "mlm+nsp"):
+        x["labels"] = some()
+    if kind == "mlm+nsp":
+        x["next_sentence_label"] = rand(B, hi=2, lo=0)
+    if kind == "nsp":
+        x["labels"] = rand(B, hi=2, lo=0)
+    if kind == "sequence":
+        x["labels"] = rand(B, hi=cfg.num_labels, lo=0)
+    if kind == "multilabel":
+        x["labels"] = rand(B, cfg.num_labels, hi=2, lo=0).float()
+    if kind == "regression":
+        x["labels"] = torch.randn(B, generator=g)
+    if kind == "token":
+        x["labels"] = drop(rand(B, S, hi=cfg.num_labels, lo=0))
+    if kind == "span":
+        x["start_positions"], x["end_positions"] = rand(B, hi=3, lo=1), rand(B, hi=5, lo=3)
+    if kind == "rtd":
+        x["labels"] = rand(B, S, hi=2, lo=0)
+    if kind == "causal":
+        x["labels"] = drop(ids.clone())
+    if kind == "choice":
+        x = {k: v.unsqueeze(1).repeat(1, 2, 1) for k, v in x.items()}
+        x["input_ids"][:, 1] = torch.where(mask.bool(), rand(B, S), ids)
+        x["labels"] = rand(B, hi=2, lo=0)
+    if kind == "seq2seq":
+        y = rand(B, 7)
+        y[1, 5:] = -100
+        x["labels"] = y
+    if kind == "permutation":
+        # Predict the last 4 positions of a random factorization order; a position sees those before it in the order.
+        perm, target, labels = torch.zeros(B, S, S), torch.zeros(B, 4, S), torch.full((B, 4), -100)
+        for b in range(B):
+            n = int(mask[b].sum())
+            order = torch.randperm(n, generator=g)
+            rank = torch.empty(n, dtype=torch.long)
+            rank[order] = torch.arange(n)
+            late = rank >= n - 4
+            for i in range(n):
+                for j in range(n):
+                    if late[j] and rank[j] >= rank[i]:
+                        perm[b, i, j] = 1.0
+            for k, p in enumerate(order[-4:]):
+                target[b, k, p] = 1.0
+                labels[b, k] = ids[b, p]
+        x.update(perm_mask=perm, target_mapping=target, labels=labels)
+    return x
+
+
+def outputs(model, kind, x):
+    """The float outputs by name, and the loss. Bodies have no loss of their own: the mean of squares of each output, summed."""
+    o = model(**x)
+    outs = {k: v for k, v in o.items() if torch.is_tensor(v) and k != "loss"}
+    return outs, sum(v.square().mean() for v in outs.values()) if kind == "hidden" else o.loss
+
+
+def age(directory, family):
+    """Rewrites config.json in the spelling of an old file."""
+    path = os.path.join(directory, "config.json")
+    with open(path) as f:
+        c = json.load(f)
+    c = {k: v for k, v in c.items() if k not in OLD_GONE} | OLD_COME[family]
+    with open(path, "w") as f:
+        json.dump(dict(sorted(c.items())), f, indent=2)
+
+
+def build(case, z, seed):
+    """The model in eval mode and the generator to draw its batch from."""
+    cls, family, kind, change = CASES[case]
+    cls = getattr(T, cls)
+    cfg = copy.deepcopy(configs(z)[family])
+    for k, v in change.items():
+        setattr(cfg, k, z[v] if isinstance(v, str) and v in z else v)
+    cfg._attn_implementation = "eager"
+    torch.manual_seed(seed + 1)
+    g = torch.Generator().manual_seed(seed + 2)
+    m = cls(cfg).eval()
+    with torch.no_grad():  # biases and norms away from their trivial start values
+        for p in m.parameters():
+            p.add_(0.1 * torch.randn(p.shape, generator=g))
+    return m, kind, cfg, g
+
+
+def write(case, out, z, seed, size):
+    m, kind, cfg, g = build(case, z, seed)
+    d = os.path.join(out, case)
+    m.save_pretrained(d)
+    x = batch(case, kind, cfg, z, g)
+    outs, loss = outputs(m, kind, x)
+    loss.backward()
+    t = {"in." + k: v.contiguous() for k, v in x.items()}
+    t |= {"out." + k: v.detach().float().contiguous().clone() for k, v in outs.items()}
+    t["loss"] = loss.detach().reshape(1)
+    for k, p in m.named_parameters():
+        if p.grad is not None:
+            t["grad." + k] = p.grad.contiguous().clone()
+    if case.endswith("-oldconfig"):
+        age(d, CASES[case][1])
+    again = type(m).from_pretrained(d, attn_implementation="eager").eval()
+    with torch.no_grad():  # the directory says the same as the model it came from
+        for k, v in outputs(again, kind, x)[0].items():
+            assert torch.allclose(v, t["out." + k], rtol=1e-5, atol=1e-6), f"{case}: {k} differs after a round trip"
+    opt = torch.optim.AdamW(m.parameters(), lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01)
+    losses = []
+    for _ in range(10):
+        opt.zero_grad()
+        step = outputs(m, kind, x)[1]
+        step.backward()
+        opt.step()
+        losses.append(step.item())
+    t["adamw"] = torch.tensor(losses)
+    meta = {"kind": kind, "class": type(m).__name__, "case": case, "seed": str(seed), "size": size}
+    save_file(t, os.path.join(d, "reference.safetensors"), metadata=meta)
+    no_grad = [k for k, p in m.named_parameters() if "grad." + k not in t]
+    print(f"{case:24} loss {losses[0]:.4f} -> {losses[-1]:.4f}", "no gradient: " + ", ".join(no_grad) if no_grad else "", flush=True)
+
+
+def main():
+    ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    ap.add_argument("out")
+    ap.add_argument("cases", nargs="*", help="names or patterns such as 'bert-*'; none = all")
+    ap.add_argument("--seed", type=int, default=0)
+    ap.add_argument("--size", choices=SIZES, default="small")
+    a = ap.parse_args()
+    T.logging.set_verbosity_error()
+    torch.set_num_threads(1)
+    chosen = [c for c in CASES if not a.cases or any(fnmatch.fnmatch(c, p) for p in a.cases)]
+    if not chosen:
+        ap.error(f"no case matches {a.cases}; there are: {', '.join(CASES)}")
+    for case in chosen:
+        write(case, a.out, SIZES[a.size], a.seed, a.size)
+
+
+if __name__ == "__main__":
+    main()
