@@ -8,7 +8,7 @@ OUT_DIR/CASE/ holds the model as `save_pretrained` writes it and reference.safet
   loss      shape [1]
   grad.*    the gradient of the loss for every trainable parameter that takes part, named as in `named_parameters`
   adamw     losses of ten AdamW steps (lr 1e-3, betas 0.9/0.999, eps 1e-8, decay 0.01 on everything, no warm-up, same batch)
-and in its metadata {"kind", "class", "case", "seed", "size"}. Two of the three rows are padded; one is at full length.
+and in its metadata {"kind", "class", "case", "seed", "size", "loss_sees_padding"}. Two of the three rows are padded (but see SPAN_PADDED); one is at full length.
 """
 import argparse
 import copy
@@ -21,7 +21,7 @@ import transformers as T
 from safetensors.torch import save_file
 
 SIZES = {
-    "small": dict(V=64, H=16, L=2, A=4, F=32, P=24, E=8, B=3, S=11),
+    "small": dict(V=64, H=16, L=2, A=4, F=32, P=16, E=8, B=3, S=11),
     "spec": dict(V=120, H=32, L=3, A=4, F=64, P=40, E=16, B=3, S=11),
 }
 WITH_SEGMENTS = ("bert", "ernie", "electra", "xlnet")
@@ -64,6 +64,7 @@ CASES = {
     "bert-regression": ("BertForSequenceClassification", "bert", "regression", dict(num_labels=1, problem_type="regression")),
     "bert-token": ("BertForTokenClassification", "bert", "token", {}),
     "bert-qa": ("BertForQuestionAnswering", "bert", "span", dict(num_labels=2)),
+    "bert-qa-full": ("BertForQuestionAnswering", "bert", "span", dict(num_labels=2)),
     "bert-choice": ("BertForMultipleChoice", "bert", "choice", {}),
     "bert-hidden": ("BertModel", "bert", "hidden", {}),
     # RoBERTa, XLM-R
@@ -80,6 +81,7 @@ CASES = {
     # DistilBERT
     "distilbert-mlm": ("DistilBertForMaskedLM", "distilbert", "mlm", {}),
     "distilbert-qa": ("DistilBertForQuestionAnswering", "distilbert", "span", dict(num_labels=2)),
+    "distilbert-qa-full": ("DistilBertForQuestionAnswering", "distilbert", "span", dict(num_labels=2)),
     "distilbert-sequence": ("DistilBertForSequenceClassification", "distilbert", "sequence", {}),
     "distilbert-token": ("DistilBertForTokenClassification", "distilbert", "token", {}),
     "distilbert-choice": ("DistilBertForMultipleChoice", "distilbert", "choice", {}),
@@ -115,6 +117,10 @@ CASES = {
 }
 # ERNIE's task ids are given in these cases and left out (= 0) in its others. (Its multiple choice cannot take them: they are not flattened there.)
 TASK_IDS = ("ernie-mlm", "ernie-pretraining", "ernie-token")
+# The loss over answer positions is a softmax over the whole padded row: in these two cases it sees padding, as in real fine-tuning with
+# transformers. In the other span cases no row is padded, so that a batch without padding gives the same loss and gradients.
+SPAN_PADDED = ("bert-qa", "distilbert-qa")
+
 
 # config.json as files of 2019 and 2020 spell it: keys of today that were absent go, keys of then that today's readers must pass over come.
 OLD_GONE = ("transformers_version", "dtype", "torch_dtype", "use_cache", "position_embedding_type", "classifier_dropout", "id2label", "label2id")
@@ -133,8 +139,9 @@ def batch(case, kind, cfg, z, g):
     rand = lambda *s, hi=V, lo=5: torch.randint(lo, hi, s, generator=g)
     ids = rand(B, S)
     mask = torch.ones(B, S, dtype=torch.long)
-    mask[1, 8:] = 0
-    mask[2, 5:] = 0
+    if kind != "span" or case in SPAN_PADDED:
+        mask[1, 8:] = 0
+        mask[2, 5:] = 0
     pad = getattr(cfg, "pad_token_id", 0) or 0
     ids = torch.where(mask.bool(), ids, torch.full_like(ids, pad))
     x = dict(input_ids=ids, attention_mask=mask)
@@ -196,10 +203,13 @@ def batch(case, kind, cfg, z, g):
 
 
 def outputs(model, kind, x):
-    """The float outputs by name, and the loss. Bodies have no loss of their own: the mean of squares of each output, summed."""
+    """The float outputs by name, and the loss. Bodies have no loss of their own: the mean of squares of each output, summed, padding left out."""
     o = model(**x)
     outs = {k: v for k, v in o.items() if torch.is_tensor(v) and k != "loss"}
-    return outs, sum(v.square().mean() for v in outs.values()) if kind == "hidden" else o.loss
+    if kind != "hidden":
+        return outs, o.loss
+    real = x["attention_mask"].bool()
+    return outs, sum((v[real] if v.dim() == 3 else v).square().mean() for v in outs.values())
 
 
 def age(directory, family):
@@ -257,7 +267,8 @@ def write(case, out, z, seed, size):
         opt.step()
         losses.append(step.item())
     t["adamw"] = torch.tensor(losses)
-    meta = {"kind": kind, "class": type(m).__name__, "case": case, "seed": str(seed), "size": size}
+    meta = {"kind": kind, "class": type(m).__name__, "case": case, "seed": str(seed), "size": size,
+            "loss_sees_padding": "yes" if case in SPAN_PADDED else "no"}
     save_file(t, os.path.join(d, "reference.safetensors"), metadata=meta)
     no_grad = [k for k, p in m.named_parameters() if "grad." + k not in t]
     print(f"{case:24} loss {losses[0]:.4f} -> {losses[-1]:.4f}", "no gradient: " + ", ".join(no_grad) if no_grad else "", flush=True)
