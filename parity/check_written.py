@@ -1,0 +1,72 @@
+"""Opens model directories that ptm wrote in transformers and compares their outputs with the reference dump.
+
+usage: python check_written.py DUMPS_DIR WRITTEN_DIR [case ...] [--tolerance 1e-5]
+
+WRITTEN_DIR/CASE/ is the model of DUMPS_DIR/CASE/, read and written by ptm. Each must load without missing or unexpected
+weights, with the class that the dump names, and give the dump's outputs within the tolerance (absolute or relative to the largest
+value) at every position that is no padding. Prints a line a case; exit code 1 when any fails.
+"""
+import argparse
+import os
+import sys
+
+import torch
+import transformers as T
+from safetensors import safe_open
+
+
+def check(dump, written, tolerance):
+    with safe_open(os.path.join(dump, "reference.safetensors"), "pt") as f:
+        meta = f.metadata()
+        x = {k[3:]: f.get_tensor(k) for k in f.keys() if k.startswith("in.")}
+        want = {k[4:]: f.get_tensor(k) for k in f.keys() if k.startswith("out.")}
+    cls = getattr(T, meta["class"])
+    config = T.AutoConfig.from_pretrained(written)
+    if cls.__name__ not in (config.architectures or []):
+        return f"config.json says architectures {config.architectures}, the model is a {cls.__name__}"
+    model, info = cls.from_pretrained(written, attn_implementation="eager", output_loading_info=True)
+    for what in ("missing_keys", "unexpected_keys", "mismatched_keys"):
+        if info[what]:
+            return f"{what}: {sorted(info[what])}"
+    labels = ("labels", "next_sentence_label", "start_positions", "end_positions")
+    with torch.no_grad():
+        got = model.eval()(**{k: v for k, v in x.items() if k not in labels})
+    real = x["attention_mask"].bool()
+    worst = 0.0
+    for name, a in want.items():
+        b = got[name].float()
+        if a.shape != b.shape:
+            return f"{name}: shape {tuple(b.shape)}, expected {tuple(a.shape)}"
+        if a.shape[: real.dim()] == real.shape:
+            a, b = a[real], b[real]
+        worst = max(worst, ((a - b).abs().max() / a.abs().max().clamp(min=1.0)).item())
+    return worst if worst <= tolerance else f"outputs differ by {worst:.2e}"
+
+
+def main():
+    ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    ap.add_argument("dumps")
+    ap.add_argument("written")
+    ap.add_argument("cases", nargs="*")
+    ap.add_argument("--tolerance", type=float, default=1e-5)
+    a = ap.parse_args()
+    T.logging.set_verbosity_error()
+    torch.set_num_threads(1)
+    cases = a.cases or sorted(c for c in os.listdir(a.written) if os.path.exists(os.path.join(a.dumps, c, "reference.safetensors")))
+    if not cases:
+        sys.exit(f"{a.written} has no folder named as one in {a.dumps}")
+    failed = 0
+    for case in cases:
+        try:
+            result = check(os.path.join(a.dumps, case), os.path.join(a.written, case), a.tolerance)
+        except Exception as e:  # any way of not opening is a failure of this case, not of the run
+            result = f"{type(e).__name__}: {e}"
+        ok = isinstance(result, float)
+        failed += not ok
+        print(f"{'ok    ' if ok else 'FAILED'} {case:26} {f'largest difference {result:.1e}' if ok else result}", flush=True)
+    print(f"{len(cases) - failed} of {len(cases)} agree")
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main()
