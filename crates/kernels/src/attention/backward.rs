@@ -1,0 +1,160 @@
+//! The backward pass: tiles are computed again from the rows' log-sum-exps.
+
+use rayon::prelude::*;
+
+use super::tile::{K_BLOCK, Place, Q_BLOCK, add_bias_grad, probabilities, row_dots, score_grads};
+use super::{Bias, Call, Grads, Mask, Sequence, Shape};
+use crate::buffer::{SMALL, Shared};
+use crate::dropout::Dropout;
+use crate::gemm::{Threads, View, product, product_at};
+use crate::timing::{Kind, timed};
+
+/// What a thread reuses from tile to tile.
+#[derive(Default)]
+struct Scratch {
+    p: Vec<f32>,
+    pd: Vec<f32>,
+    delta: Vec<f32>,
+}
+
+/// The buffers that tasks write, each in rows and heads of its own.
+#[derive(Clone, Copy)]
+struct Outputs {
+    q: Shared,
+    k: Shared,
+    v: Shared,
+}
+
+/// The gradients of [`super::forward`], from its result and the gradient `dout` of its output.
+///
+/// # Panics
+/// When a slice doesn't fit the shape.
+pub fn backward(
+    q: &[f32],
+    k: &[f32],
+    v: &[f32],
+    out: &[f32],
+    lse: &[f32],
+    dout: &[f32],
+    shape: &Shape<'_>,
+    mask: Mask<'_>,
+    bias: Bias<'_>,
+    dropout: Dropout,
+    needs_bias: bool,
+) -> Grads {
+    let (call, sequences) = Call::new(q, k, v, shape, mask, bias);
+    assert_eq!(out.len(), q.len(), "out");
+    assert_eq!(dout.len(), q.len(), "dout");
+    assert_eq!(lse.len(), shape.heads * call.queries, "lse");
+    let pairs: usize = sequences.iter().map(|s| s.q_len * s.k_len).sum();
+    timed(Kind::Attention, 10 * (pairs * call.width) as u64, || {
+        let (mut dq, mut dk, mut dv) = (vec![0.0; q.len()], vec![0.0; k.len()], vec![0.0; k.len()]);
+        let table = match bias {
+            Bias::None => 0,
+            Bias::Dense { q_max, k_max, .. } => q_max * k_max,
+            Bias::Relative { span, .. } => span,
+        };
+        let mut dbias = vec![0.0; if needs_bias { shape.heads * table } else { 0 }];
+        let outputs = Outputs {
+            q: Shared::new(dq.as_mut_ptr()),
+            k: Shared::new(dk.as_mut_ptr()),
+            v: Shared::new(dv.as_mut_ptr()),
+        };
+        let given = Given { out, lse, dout };
+        if dbias.is_empty() {
+            let one = |scratch: &mut Scratch, i: usize| {
+                let place = Place::new(&call, sequences[i / shape.heads], i % shape.heads, dropout);
+                // SAFETY: tasks differ in their sequence or in their head, so no two write the same elements.
+                unsafe { one_head(&call, given, place, scratch, outputs, &mut []) }
+            };
+            let tasks = sequences.len() * shape.heads;
+            if pairs * shape.heads <= SMALL / 8 {
+                let mut scratch = Scratch::default();
+                (0..tasks).for_each(|i| one(&mut scratch, i));
+            } else {
+                (0..tasks).into_par_iter().for_each_init(Scratch::default, one);
+            }
+        } else {
+            // sequences share the bias of a head: one task takes them in order
+            dbias.par_chunks_mut(table).enumerate().for_each_init(Scratch::default, |scratch, (head, dbias)| {
+                for sequence in &sequences {
+                    let place = Place::new(&call, *sequence, head, dropout);
+                    // SAFETY: tasks differ in their head, so no two write the same elements.
+                    unsafe { one_head(&call, given, place, scratch, outputs, dbias) }
+                }
+            });
+        }
+        Grads { q: dq, k: dk, v: dv, bias: needs_bias.then_some(dbias) }
+    })
+}
+
+/// What the forward pass left, and the gradient that comes in.
+#[derive(Clone, Copy)]
+struct Given<'a> {
+    out: &'a [f32],
+    lse: &'a [f32],
+    dout: &'a [f32],
+}
+
+/// One head of one sequence.
+///
+/// # Safety
+/// Nobody else writes this head's columns in this sequence's rows of the outputs.
+unsafe fn one_head(
+    call: &Call<'_>,
+    given: Given<'_>,
+    mut place: Place<'_>,
+    scratch: &mut Scratch,
+    outputs: Outputs,
+    dbias: &mut [f32],
+) {
+    let (s, head, head_dim, width) = (place.sequence, place.head, call.shape.head_dim, call.width);
+    let Sequence { q_start, q_len, k_start, k_len, .. } = s;
+    if q_len == 0 || k_len == 0 {
+        return;
+    }
+    let Scratch { p, pd, delta } = scratch;
+    delta.resize(delta.len().max(q_len), 0.0);
+    let first = q_start * width + head * head_dim;
+    row_dots(&given.out[first..], &given.dout[first..], width, head_dim, &mut delta[..q_len]);
+    for q_from in (0..q_len).step_by(Q_BLOCK) {
+        place.q = q_from;
+        place.q_len = Q_BLOCK.min(q_len - q_from);
+        let n = place.q_len;
+        let q = call.head(call.q, q_start + q_from, n, head);
+        let dout = call.head(given.dout, q_start + q_from, n, head);
+        let lse = &given.lse[head * call.queries + q_start + q_from..][..n];
+        let q_at = (q_start + q_from) * width + head * head_dim;
+        for k_from in (0..k_len).step_by(K_BLOCK) {
+            place.k = k_from;
+            place.k_len = K_BLOCK.min(k_len - k_from);
+            let m = place.k_len;
+            if place.is_hidden() {
+                continue;
+            }
+            if p.len() < n * m {
+                p.resize(n * m, 0.0);
+                pd.resize(n * m, 0.0);
+            }
+            let (p, pd) = (&mut p[..n * m], &mut pd[..n * m]);
+            let k = call.head(call.k, k_start + k_from, m, head);
+            let v = call.head(call.v, k_start + k_from, m, head);
+            let k_at = (k_start + k_from) * width + head * head_dim;
+            product(p, false, call.shape.scale, q, k.t(), Threads::One);
+            probabilities(p, pd, place, lse);
+            // SAFETY: these rows of this head are ours by the contract, and were zeros at first.
+            unsafe { product_at(outputs.v.at(k_at), width, true, 1.0, View::new(pd, n, m, m).t(), dout, Threads::One) };
+            product(pd, false, 1.0, dout, v.t(), Threads::One);
+            score_grads(p, pd, place, &delta[q_from..q_from + n]);
+            if !dbias.is_empty() {
+                add_bias_grad(p, &place, dbias);
+            }
+            let scale = call.shape.scale;
+            // SAFETY: as above.
+            unsafe {
+                product_at(outputs.q.at(q_at), width, true, scale, View::new(p, n, m, m), k, Threads::One);
+                product_at(outputs.k.at(k_at), width, true, scale, View::new(p, n, m, m).t(), q, Threads::One);
+            }
+        }
+    }
+}

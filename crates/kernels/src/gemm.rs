@@ -1,0 +1,113 @@
+//! `C = α·A·B (+ C)` in f32 with any strides, over `faer`. Packed bf16, int8 and int4 products will be modules
+//! beside this one.
+
+use std::mem::MaybeUninit;
+
+use faer::linalg::matmul::matmul;
+use faer::{Accum, MatMut, MatRef, Par};
+
+/// A matrix by its first element and its strides.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    values: &'a [f32],
+    rows: usize,
+    cols: usize,
+    row_stride: usize,
+    col_stride: usize,
+}
+
+impl<'a> View<'a> {
+    /// A matrix of `rows × cols` over `values`, whose rows lie `row_stride` elements apart.
+    ///
+    /// # Panics
+    /// When the matrix doesn't fit into `values`.
+    pub fn new(values: &'a [f32], rows: usize, cols: usize, row_stride: usize) -> Self {
+        let view = Self { values, rows, cols, row_stride, col_stride: 1 };
+        assert!(view.fits(values.len()), "a {rows} × {cols} matrix of stride {row_stride} in {}", values.len());
+        view
+    }
+
+    /// Rows and columns exchanged.
+    pub fn t(self) -> Self {
+        Self {
+            rows: self.cols,
+            cols: self.rows,
+            row_stride: self.col_stride,
+            col_stride: self.row_stride,
+            ..self
+        }
+    }
+
+    fn fits(&self, len: usize) -> bool {
+        self.rows == 0
+            || self.cols == 0
+            || (self.rows - 1) * self.row_stride + (self.cols - 1) * self.col_stride < len
+    }
+
+    fn faer(&self) -> MatRef<'a, f32> {
+        let (rs, cs) = (self.row_stride as isize, self.col_stride as isize);
+        // SAFETY: `new` checked that every element lies within `values`, which `'a` keeps alive.
+        unsafe { MatRef::from_raw_parts(self.values.as_ptr(), self.rows, self.cols, rs, cs) }
+    }
+}
+
+/// Whether a product may use all threads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Threads {
+    /// The calling thread.
+    One,
+    /// All threads of the pool.
+    All,
+}
+
+impl Threads {
+    fn faer(self) -> Par {
+        match self {
+            Self::One => Par::Seq,
+            Self::All => Par::rayon(0),
+        }
+    }
+}
+
+/// `C = α·A·B` or `C += α·A·B`, C with rows `stride` apart, at `c`.
+///
+/// # Safety
+/// All of C lies within one allocation that nobody else uses meanwhile; it is initialised when `accumulate`.
+pub(crate) unsafe fn product_at(
+    c: *mut f32,
+    stride: usize,
+    accumulate: bool,
+    alpha: f32,
+    a: View<'_>,
+    b: View<'_>,
+    threads: Threads,
+) {
+    assert_eq!(a.cols, b.rows, "inner dimensions");
+    if a.rows == 0 || b.cols == 0 {
+        return;
+    }
+    // SAFETY: by this function's contract; without accumulation faer only writes.
+    let c = unsafe { MatMut::from_raw_parts_mut(c, a.rows, b.cols, stride as isize, 1) };
+    let mode = if accumulate { Accum::Add } else { Accum::Replace };
+    matmul(c, mode, a.faer(), b.faer(), alpha, threads.faer());
+}
+
+/// `C = α·A·B` into memory that need not be initialised; every element of C is.
+///
+/// # Panics
+/// When C doesn't fit into `c` or the inner dimensions differ.
+pub(crate) fn product_into(c: &mut [MaybeUninit<f32>], alpha: f32, a: View<'_>, b: View<'_>, threads: Threads) {
+    assert_eq!(c.len(), a.rows * b.cols, "c");
+    // SAFETY: C is exactly `c`, borrowed mutably.
+    unsafe { product_at(c.as_mut_ptr().cast(), b.cols, false, alpha, a, b, threads) }
+}
+
+/// `C = α·A·B`, or `C += α·A·B`, C being `[a.rows, b.cols]` without gaps.
+///
+/// # Panics
+/// When C has another size or the inner dimensions differ.
+pub fn product(c: &mut [f32], accumulate: bool, alpha: f32, a: View<'_>, b: View<'_>, threads: Threads) {
+    assert_eq!(c.len(), a.rows * b.cols, "c");
+    // SAFETY: C is exactly `c`, borrowed mutably and initialised.
+    unsafe { product_at(c.as_mut_ptr(), b.cols, accumulate, alpha, a, b, threads) }
+}

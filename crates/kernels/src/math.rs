@@ -1,0 +1,147 @@
+//! Scalar functions that vectorise, and reductions over a row in a fixed order.
+
+use crate::simd::multiversion;
+
+/// `e^x`, within 2 ulp; exactly 0 below -87, so that hidden scores get no probability.
+/// Cephes' polynomial (Moshier) after reduction by powers of two.
+#[inline(always)]
+pub(crate) fn exp(x: f32) -> f32 {
+    let clamped = x.clamp(-87.0, 88.3);
+    let n = clamped.mul_add(std::f32::consts::LOG2_E, 12_582_912.0) - 12_582_912.0;
+    let r = n.mul_add(-0.693_359_375, clamped);
+    let r = n.mul_add(2.121_944_4e-4, r);
+    let mut p = 1.987_569_1e-4_f32;
+    p = p.mul_add(r, 1.398_199_9e-3);
+    p = p.mul_add(r, 8.333_452e-3);
+    p = p.mul_add(r, 4.166_579_6e-2);
+    p = p.mul_add(r, 0.166_666_65);
+    p = p.mul_add(r, 0.5);
+    let e = (p * r).mul_add(r, r) + 1.0;
+    let power = f32::from_bits(((n as i32 + 127) << 23) as u32);
+    if x < -87.0 { 0.0 } else { power * e }
+}
+
+/// The error function's complement part shared by GELU and its derivative: `(Φ(x), e^{-x²/2})`, absolute error
+/// below 2e-7 (Abramowitz and Stegun 7.1.26 gives 1.5e-7 for erf).
+#[inline(always)]
+pub(crate) fn normal_cdf(x: f32) -> (f32, f32) {
+    let z = x.abs() * std::f32::consts::FRAC_1_SQRT_2;
+    let e = exp(-z * z);
+    let t = 1.0 / 0.327_591_1_f32.mul_add(z, 1.0);
+    let mut q = 1.061_405_4_f32;
+    q = q.mul_add(t, -1.453_152);
+    q = q.mul_add(t, 1.421_413_8);
+    q = q.mul_add(t, -0.284_496_72);
+    q = q.mul_add(t, 0.254_829_6);
+    let tail = 0.5 * q * t * e;
+    (if x >= 0.0 { 1.0 - tail } else { tail }, e)
+}
+
+/// `tanh(x)` through [`exp`], absolute error below 2e-7.
+#[inline(always)]
+pub(crate) fn tanh(x: f32) -> f32 {
+    let a = x.abs();
+    let e = exp(-2.0 * a);
+    let large = (1.0 - e) / (1.0 + e);
+    // near zero the quotient loses its digits, the series doesn't
+    let s = x * x;
+    let small = a * (s.mul_add(s.mul_add(s.mul_add(-17.0 / 315.0, 2.0 / 15.0), -1.0 / 3.0), 1.0));
+    (if a < 0.15 { small } else { large }).copysign(x)
+}
+
+/// `1 / (1 + e^-x)`.
+#[inline(always)]
+pub(crate) fn sigmoid(x: f32) -> f32 {
+    1.0 / (1.0 + exp(-x))
+}
+
+const LANES: usize = 32;
+
+/// `Σ f(x)`, in 32 lanes that are added at the end: the order is the same at every instruction level.
+#[inline(always)]
+pub(crate) fn sum(x: &[f32], f: impl Fn(f32) -> f32) -> f32 {
+    let mut lanes = [0.0_f32; LANES];
+    let (chunks, rest) = x.as_chunks::<LANES>();
+    for chunk in chunks {
+        for l in 0..LANES {
+            lanes[l] += f(chunk[l]);
+        }
+    }
+    lanes.iter().sum::<f32>() + rest.iter().map(|&v| f(v)).sum::<f32>()
+}
+
+/// `Σ x·y`, as [`sum`].
+#[inline(always)]
+pub(crate) fn dot(x: &[f32], y: &[f32]) -> f32 {
+    let mut lanes = [0.0_f32; LANES];
+    let (xs, x_rest) = x.as_chunks::<LANES>();
+    let (ys, y_rest) = y.as_chunks::<LANES>();
+    for (a, b) in xs.iter().zip(ys) {
+        for l in 0..LANES {
+            lanes[l] = a[l].mul_add(b[l], lanes[l]);
+        }
+    }
+    lanes.iter().sum::<f32>() + x_rest.iter().zip(y_rest).map(|(a, b)| a * b).sum::<f32>()
+}
+
+/// The largest element, -∞ for none.
+#[inline(always)]
+pub(crate) fn max(x: &[f32]) -> f32 {
+    let mut lanes = [f32::NEG_INFINITY; LANES];
+    let (chunks, rest) = x.as_chunks::<LANES>();
+    for chunk in chunks {
+        for l in 0..LANES {
+            lanes[l] = if chunk[l] > lanes[l] { chunk[l] } else { lanes[l] };
+        }
+    }
+    lanes.iter().chain(rest).fold(f32::NEG_INFINITY, |a, &b| if b > a { b } else { a })
+}
+
+multiversion! {
+    /// `a += b`.
+    pub(crate) fn add_assign(a: &mut [f32], b: &[f32]) {
+        for (a, b) in a.iter_mut().zip(b) {
+            *a += *b;
+        }
+    }
+}
+
+multiversion! {
+    /// `a *= factor`.
+    pub(crate) fn scale(a: &mut [f32], factor: f32) {
+        for a in a {
+            *a *= factor;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn functions_are_accurate() {
+        for i in -200_000..200_000 {
+            let x = i as f32 * 5e-4;
+            if (-80.0..80.0).contains(&x) {
+                let e = f64::from(x).exp();
+                assert!((f64::from(exp(x)) - e).abs() <= 3e-7 * e, "exp({x})");
+            }
+            assert!((f64::from(tanh(x)) - f64::from(x).tanh()).abs() < 3e-7, "tanh({x})");
+        }
+        assert_eq!(exp(-1e30), 0.0);
+        assert_eq!(exp(f32::NEG_INFINITY), 0.0);
+        assert_eq!(exp(0.0), 1.0);
+        assert_eq!(tanh(0.0), 0.0);
+    }
+
+    #[test]
+    fn reductions_take_every_length() {
+        for n in [0, 1, 31, 32, 33, 100] {
+            let x: Vec<f32> = (0..n).map(|i| i as f32 - 7.0).collect();
+            assert_eq!(sum(&x, |v| v), x.iter().sum::<f32>());
+            assert_eq!(dot(&x, &x), x.iter().map(|v| v * v).sum::<f32>());
+            assert_eq!(max(&x), x.iter().copied().fold(f32::NEG_INFINITY, f32::max));
+        }
+    }
+}
