@@ -4,7 +4,7 @@
 use std::mem::MaybeUninit;
 
 use crate::buffer::{filled, for_row_blocks};
-use crate::math::{normal_cdf, sigmoid, tanh};
+use crate::math::{normal_cdf, sigmoid, sigmoid_and_slope, tanh};
 use crate::simd::multiversion;
 use crate::timing::{Kind, timed};
 
@@ -15,7 +15,8 @@ pub enum Activation {
     None,
     /// `x·Φ(x)`, by the error function.
     Gelu,
-    /// `x/2·(1 + tanh(√(2/π)(x + 0.044715x³)))`.
+    /// `x/2·(1 + tanh(u))` with `u = √(2/π)(x + 0.044715x³)`; computed as `x·σ(2u)`, which is the same and keeps
+    /// its digits where tanh reaches -1.
     GeluTanh,
     /// `max(x, 0)`.
     Relu,
@@ -35,8 +36,14 @@ impl Activation {
         match self {
             Self::None => x,
             Self::Gelu => x * normal_cdf(x).0,
-            Self::GeluTanh => 0.5 * x * (1.0 + tanh(ROOT * (CUBIC * x * x).mul_add(x, x))),
-            Self::Relu => if x > 0.0 { x } else { 0.0 },
+            Self::GeluTanh => x * sigmoid(2.0 * ROOT * (CUBIC * x * x).mul_add(x, x)),
+            Self::Relu => {
+                if x > 0.0 {
+                    x
+                } else {
+                    0.0
+                }
+            }
             Self::Silu => x * sigmoid(x),
             Self::Tanh => tanh(x),
         }
@@ -52,14 +59,22 @@ impl Activation {
                 (x * e).mul_add(0.398_942_3, cdf)
             }
             Self::GeluTanh => {
-                let t = tanh(ROOT * (CUBIC * x * x).mul_add(x, x));
-                let inner = ROOT * (3.0 * CUBIC * x).mul_add(x, 1.0);
-                0.5 * (1.0 + t) + 0.5 * x * (1.0 - t * t) * inner
+                // beyond 20 it is 0 or 1; clamped, the cubes of large numbers stay finite
+                let x = x.clamp(-20.0, 20.0);
+                let (s, slope) = sigmoid_and_slope(2.0 * ROOT * (CUBIC * x * x).mul_add(x, x));
+                let inner = 2.0 * ROOT * (3.0 * CUBIC * x).mul_add(x, 1.0);
+                (x * slope).mul_add(inner, s)
             }
-            Self::Relu => if x > 0.0 { 1.0 } else { 0.0 },
+            Self::Relu => {
+                if x > 0.0 {
+                    1.0
+                } else {
+                    0.0
+                }
+            }
             Self::Silu => {
-                let s = sigmoid(x);
-                s * (1.0 - s).mul_add(x, 1.0)
+                let (s, slope) = sigmoid_and_slope(x);
+                slope.mul_add(x, s)
             }
             Self::Tanh => {
                 let t = tanh(x);
@@ -167,7 +182,9 @@ pub fn forward(x: &[f32], act: Activation) -> Vec<f32> {
     timed(Kind::Activation, 0, || {
         // SAFETY: the blocks cover the whole output, and `map` writes every element of a block.
         unsafe {
-            filled(x.len(), |y| for_row_blocks(y, 1, |at, y| value_block(&x[at..at + y.len()], y, act)))
+            filled(x.len(), |y| {
+                for_row_blocks(y, 1, |at, y| value_block(&x[at..at + y.len()], y, act))
+            })
         }
     })
 }
@@ -199,12 +216,20 @@ fn times(f: Times, x: &[f32], z: &[f32], act: Activation) -> Vec<f32> {
 }
 
 /// The gradients of [`gated`] with respect to gate and up.
-pub fn gated_backward(gate: &[f32], up: &[f32], dy: &[f32], act: Activation) -> (Vec<f32>, Vec<f32>) {
+pub fn gated_backward(
+    gate: &[f32],
+    up: &[f32],
+    dy: &[f32],
+    act: Activation,
+) -> (Vec<f32>, Vec<f32>) {
     assert_eq!(gate.len(), up.len(), "up");
     assert_eq!(gate.len(), dy.len(), "dy");
     timed(Kind::Activation, 0, || {
         let up_times_dy = times(value_times_plain, up, dy, act);
-        (times(derivative_times, gate, &up_times_dy, act), times(value_times, gate, dy, act))
+        (
+            times(derivative_times, gate, &up_times_dy, act),
+            times(value_times, gate, dy, act),
+        )
     })
 }
 

@@ -26,7 +26,10 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { label_smoothing: 0.0, scale: 1.0 }
+        Self {
+            label_smoothing: 0.0,
+            scale: 1.0,
+        }
     }
 }
 
@@ -118,14 +121,27 @@ pub fn forward(
         weight: vec![0.0; weight.len()],
         bias: bias.map(|_| vec![0.0; vocab]),
     });
-    for (i, (rows, targets)) in rows.chunks(chunk.max(1)).zip(targets.chunks(chunk.max(1))).enumerate() {
+    for (i, (rows, targets)) in rows
+        .chunks(chunk.max(1))
+        .zip(targets.chunks(chunk.max(1)))
+        .enumerate()
+    {
         let count = rows.len();
         let logits = &mut logits[..count * vocab];
         let chosen = gather::rows(hidden, width, rows);
-        let (x, w) = (View::new(&chosen, count, width, width), View::new(weight, vocab, width, width));
+        let (x, w) = (
+            View::new(&chosen, count, width, width),
+            View::new(weight, vocab, width, width),
+        );
         let flops = 2 * (count * width * vocab) as u64;
-        let threads = if flops < 1 << 18 { Threads::One } else { Threads::All };
-        timed(Kind::Product, flops, || product(logits, false, 1.0, x, w.t(), threads));
+        let threads = if flops < 1 << 18 {
+            Threads::One
+        } else {
+            Threads::All
+        };
+        timed(Kind::Product, flops, || {
+            product(logits, false, 1.0, x, w.t(), threads)
+        });
         timed(Kind::CrossEntropy, 0, || {
             let one = |(logits, target): (&mut [f32], &u32)| {
                 row_loss(logits, bias, *target as usize, *options, with_grads)
@@ -139,19 +155,103 @@ pub fn forward(
         if let Some(grads) = &mut grads {
             let d = View::new(logits, count, vocab, vocab);
             // the first chunk writes over the zeros instead of adding to them
-            timed(Kind::Product, flops, || product(&mut grads.weight, i > 0, 1.0, d.t(), x, threads));
+            timed(Kind::Product, flops, || {
+                product(&mut grads.weight, i > 0, 1.0, d.t(), x, threads)
+            });
             let mut dx = vec![0.0; count * width];
-            timed(Kind::Product, flops, || product(&mut dx, false, 1.0, d, w, threads));
+            timed(Kind::Product, flops, || {
+                product(&mut dx, false, 1.0, d, w, threads)
+            });
             for (dx, &row) in dx.chunks_exact(width).zip(rows) {
                 add_assign(&mut grads.hidden[row as usize * width..][..width], dx);
             }
             if let Some(bias) = &mut grads.bias {
-                timed(Kind::CrossEntropy, 0, || add_assign(bias, &column_sums(logits, count, vocab)));
+                timed(Kind::CrossEntropy, 0, || {
+                    add_assign(bias, &column_sums(logits, count, vocab))
+                });
             }
         }
     }
     let loss = f64::from(options.scale) * per_row.iter().map(|&loss| f64::from(loss)).sum::<f64>();
-    Forward { loss, grads, per_row }
+    Forward {
+        loss,
+        grads,
+        per_row,
+    }
+}
+
+/// The result of [`logits_loss`].
+#[derive(Debug)]
+pub struct LogitsLoss {
+    /// `scale · Σ weight·per_row`.
+    pub loss: f64,
+    /// Of `loss` with respect to the logits, `[n, classes]`.
+    pub grad: Vec<f32>,
+    /// The loss of every row, neither weighted nor scaled, `[n]`.
+    pub per_row: Vec<f32>,
+}
+
+/// Cross-entropy of given logits with its gradient, for heads of few classes: sequences, tokens, spans.
+///
+/// # Shapes
+/// `logits` `[n, classes]`, `targets` `[n]`, `weights` (1 where absent) `[n]`.
+///
+/// # Panics
+/// When a slice doesn't have its size or a target is beyond `classes`.
+pub fn logits_loss(
+    logits: &[f32],
+    classes: usize,
+    targets: &[u32],
+    weights: Option<&[f32]>,
+    options: &Options,
+) -> LogitsLoss {
+    assert_eq!(
+        Some(logits.len()),
+        targets.len().checked_mul(classes),
+        "logits"
+    );
+    assert!(
+        weights.is_none_or(|weights| weights.len() == targets.len()),
+        "weights"
+    );
+    gather::check(targets, classes);
+    let weight = |row: usize| weights.map_or(1.0, |weights| weights[row]);
+    timed(Kind::CrossEntropy, 0, || {
+        let mut grad = logits.to_vec();
+        let one = |(row, (grad, target)): (usize, (&mut [f32], &u32))| {
+            let options = Options {
+                scale: options.scale * weight(row),
+                ..*options
+            };
+            row_loss(grad, None, *target as usize, options, true)
+        };
+        let mut per_row = Vec::with_capacity(targets.len());
+        if grad.len() <= SMALL {
+            per_row.extend(
+                grad.chunks_exact_mut(classes.max(1))
+                    .zip(targets)
+                    .enumerate()
+                    .map(one),
+            );
+        } else {
+            per_row.par_extend(
+                grad.par_chunks_exact_mut(classes)
+                    .zip(targets)
+                    .enumerate()
+                    .map(one),
+            );
+        }
+        let total: f64 = per_row
+            .iter()
+            .enumerate()
+            .map(|(row, loss)| f64::from(*loss) * f64::from(weight(row)))
+            .sum();
+        LogitsLoss {
+            loss: f64::from(options.scale) * total,
+            grad,
+            per_row,
+        }
+    })
 }
 
 /// Rows of a chunk: as few chunks as the memory allows, all of about one size.

@@ -76,7 +76,12 @@ pub fn sum_forward(tables: &[(&[f32], &[u32])], width: usize) -> Vec<f32> {
 ///
 /// # Panics
 /// As [`sum_forward`], and when gamma or beta are not `width` long.
-pub fn sum_layer_norm(tables: &[(&[f32], &[u32])], gamma: &[f32], beta: &[f32], eps: f32) -> LayerNormForward {
+pub fn sum_layer_norm(
+    tables: &[(&[f32], &[u32])],
+    gamma: &[f32],
+    beta: &[f32],
+    eps: f32,
+) -> LayerNormForward {
     let sum = sum_forward(tables, gamma.len());
     add_layer_norm(&sum, None, gamma, beta, eps, Dropout::OFF, false)
 }

@@ -22,8 +22,18 @@ impl<'a> View<'a> {
     /// # Panics
     /// When the matrix doesn't fit into `values`.
     pub fn new(values: &'a [f32], rows: usize, cols: usize, row_stride: usize) -> Self {
-        let view = Self { values, rows, cols, row_stride, col_stride: 1 };
-        assert!(view.fits(values.len()), "a {rows} × {cols} matrix of stride {row_stride} in {}", values.len());
+        let view = Self {
+            values,
+            rows,
+            cols,
+            row_stride,
+            col_stride: 1,
+        };
+        assert!(
+            view.fits(values.len()),
+            "a {rows} × {cols} matrix of stride {row_stride} in {}",
+            values.len()
+        );
         view
     }
 
@@ -39,9 +49,15 @@ impl<'a> View<'a> {
     }
 
     fn fits(&self, len: usize) -> bool {
+        // on sizes that overflow it can't fit
+        let last =
+            |count: usize, stride: usize| count.checked_sub(1).and_then(|n| n.checked_mul(stride));
         self.rows == 0
             || self.cols == 0
-            || (self.rows - 1) * self.row_stride + (self.cols - 1) * self.col_stride < len
+            || last(self.rows, self.row_stride)
+                .zip(last(self.cols, self.col_stride))
+                .and_then(|(row, col)| row.checked_add(col))
+                .is_some_and(|at| at < len)
     }
 
     fn faer(&self) -> MatRef<'a, f32> {
@@ -88,7 +104,11 @@ pub(crate) unsafe fn product_at(
     }
     // SAFETY: by this function's contract; without accumulation faer only writes.
     let c = unsafe { MatMut::from_raw_parts_mut(c, a.rows, b.cols, stride as isize, 1) };
-    let mode = if accumulate { Accum::Add } else { Accum::Replace };
+    let mode = if accumulate {
+        Accum::Add
+    } else {
+        Accum::Replace
+    };
     matmul(c, mode, a.faer(), b.faer(), alpha, threads.faer());
 }
 
@@ -96,8 +116,14 @@ pub(crate) unsafe fn product_at(
 ///
 /// # Panics
 /// When C doesn't fit into `c` or the inner dimensions differ.
-pub(crate) fn product_into(c: &mut [MaybeUninit<f32>], alpha: f32, a: View<'_>, b: View<'_>, threads: Threads) {
-    assert_eq!(c.len(), a.rows * b.cols, "c");
+pub(crate) fn product_into(
+    c: &mut [MaybeUninit<f32>],
+    alpha: f32,
+    a: View<'_>,
+    b: View<'_>,
+    threads: Threads,
+) {
+    assert_eq!(Some(c.len()), a.rows.checked_mul(b.cols), "c");
     // SAFETY: C is exactly `c`, borrowed mutably.
     unsafe { product_at(c.as_mut_ptr().cast(), b.cols, false, alpha, a, b, threads) }
 }
@@ -106,8 +132,15 @@ pub(crate) fn product_into(c: &mut [MaybeUninit<f32>], alpha: f32, a: View<'_>, 
 ///
 /// # Panics
 /// When C has another size or the inner dimensions differ.
-pub fn product(c: &mut [f32], accumulate: bool, alpha: f32, a: View<'_>, b: View<'_>, threads: Threads) {
-    assert_eq!(c.len(), a.rows * b.cols, "c");
+pub fn product(
+    c: &mut [f32],
+    accumulate: bool,
+    alpha: f32,
+    a: View<'_>,
+    b: View<'_>,
+    threads: Threads,
+) {
+    assert_eq!(Some(c.len()), a.rows.checked_mul(b.cols), "c");
     // SAFETY: C is exactly `c`, borrowed mutably and initialised.
     unsafe { product_at(c.as_mut_ptr(), b.cols, accumulate, alpha, a, b, threads) }
 }

@@ -29,7 +29,11 @@ impl LinearDims {
     }
 
     fn threads(self) -> Threads {
-        if self.flops() < 1 << 18 { Threads::One } else { Threads::All }
+        if self.flops() < 1 << 18 {
+            Threads::One
+        } else {
+            Threads::All
+        }
     }
 }
 
@@ -58,14 +62,20 @@ multiversion! {
 
 /// The product for few rows; computed as `[outputs, rows]` so that threads write apart, then turned.
 fn product_few(x: &[f32], weight: &[f32], dims: LinearDims) -> Vec<f32> {
-    let LinearDims { rows, inputs, outputs } = dims;
+    let LinearDims {
+        rows,
+        inputs,
+        outputs,
+    } = dims;
     let turned = {
         let fill = |y: &mut [MaybeUninit<f32>]| {
             let per_task = (SMALL / inputs).max(16);
             if weight.len() <= SMALL {
                 few_rows(x, weight, inputs, rows, y);
             } else {
-                let tasks = y.par_chunks_mut(per_task * rows).zip(weight.par_chunks(per_task * inputs));
+                let tasks = y
+                    .par_chunks_mut(per_task * rows)
+                    .zip(weight.par_chunks(per_task * inputs));
                 tasks.for_each(|(y, w)| few_rows(x, w, inputs, rows, y));
             }
         };
@@ -83,16 +93,27 @@ fn product_few(x: &[f32], weight: &[f32], dims: LinearDims) -> Vec<f32> {
 }
 
 fn product(x: &[f32], weight: &[f32], dims: LinearDims) -> Vec<f32> {
-    let LinearDims { rows, inputs, outputs } = dims;
+    let LinearDims {
+        rows,
+        inputs,
+        outputs,
+    } = dims;
     if inputs == 0 {
         return vec![0.0; rows * outputs];
     }
     if (1..=FEW).contains(&rows) {
         return product_few(x, weight, dims);
     }
-    let (a, b) = (View::new(x, rows, inputs, inputs), View::new(weight, outputs, inputs, inputs).t());
+    let (a, b) = (
+        View::new(x, rows, inputs, inputs),
+        View::new(weight, outputs, inputs, inputs).t(),
+    );
     // SAFETY: `product_into` writes every element.
-    unsafe { filled(rows * outputs, |y| product_into(y, 1.0, a, b, dims.threads())) }
+    unsafe {
+        filled(rows * outputs, |y| {
+            product_into(y, 1.0, a, b, dims.threads())
+        })
+    }
 }
 
 /// `act(x·Wᵀ + bias)`.
@@ -110,7 +131,11 @@ pub fn forward(
     dims: LinearDims,
     keep_pre: bool,
 ) -> Forward {
-    let LinearDims { rows, inputs, outputs } = dims;
+    let LinearDims {
+        rows,
+        inputs,
+        outputs,
+    } = dims;
     assert_eq!(x.len(), rows * inputs, "x");
     assert_eq!(weight.len(), outputs * inputs, "weight");
     assert!(bias.is_none_or(|bias| bias.len() == outputs), "bias");
@@ -128,14 +153,19 @@ pub fn forward(
         (Some(bias), act, true) => {
             let block = rows_per_task(outputs) * outputs;
             let fill = |y: &mut [MaybeUninit<f32>]| {
-                let tasks = z.par_chunks_mut(block.max(1)).zip(y.par_chunks_mut(block.max(1)));
+                let tasks = z
+                    .par_chunks_mut(block.max(1))
+                    .zip(y.par_chunks_mut(block.max(1)));
                 tasks.for_each(|(z, y)| add_bias_activate_keep(z, y, bias, act));
             };
             // SAFETY: blocks of z and y correspond, hold whole rows, and every element of a block is written.
             let y = unsafe { filled(rows * outputs, fill) };
             Forward { y, pre: Some(z) }
         }
-        (None, act, keep) => Forward { y: activation::forward(&z, act), pre: keep.then_some(z) },
+        (None, act, keep) => Forward {
+            y: activation::forward(&z, act),
+            pre: keep.then_some(z),
+        },
     })
 }
 
@@ -174,7 +204,11 @@ pub fn backward(
     dims: LinearDims,
     needs: Needs,
 ) -> Grads {
-    let LinearDims { rows, inputs, outputs } = dims;
+    let LinearDims {
+        rows,
+        inputs,
+        outputs,
+    } = dims;
     assert_eq!(x.len(), rows * inputs, "x");
     assert_eq!(weight.len(), outputs * inputs, "weight");
     assert_eq!(dy.len(), rows * outputs, "dy");
@@ -187,7 +221,9 @@ pub fn backward(
         dz_buffer = activation::backward(pre, dy, act);
         &dz_buffer
     };
-    let bias = needs.bias.then(|| timed(Kind::Activation, 0, || column_sums(dz, rows, outputs)));
+    let bias = needs
+        .bias
+        .then(|| timed(Kind::Activation, 0, || column_sums(dz, rows, outputs)));
     let dz = View::new(dz, rows, outputs, outputs);
     let weight_grad = needs.weight.then(|| {
         let x = View::new(x, rows, inputs, inputs);
@@ -197,11 +233,22 @@ pub fn backward(
         let weight = View::new(weight, outputs, inputs, inputs);
         multiply(rows, inputs, outputs, dz, weight, dims)
     });
-    Grads { x: x_grad, weight: weight_grad, bias }
+    Grads {
+        x: x_grad,
+        weight: weight_grad,
+        bias,
+    }
 }
 
 /// `a·b` of size `m × n`; zeros where the inner dimension is empty.
-fn multiply(m: usize, n: usize, inner: usize, a: View<'_>, b: View<'_>, dims: LinearDims) -> Vec<f32> {
+fn multiply(
+    m: usize,
+    n: usize,
+    inner: usize,
+    a: View<'_>,
+    b: View<'_>,
+    dims: LinearDims,
+) -> Vec<f32> {
     if inner == 0 {
         return vec![0.0; m * n];
     }

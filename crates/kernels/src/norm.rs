@@ -5,7 +5,7 @@ use std::mem::MaybeUninit;
 
 use rayon::prelude::*;
 
-use crate::buffer::{SMALL, filled, for_row_blocks, rows_per_task, sum_over_rows, Shared};
+use crate::buffer::{SMALL, Shared, filled, for_row_blocks, rows_per_task, sum_over_rows};
 use crate::dropout::{self, Dropout};
 use crate::math::{dot, sum};
 use crate::simd::multiversion;
@@ -119,21 +119,33 @@ fn run(source: Source<'_>, keep_sum: bool) -> LayerNormForward {
     let h = source.gamma.len();
     assert!(h > 0, "gamma");
     assert_eq!(source.x.len() % h, 0, "x");
-    assert!(source.residual.is_none_or(|r| r.len() == source.x.len()), "residual");
+    assert!(
+        source.residual.is_none_or(|r| r.len() == source.x.len()),
+        "residual"
+    );
     let n = source.x.len() / h;
-    let rows = if n * h <= SMALL { n.max(1) } else { rows_per_task(h) };
+    let rows = if n * h <= SMALL {
+        n.max(1)
+    } else {
+        rows_per_task(h)
+    };
     let (mut mean, mut rstd) = (Vec::with_capacity(n), Vec::with_capacity(n));
     let mut y = Vec::with_capacity(n * h);
     let mut kept = vec![0.0; if keep_sum { n * h } else { 0 }];
     {
         let y = &mut y.spare_capacity_mut()[..n * h];
-        let (mean, rstd) = (&mut mean.spare_capacity_mut()[..n], &mut rstd.spare_capacity_mut()[..n]);
+        let (mean, rstd) = (
+            &mut mean.spare_capacity_mut()[..n],
+            &mut rstd.spare_capacity_mut()[..n],
+        );
         let stats = mean.par_chunks_mut(rows).zip(rstd.par_chunks_mut(rows));
         let blocks = y.par_chunks_mut(rows * h).zip(stats).enumerate();
         if keep_sum {
             blocks
                 .zip(kept.par_chunks_mut(rows * h))
-                .for_each(|((i, (y, (mean, rstd))), s)| norm_rows(source, i * rows, s, y, mean, rstd, true));
+                .for_each(|((i, (y, (mean, rstd))), s)| {
+                    norm_rows(source, i * rows, s, y, mean, rstd, true)
+                });
         } else {
             blocks.for_each_init(
                 || vec![0.0; h],
@@ -147,7 +159,12 @@ fn run(source: Source<'_>, keep_sum: bool) -> LayerNormForward {
         mean.set_len(n);
         rstd.set_len(n);
     }
-    LayerNormForward { y, mean, rstd, sum: keep_sum.then_some(kept) }
+    LayerNormForward {
+        y,
+        mean,
+        rstd,
+        sum: keep_sum.then_some(kept),
+    }
 }
 
 /// `LayerNorm(dropout(x) + residual)`.
@@ -167,7 +184,19 @@ pub fn add_layer_norm(
     keep_sum: bool,
 ) -> LayerNormForward {
     assert_eq!(gamma.len(), beta.len(), "beta");
-    timed(Kind::Norm, 0, || run(Source { x, residual, gamma, beta, eps, dropout }, keep_sum))
+    timed(Kind::Norm, 0, || {
+        run(
+            Source {
+                x,
+                residual,
+                gamma,
+                beta,
+                eps,
+                dropout,
+            },
+            keep_sum,
+        )
+    })
 }
 
 /// `RMSNorm(dropout(x) + residual)`.
@@ -186,8 +215,22 @@ pub fn add_rms_norm(
     keep_sum: bool,
 ) -> RmsNormForward {
     timed(Kind::Norm, 0, || {
-        let out = run(Source { x, residual, gamma, beta: &[], eps, dropout }, keep_sum);
-        RmsNormForward { y: out.y, rstd: out.rstd, sum: out.sum }
+        let out = run(
+            Source {
+                x,
+                residual,
+                gamma,
+                beta: &[],
+                eps,
+                dropout,
+            },
+            keep_sum,
+        );
+        RmsNormForward {
+            y: out.y,
+            rstd: out.rstd,
+            sum: out.sum,
+        }
     })
 }
 
@@ -249,14 +292,42 @@ fn run_backward(
     let mut gamma_grad = sum_over_rows(n, 2 * h, |rows, acc| {
         let (at, len) = (rows.start * h, rows.len() * h);
         // SAFETY: the row ranges of `sum_over_rows` are disjoint and within n rows.
-        let (ds, dx) = unsafe { (ds_at.slice(at, len), dx_at.slice(if dropout.is_on() { at } else { 0 }, if dropout.is_on() { len } else { 0 })) };
+        let (ds, dx) = unsafe {
+            (
+                ds_at.slice(at, len),
+                dx_at.slice(
+                    if dropout.is_on() { at } else { 0 },
+                    if dropout.is_on() { len } else { 0 },
+                ),
+            )
+        };
         let mean = mean.map(|mean| &mean[rows.clone()]);
-        norm_rows_backward(&dy[at..at + len], &s[at..at + len], mean, &rstd[rows.clone()], gamma, dropout, rows.start, ds, dx, acc);
+        norm_rows_backward(
+            &dy[at..at + len],
+            &s[at..at + len],
+            mean,
+            &rstd[rows.clone()],
+            gamma,
+            dropout,
+            rows.start,
+            ds,
+            dx,
+            acc,
+        );
     });
     let beta = gamma_grad.split_off(h);
     let beta = if mean.is_some() { beta } else { Vec::new() };
-    let (x, residual) = if dropout.is_on() { (dx, has_residual.then_some(ds)) } else { (ds, None) };
-    NormGrads { x, residual, gamma: gamma_grad, beta }
+    let (x, residual) = if dropout.is_on() {
+        (dx, has_residual.then_some(ds))
+    } else {
+        (ds, None)
+    };
+    NormGrads {
+        x,
+        residual,
+        gamma: gamma_grad,
+        beta,
+    }
 }
 
 /// The gradients of [`add_layer_norm`]; `sum` is what was normalised: the kept sum, or `x` itself when there was
@@ -273,7 +344,9 @@ pub fn add_layer_norm_backward(
     dropout: Dropout,
     has_residual: bool,
 ) -> NormGrads {
-    timed(Kind::Norm, 0, || run_backward(dy, sum, Some(mean), rstd, gamma, dropout, has_residual))
+    timed(Kind::Norm, 0, || {
+        run_backward(dy, sum, Some(mean), rstd, gamma, dropout, has_residual)
+    })
 }
 
 /// The gradients of [`add_rms_norm`], as [`add_layer_norm_backward`].
@@ -288,7 +361,9 @@ pub fn add_rms_norm_backward(
     dropout: Dropout,
     has_residual: bool,
 ) -> NormGrads {
-    timed(Kind::Norm, 0, || run_backward(dy, sum, None, rstd, gamma, dropout, has_residual))
+    timed(Kind::Norm, 0, || {
+        run_backward(dy, sum, None, rstd, gamma, dropout, has_residual)
+    })
 }
 
 multiversion! {

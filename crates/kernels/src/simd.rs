@@ -1,8 +1,8 @@
 //! The instruction set is chosen while the program runs: one body, compiled for AVX-512, for AVX2 and for the
 //! baseline of the target (SSE2 on x86-64, NEON on Arm), and called through [`level`].
 
-use std::cell::Cell;
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
 
 /// An instruction set that bodies are compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,28 +47,46 @@ pub fn detected() -> Level {
     Level::Portable
 }
 
-thread_local!(static FORCED: Cell<Option<Level>> = const { Cell::new(None) });
+/// The level in use: a [`Level`]'s number and one, 0 before the first question.
+static IN_USE: AtomicU8 = AtomicU8::new(0);
 
-/// The level in use: the best that the processor has, or a lower one named by the environment variable `PTM_SIMD`.
+/// Held while a level is forced.
+static FORCING: Mutex<()> = Mutex::new(());
+
+/// The level in use: the best that the processor has, or a lower one named by the environment variable `PTM_SIMD`
+/// (`portable`, `avx2`, `avx512`).
+#[inline]
 pub fn level() -> Level {
-    static CHOSEN: OnceLock<Level> = OnceLock::new();
-    if let Some(forced) = FORCED.get() {
-        return forced;
+    match IN_USE.load(Relaxed) {
+        0 => choose(),
+        1 => Level::Portable,
+        2 => Level::Avx2,
+        _ => Level::Avx512,
     }
-    *CHOSEN.get_or_init(|| {
-        let best = detected();
-        let asked = std::env::var("PTM_SIMD").ok();
-        asked.and_then(|name| Level::ALL.into_iter().find(|l| l.name() == name)).map_or(best, |level| level.min(best))
-    })
 }
 
-/// Runs `f` at `level` (never above what the processor has) in the calling thread; what `f` hands to other threads
-/// keeps their level. For tests that compare levels.
+#[cold]
+fn choose() -> Level {
+    let asked = std::env::var("PTM_SIMD").ok();
+    let asked = asked.and_then(|name| Level::ALL.into_iter().find(|l| l.name() == name));
+    let level = asked.map_or_else(detected, |level| level.min(detected()));
+    // a level forced meanwhile stays
+    let _ = IN_USE.compare_exchange(0, level as u8 + 1, Relaxed, Relaxed);
+    level
+}
+
+/// Runs `f` with every thread at `level`, or at what the processor has when that is less. For tests that compare
+/// levels; one such call runs at a time, and a call inside another would wait forever.
 pub fn with_level<R>(level: Level, f: impl FnOnce() -> R) -> R {
-    let before = FORCED.replace(Some(level.min(detected())));
-    let result = f();
-    FORCED.set(before);
-    result
+    struct Restore(u8);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            IN_USE.store(self.0, Relaxed);
+        }
+    }
+    let _one_at_a_time = FORCING.lock().unwrap_or_else(PoisonError::into_inner);
+    let _restore = Restore(IN_USE.swap(level.min(detected()) as u8 + 1, Relaxed));
+    f()
 }
 
 /// Compiles a function's body for every [`Level`] and picks one at each call.

@@ -72,19 +72,29 @@ pub fn backward(
                 let mut scratch = Scratch::default();
                 (0..tasks).for_each(|i| one(&mut scratch, i));
             } else {
-                (0..tasks).into_par_iter().for_each_init(Scratch::default, one);
+                (0..tasks)
+                    .into_par_iter()
+                    .for_each_init(Scratch::default, one);
             }
         } else {
             // sequences share the bias of a head: one task takes them in order
-            dbias.par_chunks_mut(table).enumerate().for_each_init(Scratch::default, |scratch, (head, dbias)| {
-                for sequence in &sequences {
-                    let place = Place::new(&call, *sequence, head, dropout);
-                    // SAFETY: tasks differ in their head, so no two write the same elements.
-                    unsafe { one_head(&call, given, place, scratch, outputs, dbias) }
-                }
-            });
+            dbias.par_chunks_mut(table).enumerate().for_each_init(
+                Scratch::default,
+                |scratch, (head, dbias)| {
+                    for sequence in &sequences {
+                        let place = Place::new(&call, *sequence, head, dropout);
+                        // SAFETY: tasks differ in their head, so no two write the same elements.
+                        unsafe { one_head(&call, given, place, scratch, outputs, dbias) }
+                    }
+                },
+            );
         }
-        Grads { q: dq, k: dk, v: dv, bias: needs_bias.then_some(dbias) }
+        Grads {
+            q: dq,
+            k: dk,
+            v: dv,
+            bias: needs_bias.then_some(dbias),
+        }
     })
 }
 
@@ -109,14 +119,26 @@ unsafe fn one_head(
     dbias: &mut [f32],
 ) {
     let (s, head, head_dim, width) = (place.sequence, place.head, call.shape.head_dim, call.width);
-    let Sequence { q_start, q_len, k_start, k_len, .. } = s;
+    let Sequence {
+        q_start,
+        q_len,
+        k_start,
+        k_len,
+        ..
+    } = s;
     if q_len == 0 || k_len == 0 {
         return;
     }
     let Scratch { p, pd, delta } = scratch;
     delta.resize(delta.len().max(q_len), 0.0);
     let first = q_start * width + head * head_dim;
-    row_dots(&given.out[first..], &given.dout[first..], width, head_dim, &mut delta[..q_len]);
+    row_dots(
+        &given.out[first..],
+        &given.dout[first..],
+        width,
+        head_dim,
+        &mut delta[..q_len],
+    );
     for q_from in (0..q_len).step_by(Q_BLOCK) {
         place.q = q_from;
         place.q_len = Q_BLOCK.min(q_len - q_from);
@@ -143,7 +165,17 @@ unsafe fn one_head(
             product(p, false, call.shape.scale, q, k.t(), Threads::One);
             probabilities(p, pd, place, lse);
             // SAFETY: these rows of this head are ours by the contract, and were zeros at first.
-            unsafe { product_at(outputs.v.at(k_at), width, true, 1.0, View::new(pd, n, m, m).t(), dout, Threads::One) };
+            unsafe {
+                product_at(
+                    outputs.v.at(k_at),
+                    width,
+                    true,
+                    1.0,
+                    View::new(pd, n, m, m).t(),
+                    dout,
+                    Threads::One,
+                )
+            };
             product(pd, false, 1.0, dout, v.t(), Threads::One);
             score_grads(p, pd, place, &delta[q_from..q_from + n]);
             if !dbias.is_empty() {
@@ -152,8 +184,24 @@ unsafe fn one_head(
             let scale = call.shape.scale;
             // SAFETY: as above.
             unsafe {
-                product_at(outputs.q.at(q_at), width, true, scale, View::new(p, n, m, m), k, Threads::One);
-                product_at(outputs.k.at(k_at), width, true, scale, View::new(p, n, m, m).t(), q, Threads::One);
+                product_at(
+                    outputs.q.at(q_at),
+                    width,
+                    true,
+                    scale,
+                    View::new(p, n, m, m),
+                    k,
+                    Threads::One,
+                );
+                product_at(
+                    outputs.k.at(k_at),
+                    width,
+                    true,
+                    scale,
+                    View::new(p, n, m, m).t(),
+                    q,
+                    Threads::One,
+                );
             }
         }
     }

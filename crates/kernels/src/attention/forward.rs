@@ -19,7 +19,12 @@ struct Scratch {
 
 impl Scratch {
     fn new() -> Self {
-        Self { scores: Vec::new(), top: [0.0; Q_BLOCK], total: [0.0; Q_BLOCK], shrink: [0.0; Q_BLOCK] }
+        Self {
+            scores: Vec::new(),
+            top: [0.0; Q_BLOCK],
+            total: [0.0; Q_BLOCK],
+            shrink: [0.0; Q_BLOCK],
+        }
     }
 }
 
@@ -45,8 +50,10 @@ pub fn forward(
         let mut out = vec![0.0; q.len()];
         let mut lse = vec![f32::NEG_INFINITY; shape.heads * call.queries];
         let (out_at, lse_at) = (Shared::new(out.as_mut_ptr()), Shared::new(lse.as_mut_ptr()));
-        let blocks: Vec<(Sequence, usize)> =
-            sequences.iter().flat_map(|s| (0..s.q_len).step_by(Q_BLOCK).map(|from| (*s, from))).collect();
+        let blocks: Vec<(Sequence, usize)> = sequences
+            .iter()
+            .flat_map(|s| (0..s.q_len).step_by(Q_BLOCK).map(|from| (*s, from)))
+            .collect();
         let task = |scratch: &mut Scratch, task: usize| {
             let (sequence, from) = blocks[task / shape.heads];
             let head = task % shape.heads;
@@ -68,7 +75,10 @@ pub fn forward(
         } else {
             // several short tasks a job: waking a thread for one costs more than the task
             let jobs = rayon::current_num_threads() * 8;
-            (0..tasks).into_par_iter().with_min_len(tasks / jobs.max(1)).for_each_init(Scratch::new, task);
+            (0..tasks)
+                .into_par_iter()
+                .with_min_len(tasks / jobs.max(1))
+                .for_each_init(Scratch::new, task);
         }
         Forward { out, lse }
     })
@@ -89,7 +99,12 @@ unsafe fn one_block(
     lse: &mut [f32],
 ) {
     let (s, n) = (place.sequence, place.q_len);
-    let Scratch { scores, top, total, shrink } = scratch;
+    let Scratch {
+        scores,
+        top,
+        total,
+        shrink,
+    } = scratch;
     let (top, total, shrink) = (&mut top[..n], &mut total[..n], &mut shrink[..n]);
     top.fill(f32::NEG_INFINITY);
     total.fill(0.0);
@@ -121,7 +136,11 @@ unsafe fn one_block(
     }
     for i in 0..n {
         shrink[i] = if total[i] > 0.0 { 1.0 / total[i] } else { 0.0 };
-        lse[i] = if total[i] > 0.0 { top[i] + total[i].ln() } else { f32::NEG_INFINITY };
+        lse[i] = if total[i] > 0.0 {
+            top[i] + total[i].ln()
+        } else {
+            f32::NEG_INFINITY
+        };
     }
     if begun {
         // SAFETY: by this function's contract.

@@ -30,14 +30,27 @@ impl<'a> Place<'a> {
     pub(super) fn new(call: &Call<'a>, sequence: Sequence, head: usize, dropout: Dropout) -> Self {
         let bias = call.head_bias(head);
         let (mask, queries) = (call.mask, call.queries);
-        Self { sequence, mask, bias, dropout, head, queries, q: 0, q_len: 0, k: 0, k_len: 0 }
+        Self {
+            sequence,
+            mask,
+            bias,
+            dropout,
+            head,
+            queries,
+            q: 0,
+            q_len: 0,
+            k: 0,
+            k_len: 0,
+        }
     }
 
     /// Whether no query of the tile sees any of its keys.
     pub(super) fn is_hidden(&self) -> bool {
         let seen = match self.mask {
             Mask::Causal => self.leading(self.q_len - 1),
-            Mask::Prefix(prefix) => self.leading(self.q_len - 1).max(prefix[self.sequence.number]),
+            Mask::Prefix(prefix) => self
+                .leading(self.q_len - 1)
+                .max(prefix[self.sequence.number]),
             _ => return false,
         };
         seen <= self.k
@@ -51,7 +64,12 @@ impl<'a> Place<'a> {
 
     #[inline(always)]
     fn dropout_row(&self, row: usize) -> u64 {
-        dropout_index(self.head, self.queries, self.sequence.q_start + self.q + row, self.k)
+        dropout_index(
+            self.head,
+            self.queries,
+            self.sequence.q_start + self.q + row,
+            self.k,
+        )
     }
 }
 
@@ -79,7 +97,12 @@ fn adjust(scores: &mut [f32], place: &Place<'_>, row: usize) {
         Mask::Causal => place.leading(row),
         Mask::Prefix(prefix) => place.leading(row).max(prefix[s.number]),
         Mask::Keys(flags) => return hide(scores, &flags[s.k_start + place.k..]),
-        Mask::Full(flags) => return hide(scores, &flags[s.pairs + (place.q + row) * s.k_len + place.k..]),
+        Mask::Full(flags) => {
+            return hide(
+                scores,
+                &flags[s.pairs + (place.q + row) * s.k_len + place.k..],
+            );
+        }
     };
     let visible = visible.saturating_sub(place.k).min(scores.len());
     scores[visible..].fill(f32::NEG_INFINITY);
