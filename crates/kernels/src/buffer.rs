@@ -1,6 +1,7 @@
 //! Results without a first pass of zeros, and how rows are dealt out to threads.
 
 use std::mem::MaybeUninit;
+use std::ops::Range;
 
 use rayon::prelude::*;
 
@@ -22,7 +23,18 @@ pub(crate) const SMALL: usize = 1 << 14;
 /// Rows a task takes when rows have `width` elements. Depends on the width alone, so that sums over blocks of rows
 /// come out the same on any number of threads.
 pub(crate) fn rows_per_task(width: usize) -> usize {
-    (SMALL / width.max(1)).clamp(1, 128)
+    (SMALL / width.max(1)).max(1)
+}
+
+/// Calls `f` for ranges that together are `0..rows`, in parallel when rows of `width` elements are enough to do.
+pub(crate) fn for_row_ranges(rows: usize, width: usize, f: impl Fn(Range<usize>) + Sync) {
+    if rows.saturating_mul(width) <= SMALL {
+        return f(0..rows);
+    }
+    let block = rows_per_task(width);
+    (0..rows.div_ceil(block))
+        .into_par_iter()
+        .for_each(|i| f(i * block..rows.min((i + 1) * block)));
 }
 
 /// Calls `f(first_row, block)` for blocks of rows of `out`, in parallel when there is enough to do.
@@ -48,7 +60,7 @@ pub(crate) fn for_row_blocks<T: Send>(
 pub(crate) fn sum_over_rows(
     rows: usize,
     width: usize,
-    f: impl Fn(std::ops::Range<usize>, &mut [f32]) + Sync,
+    f: impl Fn(Range<usize>, &mut [f32]) + Sync,
 ) -> Vec<f32> {
     const BLOCK: usize = 128;
     let block = |i: usize| {
@@ -100,5 +112,14 @@ impl Shared {
     pub(crate) unsafe fn slice<'a>(self, at: usize, len: usize) -> &'a mut [f32] {
         // SAFETY: by this function's contract.
         unsafe { std::slice::from_raw_parts_mut(self.0.add(at), len) }
+    }
+
+    /// The elements from `at`, written or not.
+    ///
+    /// # Safety
+    /// They are within the buffer, and nobody else holds any of them.
+    pub(crate) unsafe fn unwritten<'a>(self, at: usize, len: usize) -> &'a mut [MaybeUninit<f32>] {
+        // SAFETY: by this function's contract.
+        unsafe { std::slice::from_raw_parts_mut(self.0.add(at).cast(), len) }
     }
 }

@@ -4,9 +4,8 @@
 use std::mem::MaybeUninit;
 
 use crate::buffer::{filled, for_row_blocks};
-use crate::dropout::Dropout;
 use crate::gather::{self, check};
-use crate::norm::{LayerNormForward, add_layer_norm};
+use crate::norm::{Block, LayerNormForward, by_blocks, normalise};
 use crate::simd::multiversion;
 use crate::timing::{Kind, timed};
 
@@ -32,22 +31,56 @@ pub fn backward(dy: &[f32], width: usize, ids: &[u32], table_rows: usize) -> Vec
     gather::scatter_add(dy, width, ids, table_rows)
 }
 
+/// Writes the sum of the tables' rows for row `i` of the batch.
+#[inline(always)]
+fn sum_row<'y>(
+    tables: &[(&[f32], &[u32])],
+    width: usize,
+    i: usize,
+    y: &'y mut [MaybeUninit<f32>],
+) -> &'y mut [f32] {
+    let range = |ids: &[u32]| -> std::ops::Range<usize> {
+        let at = ids[i] as usize * width;
+        at..at + width
+    };
+    let y = y.write_copy_of_slice(&tables[0].0[range(tables[0].1)]);
+    for table in &tables[1..] {
+        for (y, v) in y.iter_mut().zip(&table.0[range(table.1)]) {
+            *y += *v;
+        }
+    }
+    y
+}
+
 multiversion! {
     fn sum_rows(tables: &[(&[f32], &[u32])], width: usize, first: usize, y: &mut [MaybeUninit<f32>]) {
         for (i, y) in y.chunks_exact_mut(width).enumerate() {
-            let row = |(table, ids): &(&[f32], &[u32])| -> std::ops::Range<usize> {
-                let at = ids[first + i] as usize * width;
-                debug_assert!(at + width <= table.len());
-                at..at + width
-            };
-            let y = y.write_copy_of_slice(&tables[0].0[row(&tables[0])]);
-            for table in &tables[1..] {
-                for (y, v) in y.iter_mut().zip(&table.0[row(table)]) {
-                    *y += *v;
-                }
-            }
+            sum_row(tables, width, first + i, y);
         }
     }
+}
+
+multiversion! {
+    fn sum_norm_rows(tables: &[(&[f32], &[u32])], affine: (&[f32], &[f32], f32), first: usize, block: Block<'_>) {
+        let (gamma, beta, eps) = affine;
+        let width = gamma.len();
+        for (i, y) in block.y.chunks_exact_mut(width).enumerate() {
+            let (mean, rstd) = normalise(sum_row(tables, width, first + i, y), gamma, beta, eps);
+            block.mean[i].write(mean);
+            block.rstd[i].write(rstd);
+        }
+    }
+}
+
+/// The number of rows, once everything fits.
+fn checked(tables: &[(&[f32], &[u32])], width: usize) -> usize {
+    assert!(!tables.is_empty(), "tables");
+    let rows = tables[0].1.len();
+    for (table, ids) in tables {
+        assert_eq!(ids.len(), rows, "ids");
+        check(ids, table.len() / width.max(1));
+    }
+    rows
 }
 
 /// `Σ table[ids]` over the tables.
@@ -58,11 +91,7 @@ multiversion! {
 /// # Panics
 /// Without tables, when the ids differ in length, or one is beyond its table.
 pub fn sum_forward(tables: &[(&[f32], &[u32])], width: usize) -> Vec<f32> {
-    let rows = tables[0].1.len();
-    for (table, ids) in tables {
-        assert_eq!(ids.len(), rows, "ids");
-        check(ids, table.len() / width.max(1));
-    }
+    let rows = checked(tables, width);
     timed(Kind::Embedding, 0, || {
         let fill = |y: &mut [MaybeUninit<f32>]| {
             for_row_blocks(y, width, |first, y| sum_rows(tables, width, first, y));
@@ -72,16 +101,26 @@ pub fn sum_forward(tables: &[(&[f32], &[u32])], width: usize) -> Vec<f32> {
     })
 }
 
-/// [`sum_forward`] and LayerNorm.
+/// [`sum_forward`] and LayerNorm in one pass, for inference.
 ///
 /// # Panics
-/// As [`sum_forward`], and when gamma or beta are not `width` long.
+/// As [`sum_forward`], and when gamma and beta are empty or differ in length.
 pub fn sum_layer_norm(
     tables: &[(&[f32], &[u32])],
     gamma: &[f32],
     beta: &[f32],
     eps: f32,
 ) -> LayerNormForward {
-    let sum = sum_forward(tables, gamma.len());
-    add_layer_norm(&sum, None, gamma, beta, eps, Dropout::OFF, false)
+    let width = gamma.len();
+    assert!(width > 0, "gamma");
+    assert_eq!(width, beta.len(), "beta");
+    let rows = checked(tables, width);
+    timed(Kind::Embedding, 0, || {
+        // SAFETY: `sum_norm_rows` writes y, mean and rstd of every row; no sum is kept.
+        unsafe {
+            by_blocks(rows, width, false, |first, block| {
+                sum_norm_rows(tables, (gamma, beta, eps), first, block);
+            })
+        }
+    })
 }

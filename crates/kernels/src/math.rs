@@ -81,6 +81,19 @@ pub(crate) fn sigmoid_and_slope(x: f32) -> (f32, f32) {
 
 const LANES: usize = 32;
 
+/// Combines lanes by halves.
+#[inline(always)]
+fn fold(mut lanes: [f32; LANES], f: impl Fn(f32, f32) -> f32) -> f32 {
+    let mut half = LANES / 2;
+    while half > 0 {
+        for l in 0..half {
+            lanes[l] = f(lanes[l], lanes[l + half]);
+        }
+        half /= 2;
+    }
+    lanes[0]
+}
+
 /// `Σ f(x)`, in 32 lanes that are added at the end: the order is the same at every instruction level.
 #[inline(always)]
 pub(crate) fn sum(x: &[f32], f: impl Fn(f32) -> f32) -> f32 {
@@ -91,41 +104,50 @@ pub(crate) fn sum(x: &[f32], f: impl Fn(f32) -> f32) -> f32 {
             lanes[l] += f(chunk[l]);
         }
     }
-    lanes.iter().sum::<f32>() + rest.iter().map(|&v| f(v)).sum::<f32>()
+    for (lane, v) in lanes.iter_mut().zip(rest) {
+        *lane += f(*v);
+    }
+    fold(lanes, |a, b| a + b)
 }
 
 /// `Σ x·y`, as [`sum`].
 #[inline(always)]
 pub(crate) fn dot(x: &[f32], y: &[f32]) -> f32 {
+    dot_shifted(x, y, 0.0)
+}
+
+/// `Σ x·(y - shift)`, as [`sum`].
+#[inline(always)]
+pub(crate) fn dot_shifted(x: &[f32], y: &[f32], shift: f32) -> f32 {
     let mut lanes = [0.0_f32; LANES];
     let (xs, x_rest) = x.as_chunks::<LANES>();
     let (ys, y_rest) = y.as_chunks::<LANES>();
     for (a, b) in xs.iter().zip(ys) {
         for l in 0..LANES {
-            lanes[l] = a[l].mul_add(b[l], lanes[l]);
+            lanes[l] = a[l].mul_add(b[l] - shift, lanes[l]);
         }
     }
-    lanes.iter().sum::<f32>() + x_rest.iter().zip(y_rest).map(|(a, b)| a * b).sum::<f32>()
+    for (lane, (a, b)) in lanes.iter_mut().zip(x_rest.iter().zip(y_rest)) {
+        *lane = a.mul_add(*b - shift, *lane);
+    }
+    fold(lanes, |a, b| a + b)
 }
 
 /// The largest element, -∞ for none.
 #[inline(always)]
 pub(crate) fn max(x: &[f32]) -> f32 {
+    let larger = |a: f32, b: f32| if b > a { b } else { a };
     let mut lanes = [f32::NEG_INFINITY; LANES];
     let (chunks, rest) = x.as_chunks::<LANES>();
     for chunk in chunks {
         for l in 0..LANES {
-            lanes[l] = if chunk[l] > lanes[l] {
-                chunk[l]
-            } else {
-                lanes[l]
-            };
+            lanes[l] = larger(lanes[l], chunk[l]);
         }
     }
-    lanes
-        .iter()
-        .chain(rest)
-        .fold(f32::NEG_INFINITY, |a, &b| if b > a { b } else { a })
+    for (lane, v) in lanes.iter_mut().zip(rest) {
+        *lane = larger(*lane, *v);
+    }
+    fold(lanes, larger)
 }
 
 multiversion! {

@@ -3,11 +3,9 @@
 
 use std::mem::MaybeUninit;
 
-use rayon::prelude::*;
-
-use crate::buffer::{SMALL, Shared, filled, for_row_blocks, rows_per_task, sum_over_rows};
+use crate::buffer::{Shared, filled, for_row_blocks, for_row_ranges, sum_over_rows};
 use crate::dropout::{self, Dropout};
-use crate::math::{dot, sum};
+use crate::math::{dot_shifted, sum};
 use crate::simd::multiversion;
 use crate::timing::{Kind, timed};
 
@@ -48,27 +46,48 @@ pub struct NormGrads {
     pub beta: Vec<f32>,
 }
 
-/// `s = x·mask + residual`.
+/// `s = x·mask + residual`, from element `first` on.
 #[inline(always)]
-fn combine(x: &[f32], residual: Option<&[f32]>, dropout: Dropout, first: u64, s: &mut [f32]) {
-    match (residual, dropout.is_on()) {
-        (None, false) => s.copy_from_slice(x),
-        (Some(r), false) => {
-            for j in 0..s.len() {
-                s[j] = x[j] + r[j];
-            }
+fn combine<'a>(
+    x: &[f32],
+    residual: Option<&[f32]>,
+    dropout: Dropout,
+    first: u64,
+    s: &'a mut [MaybeUninit<f32>],
+) -> &'a mut [f32] {
+    let s = s.write_copy_of_slice(x);
+    if dropout.is_on() {
+        let mask = dropout.mask();
+        for (j, s) in s.iter_mut().enumerate() {
+            *s *= mask.factor(first + j as u64);
         }
-        (residual, true) => {
-            let mask = dropout.mask();
-            for j in 0..s.len() {
-                s[j] = x[j] * mask.factor(first + j as u64);
-            }
-            if let Some(r) = residual {
-                for j in 0..s.len() {
-                    s[j] += r[j];
-                }
-            }
+    }
+    if let Some(residual) = residual {
+        for (s, r) in s.iter_mut().zip(residual) {
+            *s += *r;
         }
+    }
+    s
+}
+
+/// Normalises a row in place, by LayerNorm, or by RMSNorm where `beta` is empty; returns the mean (0 for RMSNorm) and
+/// the reciprocal deviation.
+#[inline(always)]
+pub(crate) fn normalise(row: &mut [f32], gamma: &[f32], beta: &[f32], eps: f32) -> (f32, f32) {
+    let h = row.len() as f32;
+    if beta.is_empty() {
+        let r = 1.0 / (sum(row, |v| v * v) / h + eps).sqrt();
+        for (v, g) in row.iter_mut().zip(gamma) {
+            *v *= r * *g;
+        }
+        (0.0, r)
+    } else {
+        let m = sum(row, |v| v) / h;
+        let r = 1.0 / (sum(row, |v| (v - m) * (v - m)) / h + eps).sqrt();
+        for ((v, g), b) in row.iter_mut().zip(gamma).zip(beta) {
+            *v = ((*v - m) * r).mul_add(*g, *b);
+        }
+        (m, r)
     }
 }
 
@@ -84,34 +103,81 @@ struct Source<'a> {
     dropout: Dropout,
 }
 
+/// Where a block of rows goes; all of it is written.
+pub(crate) struct Block<'a> {
+    pub y: &'a mut [MaybeUninit<f32>],
+    pub mean: &'a mut [MaybeUninit<f32>],
+    pub rstd: &'a mut [MaybeUninit<f32>],
+    /// Empty unless the sum is kept.
+    pub sum: &'a mut [MaybeUninit<f32>],
+}
+
 multiversion! {
-    /// Rows from `first` on: `s` (the sum), `y`, and per row the mean (0 for RMSNorm) and the reciprocal deviation.
-    fn norm_rows(source: Source<'_>, first: usize, s: &mut [f32], y: &mut [MaybeUninit<f32>], mean: &mut [MaybeUninit<f32>], rstd: &mut [MaybeUninit<f32>], keep: bool) {
+    /// Rows from `first` on.
+    fn norm_rows(source: Source<'_>, first: usize, block: Block<'_>) {
         let h = source.gamma.len();
-        for i in 0..rstd.len() {
+        for i in 0..block.rstd.len() {
             let at = (first + i) * h;
-            // without keeping, one row of `s` serves all
-            let s = if keep { &mut s[i * h..(i + 1) * h] } else { &mut s[..h] };
+            let row = i * h..(i + 1) * h;
             let residual = source.residual.map(|r| &r[at..at + h]);
-            combine(&source.x[at..at + h], residual, source.dropout, at as u64, s);
-            let y = &mut y[i * h..(i + 1) * h];
-            if source.beta.is_empty() {
-                let r = 1.0 / (sum(s, |v| v * v) / h as f32 + source.eps).sqrt();
-                mean[i].write(0.0);
-                rstd[i].write(r);
-                for j in 0..h {
-                    y[j].write(s[j] * r * source.gamma[j]);
-                }
-            } else {
-                let m = sum(s, |v| v) / h as f32;
-                let r = 1.0 / (sum(s, |v| (v - m) * (v - m)) / h as f32 + source.eps).sqrt();
-                mean[i].write(m);
-                rstd[i].write(r);
-                for j in 0..h {
-                    y[j].write(((s[j] - m) * r).mul_add(source.gamma[j], source.beta[j]));
-                }
+            let y = combine(&source.x[at..at + h], residual, source.dropout, at as u64, &mut block.y[row.clone()]);
+            if !block.sum.is_empty() {
+                block.sum[row].write_copy_of_slice(y);
             }
+            let (mean, rstd) = normalise(y, source.gamma, source.beta, source.eps);
+            block.mean[i].write(mean);
+            block.rstd[i].write(rstd);
         }
+    }
+}
+
+/// Makes the results of a norm over `n` rows of `h`: calls `f(first_row, block)` for blocks of rows.
+///
+/// # Safety
+/// `f` writes every element of its block.
+pub(crate) unsafe fn by_blocks(
+    n: usize,
+    h: usize,
+    keep_sum: bool,
+    f: impl Fn(usize, Block<'_>) + Sync,
+) -> LayerNormForward {
+    let mut sum = Vec::with_capacity(if keep_sum { n * h } else { 0 });
+    let (mut y, mut mean, mut rstd) = (
+        Vec::with_capacity(n * h),
+        Vec::with_capacity(n),
+        Vec::with_capacity(n),
+    );
+    let at = |buffer: &mut Vec<f32>| Shared::new(buffer.as_mut_ptr());
+    let (y_at, sum_at, mean_at, rstd_at) = (at(&mut y), at(&mut sum), at(&mut mean), at(&mut rstd));
+    for_row_ranges(n, h, |rows| {
+        let (kept, len) = if keep_sum {
+            (rows.start * h, rows.len() * h)
+        } else {
+            (0, 0)
+        };
+        // SAFETY: the ranges are disjoint and within n rows, for which there is capacity.
+        let block = unsafe {
+            Block {
+                y: y_at.unwritten(rows.start * h, rows.len() * h),
+                sum: sum_at.unwritten(kept, len),
+                mean: mean_at.unwritten(rows.start, rows.len()),
+                rstd: rstd_at.unwritten(rows.start, rows.len()),
+            }
+        };
+        f(rows.start, block);
+    });
+    // SAFETY: the ranges cover all rows, and by this function's contract every block was written.
+    unsafe {
+        y.set_len(n * h);
+        sum.set_len(if keep_sum { n * h } else { 0 });
+        mean.set_len(n);
+        rstd.set_len(n);
+    }
+    LayerNormForward {
+        y,
+        mean,
+        rstd,
+        sum: keep_sum.then_some(sum),
     }
 }
 
@@ -123,47 +189,11 @@ fn run(source: Source<'_>, keep_sum: bool) -> LayerNormForward {
         source.residual.is_none_or(|r| r.len() == source.x.len()),
         "residual"
     );
-    let n = source.x.len() / h;
-    let rows = if n * h <= SMALL {
-        n.max(1)
-    } else {
-        rows_per_task(h)
-    };
-    let (mut mean, mut rstd) = (Vec::with_capacity(n), Vec::with_capacity(n));
-    let mut y = Vec::with_capacity(n * h);
-    let mut kept = vec![0.0; if keep_sum { n * h } else { 0 }];
-    {
-        let y = &mut y.spare_capacity_mut()[..n * h];
-        let (mean, rstd) = (
-            &mut mean.spare_capacity_mut()[..n],
-            &mut rstd.spare_capacity_mut()[..n],
-        );
-        let stats = mean.par_chunks_mut(rows).zip(rstd.par_chunks_mut(rows));
-        let blocks = y.par_chunks_mut(rows * h).zip(stats).enumerate();
-        if keep_sum {
-            blocks
-                .zip(kept.par_chunks_mut(rows * h))
-                .for_each(|((i, (y, (mean, rstd))), s)| {
-                    norm_rows(source, i * rows, s, y, mean, rstd, true)
-                });
-        } else {
-            blocks.for_each_init(
-                || vec![0.0; h],
-                |s, (i, (y, (mean, rstd)))| norm_rows(source, i * rows, s, y, mean, rstd, false),
-            );
-        }
-    }
-    // SAFETY: the blocks cover all rows, and `norm_rows` writes y, mean and rstd of each.
+    // SAFETY: `norm_rows` writes y, mean, rstd and the kept sum of every row of its block.
     unsafe {
-        y.set_len(n * h);
-        mean.set_len(n);
-        rstd.set_len(n);
-    }
-    LayerNormForward {
-        y,
-        mean,
-        rstd,
-        sum: keep_sum.then_some(kept),
+        by_blocks(source.x.len() / h, h, keep_sum, |first, block| {
+            norm_rows(source, first, block)
+        })
     }
 }
 
@@ -234,38 +264,47 @@ pub fn add_rms_norm(
     })
 }
 
+/// What the backward of a block of rows reads.
+#[derive(Clone, Copy)]
+struct Given<'a> {
+    dy: &'a [f32],
+    s: &'a [f32],
+    /// Absent for RMSNorm.
+    mean: Option<&'a [f32]>,
+}
+
 multiversion! {
     /// Rows of the gradient: `ds` of the sum, `dx` of x when dropout is on, and `dgamma | dbeta` added into `acc`.
-    fn norm_rows_backward(dy: &[f32], s: &[f32], mean: Option<&[f32]>, rstd: &[f32], gamma: &[f32], dropout: Dropout, first: usize, ds: &mut [f32], dx: &mut [f32], acc: &mut [f32]) {
+    /// All of ds is written, and of dx under dropout.
+    fn norm_rows_backward(given: Given<'_>, rstd: &[f32], gamma: &[f32], dropout: Dropout, first: usize, ds: &mut [MaybeUninit<f32>], dx: &mut [MaybeUninit<f32>], acc: &mut [f32]) {
         let h = gamma.len();
         let (dgamma, dbeta) = acc.split_at_mut(h);
         for (i, &r) in rstd.iter().enumerate() {
             let row = i * h..(i + 1) * h;
-            let (dy, s, ds) = (&dy[row.clone()], &s[row.clone()], &mut ds[row.clone()]);
-            let m = mean.map_or(0.0, |mean| mean[i]);
-            let (mut m1, mut m2) = (0.0, 0.0);
+            let (dy, s) = (&given.dy[row.clone()], &given.s[row.clone()]);
+            let ds = ds[row.clone()].write_copy_of_slice(dy);
+            let m = given.mean.map_or(0.0, |mean| mean[i]);
             for j in 0..h {
-                ds[j] = dy[j] * gamma[j];
                 dgamma[j] = ((s[j] - m) * r).mul_add(dy[j], dgamma[j]);
+                ds[j] *= gamma[j];
             }
-            if mean.is_some() {
+            let mut m1 = 0.0;
+            if given.mean.is_some() {
                 for j in 0..h {
                     dbeta[j] += dy[j];
                 }
                 m1 = sum(ds, |v| v) / h as f32;
-                m2 -= m * m1 * h as f32;
             }
-            // Σ ds·x̂ = r·(Σ ds·s - m·Σ ds)
-            m2 = (dot(ds, s) + m2) * r / h as f32;
+            // the mean of ds·x̂, as r·Σ ds·(s - m)
+            let m2 = dot_shifted(ds, s, m) * r / h as f32;
             for j in 0..h {
                 ds[j] = r * (ds[j] - m1 - (s[j] - m) * r * m2);
             }
             if dropout.is_on() {
                 let mask = dropout.mask();
                 let from = ((first + i) * h) as u64;
-                let dx = &mut dx[row];
-                for j in 0..h {
-                    dx[j] = ds[j] * mask.factor(from + j as u64);
+                for (j, (dx, ds)) in dx[row].iter_mut().zip(ds).enumerate() {
+                    dx.write(*ds * mask.factor(from + j as u64));
                 }
             }
         }
@@ -286,26 +325,24 @@ fn run_backward(
     assert_eq!(dy.len(), n * h, "dy");
     assert_eq!(s.len(), n * h, "sum");
     assert!(mean.is_none_or(|mean| mean.len() == n), "mean");
-    let mut ds = vec![0.0; n * h];
-    let mut dx = vec![0.0; if dropout.is_on() { n * h } else { 0 }];
+    let dropped = dropout.is_on();
+    let (mut ds, mut dx) = (
+        Vec::with_capacity(n * h),
+        Vec::with_capacity(if dropped { n * h } else { 0 }),
+    );
     let (ds_at, dx_at) = (Shared::new(ds.as_mut_ptr()), Shared::new(dx.as_mut_ptr()));
     let mut gamma_grad = sum_over_rows(n, 2 * h, |rows, acc| {
         let (at, len) = (rows.start * h, rows.len() * h);
+        let (dx_from, dx_len) = if dropped { (at, len) } else { (0, 0) };
         // SAFETY: the row ranges of `sum_over_rows` are disjoint and within n rows.
-        let (ds, dx) = unsafe {
-            (
-                ds_at.slice(at, len),
-                dx_at.slice(
-                    if dropout.is_on() { at } else { 0 },
-                    if dropout.is_on() { len } else { 0 },
-                ),
-            )
+        let (ds, dx) = unsafe { (ds_at.unwritten(at, len), dx_at.unwritten(dx_from, dx_len)) };
+        let given = Given {
+            dy: &dy[at..at + len],
+            s: &s[at..at + len],
+            mean: mean.map(|m| &m[rows.clone()]),
         };
-        let mean = mean.map(|mean| &mean[rows.clone()]);
         norm_rows_backward(
-            &dy[at..at + len],
-            &s[at..at + len],
-            mean,
+            given,
             &rstd[rows.clone()],
             gamma,
             dropout,
@@ -315,9 +352,14 @@ fn run_backward(
             acc,
         );
     });
+    // SAFETY: the ranges cover all rows, and `norm_rows_backward` writes every row of ds, and of dx under dropout.
+    unsafe {
+        ds.set_len(n * h);
+        dx.set_len(if dropped { n * h } else { 0 });
+    }
     let beta = gamma_grad.split_off(h);
     let beta = if mean.is_some() { beta } else { Vec::new() };
-    let (x, residual) = if dropout.is_on() {
+    let (x, residual) = if dropped {
         (dx, has_residual.then_some(ds))
     } else {
         (ds, None)
