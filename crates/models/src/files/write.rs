@@ -1,0 +1,290 @@
+//! Writing safetensors, one file or shards with an index, as `transformers` and `safetensors` in Python read them.
+//! Each file appears whole or not at all (`atomic.rs`).
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+
+use safetensors::Dtype;
+use serde_json::{Map, Value, json};
+
+use super::atomic::{AtomicFile, create_dir, write_atomic};
+use super::weights::{SAFETENSORS, SAFETENSORS_INDEX};
+use super::{Error, TensorView};
+
+/// Tensors to be written. Borrows them where it can.
+#[derive(Debug)]
+pub struct Writer<'a> {
+    metadata: BTreeMap<String, String>,
+    tensors: Vec<Entry<'a>>,
+}
+
+#[derive(Debug)]
+struct Entry<'a> {
+    name: String,
+    dtype: Dtype,
+    shape: Vec<usize>,
+    bytes: Cow<'a, [u8]>,
+}
+
+impl Default for Writer<'_> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<'a> Writer<'a> {
+    /// Nothing yet but the metadata that `transformers` insists on, `format: pt`.
+    pub fn new() -> Self {
+        Self { metadata: [("format".to_owned(), "pt".to_owned())].into(), tensors: Vec::new() }
+    }
+
+    /// Says something about the file.
+    pub fn metadata(&mut self, key: &str, value: &str) -> &mut Self {
+        self.metadata.insert(key.to_owned(), value.to_owned());
+        self
+    }
+
+    /// Adds a tensor of f32, row by row.
+    pub fn f32(&mut self, name: impl Into<String>, shape: &[usize], values: &'a [f32]) -> &mut Self {
+        let bytes = if cfg!(target_endian = "little") {
+            Cow::Borrowed(bytemuck::cast_slice(values))
+        } else {
+            values.iter().flat_map(|value| value.to_le_bytes()).collect()
+        };
+        self.raw(name, Dtype::F32, shape, bytes)
+    }
+
+    /// Adds a tensor of any type, its elements row by row and little-endian.
+    pub fn raw(
+        &mut self,
+        name: impl Into<String>,
+        dtype: Dtype,
+        shape: &[usize],
+        bytes: impl Into<Cow<'a, [u8]>>,
+    ) -> &mut Self {
+        self.tensors.push(Entry { name: name.into(), dtype, shape: shape.to_vec(), bytes: bytes.into() });
+        self
+    }
+
+    /// Adds a tensor of another file as it is; what is compact there becomes f32.
+    pub fn view(&mut self, view: &TensorView) -> &mut Self {
+        self.raw(view.name(), view.dtype, &view.shape, view.bytes().to_vec())
+    }
+
+    /// Writes one file, atomically.
+    ///
+    /// # Errors
+    /// When a tensor's bytes don't go with its shape, two have one name, or the file cannot be written.
+    pub fn write(self, path: &Path) -> Result<(), Error> {
+        let Self { metadata, mut tensors } = self;
+        check(&tensors, path)?;
+        sort(&mut tensors);
+        write_one(path, &metadata, &tensors)
+    }
+
+    /// Writes `model.safetensors` into the directory, or, where the tensors take more than `max_bytes`,
+    /// `model-00001-of-0000N.safetensors` and so on with `model.safetensors.index.json`. A tensor is never divided.
+    /// Files of an earlier save that would be read instead, or by nobody, are removed.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub fn write_sharded(self, dir: &Path, max_bytes: u64) -> Result<(), Error> {
+        create_dir(dir)?;
+        let Self { metadata, mut tensors } = self;
+        let (single, index_path) = (dir.join(SAFETENSORS), dir.join(SAFETENSORS_INDEX));
+        check(&tensors, &single)?;
+        let total: u64 = tensors.iter().map(|tensor| tensor.bytes.len() as u64).sum();
+        if total <= max_bytes {
+            sort(&mut tensors);
+            write_one(&single, &metadata, &tensors)?;
+            return remove_others(dir, &BTreeSet::from([SAFETENSORS.to_owned()]));
+        }
+
+        let mut shards: Vec<Vec<Entry>> = Vec::new();
+        let mut room = 0;
+        for tensor in tensors {
+            let size = tensor.bytes.len() as u64;
+            if size > room || shards.is_empty() {
+                shards.push(Vec::new());
+                room = max_bytes;
+            }
+            room = room.saturating_sub(size);
+            if let Some(shard) = shards.last_mut() {
+                shard.push(tensor);
+            }
+        }
+        let count = shards.len();
+        let mut map = Map::new();
+        let mut written = BTreeSet::from([SAFETENSORS_INDEX.to_owned()]);
+        for (i, shard) in shards.iter_mut().enumerate() {
+            let file = format!("model-{:05}-of-{count:05}.safetensors", i + 1);
+            map.extend(shard.iter().map(|tensor| (tensor.name.clone(), Value::from(file.as_str()))));
+            sort(shard);
+            write_one(&dir.join(&file), &metadata, shard)?;
+            written.insert(file);
+        }
+        map.sort_keys();
+        let index = json!({ "metadata": { "total_size": total }, "weight_map": map });
+        write_atomic(&index_path, format!("{index:#}\n").as_bytes())?;
+        remove_others(dir, &written)
+    }
+}
+
+/// Writes one file of f32 tensors, atomically: names, shapes and their elements row by row.
+///
+/// # Errors
+/// As [`Writer::write`].
+pub fn write_safetensors<D: AsRef<[f32]>>(
+    path: &Path,
+    tensors: impl IntoIterator<Item = (String, Vec<usize>, D)>,
+) -> Result<(), Error> {
+    let tensors: Vec<_> = tensors.into_iter().collect();
+    let mut writer = Writer::new();
+    for (name, shape, values) in &tensors {
+        writer.f32(name, shape, values.as_ref());
+    }
+    writer.write(path)
+}
+
+fn check(tensors: &[Entry], path: &Path) -> Result<(), Error> {
+    let mut names = BTreeSet::new();
+    for Entry { name, dtype, shape, bytes } in tensors {
+        let wrong = |problem: String| Error::Write { path: path.to_owned(), name: name.clone(), problem };
+        let bits = shape.iter().try_fold(dtype.bitsize(), |product, &axis| product.checked_mul(axis));
+        if bits != Some(bytes.len() * 8) {
+            return Err(wrong(format!("shape {shape:?} of {dtype} does not take {} bytes", bytes.len())));
+        }
+        if name == "__metadata__" {
+            return Err(wrong("the name is reserved".into()));
+        }
+        if !names.insert(name) {
+            return Err(wrong("there are two of that name".into()));
+        }
+    }
+    Ok(())
+}
+
+/// Wide elements first, so that every tensor is aligned; then by name.
+fn sort(tensors: &mut [Entry]) {
+    tensors.sort_by(|a, b| b.dtype.bitsize().cmp(&a.dtype.bitsize()).then_with(|| a.name.cmp(&b.name)));
+}
+
+fn write_one(path: &Path, metadata: &BTreeMap<String, String>, tensors: &[Entry]) -> Result<(), Error> {
+    let mut header = Map::new();
+    header.insert("__metadata__".into(), json!(metadata));
+    let mut end = 0;
+    for tensor in tensors {
+        let from = end;
+        end += tensor.bytes.len();
+        let info = json!({ "dtype": tensor.dtype.to_string(), "shape": tensor.shape, "data_offsets": [from, end] });
+        header.insert(tensor.name.clone(), info);
+    }
+    let mut header = Value::Object(header).to_string().into_bytes();
+    header.resize(header.len().next_multiple_of(8), b' ');
+
+    let mut file = AtomicFile::create(path)?;
+    let mut put = |bytes: &[u8]| file.write_all(bytes).map_err(Error::io(path, "write"));
+    put(&(header.len() as u64).to_le_bytes())?;
+    put(&header)?;
+    for tensor in tensors {
+        put(&tensor.bytes)?;
+    }
+    file.commit()
+}
+
+/// Removes weights of an earlier save in safetensors.
+fn remove_others(dir: &Path, written: &BTreeSet<String>) -> Result<(), Error> {
+    for entry in fs::read_dir(dir).map_err(Error::io(dir, "read"))? {
+        let entry = entry.map_err(Error::io(dir, "read"))?;
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        let shard = name.starts_with("model-") && name.contains("-of-") && name.ends_with(".safetensors");
+        if (shard || name == SAFETENSORS || name == SAFETENSORS_INDEX) && !written.contains(&name) {
+            fs::remove_file(entry.path()).map_err(Error::io(&entry.path(), "remove"))?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Weights;
+    use super::*;
+
+    fn three() -> Vec<(String, Vec<usize>, Vec<f32>)> {
+        vec![
+            ("b.weight".into(), vec![2, 3], vec![1.0, 2.0, 3.0, 4.0, 5.0, -0.0]),
+            ("a".into(), vec![], vec![7.5]),
+            ("empty".into(), vec![0, 4], vec![]),
+        ]
+    }
+
+    #[test]
+    fn what_is_written_is_read_by_both() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("model.safetensors");
+        write_safetensors(&path, three()).unwrap();
+        let weights = Weights::open(dir.path()).unwrap();
+        assert_eq!(weights.metadata()["format"], "pt");
+        let bytes = fs::read(&path).unwrap();
+        let reference = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+        assert_eq!((weights.len(), reference.len(), weights.total_bytes()), (3, 3, 28));
+        for (name, shape, values) in three() {
+            let view = weights.get(&name).unwrap();
+            assert_eq!((&view.shape, view.to_f32().unwrap()), (&shape, values));
+            assert_eq!(reference.tensor(&name).unwrap().data(), &view.bytes()[..]);
+        }
+    }
+
+    #[test]
+    fn the_mapping_is_shared_not_copied() {
+        let dir = tempfile::tempdir().unwrap();
+        write_safetensors(&dir.path().join("model.safetensors"), three()).unwrap();
+        let view = Weights::open(dir.path()).unwrap().get("b.weight").unwrap();
+        assert_eq!(view.f32_bytes().unwrap().as_ptr(), view.bytes().as_ptr());
+    }
+
+    #[test]
+    fn shards_and_their_index() {
+        let dir = tempfile::tempdir().unwrap();
+        let values = [0.5_f32; 10];
+        let fill = || {
+            let mut writer = Writer::new();
+            for name in ["w1", "w2", "w3"] {
+                writer.f32(name, &[10], &values);
+            }
+            writer.raw("ids", Dtype::I64, &[1], 5_i64.to_le_bytes().to_vec());
+            writer
+        };
+        let list = || {
+            let mut names: Vec<_> =
+                fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+            names.sort();
+            names
+        };
+        fill().write_sharded(dir.path(), 90).unwrap();
+        let files = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors", SAFETENSORS_INDEX];
+        assert_eq!(list(), files);
+        let weights = Weights::open(dir.path()).unwrap();
+        assert_eq!(weights.names().collect::<Vec<_>>(), ["ids", "w1", "w2", "w3"]);
+        assert_eq!(weights.get("ids").unwrap().to_i64().unwrap(), [5]);
+        // one tensor larger than the limit has a file of its own
+        fill().write_sharded(dir.path(), 1).unwrap();
+        assert_eq!((list().len(), Weights::open(dir.path()).unwrap().len()), (5, 4));
+        fill().write_sharded(dir.path(), 1000).unwrap();
+        assert_eq!(list(), [SAFETENSORS]);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused_before_a_file_appears() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x");
+        let error = write_safetensors(&path, [("w".into(), vec![3], vec![0.0])]).unwrap_err().to_string();
+        assert!(error.contains("tensor w: shape [3] of F32 does not take 4 bytes"), "{error}");
+        assert!(write_safetensors(&path, [("w".into(), vec![1], [0.0]), ("w".into(), vec![1], [0.0])]).is_err());
+        assert!(write_safetensors(&path, [("w".into(), vec![usize::MAX, 8], vec![0.0])]).is_err());
+        assert!(!path.exists());
+    }
+}
