@@ -1,0 +1,300 @@
+//! A tokenizer as a model directory describes it, whatever files it has: text to token ids and back.
+//! Which file counts, and what the configuration changes, follows the fast tokenizers of the transformers library.
+//! The arithmetic of segmentation is the tokenizers library's. Training of tokenizers is elsewhere.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+
+use rayon::prelude::*;
+use tokenizers::{Decoder as _, ModelWrapper};
+
+use crate::encode::{EncodeOptions, Encoder, Input};
+use crate::encoding::Encoding;
+use crate::files::TokenizerFiles;
+use crate::load::{self, Loaded};
+use crate::special::{Special, SpecialTokens};
+use crate::{Error, frame};
+
+/// A tokenizer. Cloning is cheap, and one can serve many threads.
+#[derive(Clone)]
+pub struct Tokenizer {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    encoder: Encoder,
+    special: SpecialTokens,
+    class: Option<String>,
+    model_max_length: Option<usize>,
+    clean_up: bool,
+    max_id: OnceLock<u32>,
+}
+
+impl std::fmt::Debug for Tokenizer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tokenizer")
+            .field("class", &self.inner.class)
+            .field("vocab_size", &self.vocab_size())
+            .finish()
+    }
+}
+
+impl Tokenizer {
+    /// Loads the tokenizer of a model directory: `tokenizer.json`, else `vocab.txt`, `vocab.json` with `merges.txt`,
+    /// or a SentencePiece model, by the class that `tokenizer_config.json` or `config.json` names; then
+    /// `special_tokens_map.json`, `added_tokens.json` and the options of `tokenizer_config.json`.
+    ///
+    /// # Errors
+    /// When there is no tokenizer, a file cannot be read or is broken, or the class cannot be built without its
+    /// `tokenizer.json`.
+    pub fn from_dir(dir: &Path) -> Result<Self, Error> {
+        Self::build(&TokenizerFiles::read(dir)?, &dir.display().to_string())
+    }
+
+    /// The same from files in memory.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::from_dir`].
+    pub fn from_files(files: &TokenizerFiles<'_>) -> Result<Self, Error> {
+        Self::build(files, "the given set of files")
+    }
+
+    fn build(files: &TokenizerFiles<'_>, place: &str) -> Result<Self, Error> {
+        // The library underneath checks its input with assertions in places; a broken file must not end the program.
+        let loaded =
+            catch_unwind(AssertUnwindSafe(|| load::load(files, place))).unwrap_or_else(|_| {
+                Err(Error::Model {
+                    file: place.to_owned(),
+                    reason:
+                        "its parts contradict each other (the tokenizers library gave up on them)"
+                            .to_owned(),
+                })
+            })?;
+        let Loaded {
+            encoder,
+            special,
+            class,
+            model_max_length,
+            clean_up,
+        } = loaded;
+        let inner = Inner {
+            encoder,
+            special,
+            class,
+            model_max_length,
+            clean_up,
+            max_id: OnceLock::new(),
+        };
+        Ok(Self {
+            inner: Arc::new(inner),
+        })
+    }
+
+    /// Encodes one text.
+    ///
+    /// # Errors
+    /// When the truncation asked for is impossible, or the windows would be too many.
+    pub fn encode(&self, text: &str, options: &EncodeOptions) -> Result<Encoding, Error> {
+        self.encode_input(Input::Text(text), options)
+    }
+
+    /// Encodes two texts as one sequence, as for a question with its context.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::encode`].
+    pub fn encode_pair(
+        &self,
+        first: &str,
+        second: &str,
+        options: &EncodeOptions,
+    ) -> Result<Encoding, Error> {
+        self.encode_input(Input::Pair(first, second), options)
+    }
+
+    /// Encodes a text or a pair.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::encode`].
+    pub fn encode_input(
+        &self,
+        input: Input<'_>,
+        options: &EncodeOptions,
+    ) -> Result<Encoding, Error> {
+        // See `build`.
+        catch_unwind(AssertUnwindSafe(|| {
+            self.inner.encoder.encode(input, options)
+        }))
+        .unwrap_or_else(|_| {
+            Err(Error::Encode {
+                reason: "the tokenizers library gave up on it; the tokenizer's files are suspect"
+                    .to_owned(),
+            })
+        })
+    }
+
+    /// Encodes a batch on all cores; results in the order of the inputs.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::encode`], for the first input that fails.
+    pub fn encode_batch(
+        &self,
+        inputs: &[Input<'_>],
+        options: &EncodeOptions,
+    ) -> Result<Vec<Encoding>, Error> {
+        inputs
+            .par_iter()
+            .map(|&input| self.encode_input(input, options))
+            .collect()
+    }
+
+    /// The text of token ids. Ids without a token are left out, special tokens too where `skip_special` says so.
+    pub fn decode(&self, ids: &[u32], skip_special: bool) -> String {
+        let encoder = &self.inner.encoder;
+        let text = if encoder.marian.is_some() {
+            let special = self.inner.special.all();
+            let skip = |id: u32| skip_special && special.iter().any(|s| s.id == id);
+            let tokens: Vec<String> = ids
+                .iter()
+                .filter(|&&id| !skip(id))
+                .filter_map(|&id| self.token(id))
+                .collect();
+            self.convert_tokens_to_string(&tokens)
+        } else {
+            catch_unwind(AssertUnwindSafe(|| {
+                encoder.tokenizer.decode(ids, skip_special)
+            }))
+            .ok()
+            .and_then(Result::ok)
+            .unwrap_or_else(|| {
+                ids.iter()
+                    .filter_map(|&id| self.token(id))
+                    .collect::<Vec<_>>()
+                    .join(" ")
+            })
+        };
+        if self.inner.clean_up {
+            clean_up(&text)
+        } else {
+            text
+        }
+    }
+
+    /// Joins tokens to text as the model's class does: WordPiece joins `##`, byte-level BPE decodes its bytes.
+    pub fn convert_tokens_to_string(&self, tokens: &[String]) -> String {
+        let encoder = &self.inner.encoder;
+        if let Some(marian) = &encoder.marian {
+            let special = self.inner.special.all();
+            let special: Vec<&str> = special.iter().map(|s| s.text.as_str()).collect();
+            return marian.join(tokens.iter().map(String::as_str), &special);
+        }
+        encoder
+            .tokenizer
+            .get_decoder()
+            .and_then(|d| {
+                catch_unwind(AssertUnwindSafe(|| d.decode(tokens.to_vec())))
+                    .ok()?
+                    .ok()
+            })
+            .unwrap_or_else(|| tokens.join(" "))
+    }
+
+    /// The token with this id, as the vocabulary spells it.
+    pub fn token(&self, id: u32) -> Option<String> {
+        match &self.inner.encoder.marian {
+            Some(marian) => marian.token(id).map(str::to_owned),
+            None => self.inner.encoder.tokenizer.id_to_token(id),
+        }
+    }
+
+    /// The id of a token as the vocabulary spells it.
+    pub fn id(&self, token: &str) -> Option<u32> {
+        match &self.inner.encoder.marian {
+            Some(marian) => marian.id(token),
+            None => self.inner.encoder.tokenizer.token_to_id(token),
+        }
+    }
+
+    /// Number of tokens, with those added. Where ids have holes, [`Tokenizer::max_id`] is larger than this says.
+    pub fn vocab_size(&self) -> usize {
+        match &self.inner.encoder.marian {
+            Some(marian) => marian.size(),
+            None => self.inner.encoder.tokenizer.get_vocab_size(true),
+        }
+    }
+
+    /// The largest id that encoding can give: a model's embedding needs one row more.
+    pub fn max_id(&self) -> u32 {
+        *self.inner.max_id.get_or_init(|| {
+            let encoder = &self.inner.encoder;
+            let around = encoder
+                .frame
+                .as_ref()
+                .and_then(|f| serde_json::to_value(f).ok())
+                .map_or(0, |value| frame::max_id(&value));
+            let inside = match &encoder.marian {
+                Some(marian) => marian.max_id(),
+                None => encoder
+                    .tokenizer
+                    .get_vocab(true)
+                    .into_values()
+                    .max()
+                    .unwrap_or(0),
+            };
+            around.max(inside)
+        })
+    }
+
+    /// The special tokens by role.
+    pub fn special(&self) -> &SpecialTokens {
+        &self.inner.special
+    }
+
+    /// Whether an id is that of a special token, with or without a role.
+    pub fn is_special(&self, id: u32) -> bool {
+        self.inner
+            .special
+            .all()
+            .iter()
+            .any(|s: &&Special| s.id == id)
+    }
+
+    /// The tokenizer class that the files name, or that was inferred from the model type.
+    pub fn class(&self) -> Option<&str> {
+        self.inner.class.as_deref()
+    }
+
+    /// The most tokens that the model takes; `None` where the files set no real limit.
+    pub fn model_max_length(&self) -> Option<usize> {
+        self.inner.model_max_length
+    }
+
+    /// The mark of pieces that continue a word (`##`), where the model has one.
+    pub fn continuing_subword_prefix(&self) -> Option<&str> {
+        let prefix = match self.inner.encoder.tokenizer.get_model() {
+            ModelWrapper::WordPiece(model) => Some(model.continuing_subword_prefix.as_str()),
+            ModelWrapper::BPE(model) => model.continuing_subword_prefix.as_deref(),
+            _ => None,
+        };
+        prefix.filter(|p| !p.is_empty())
+    }
+}
+
+/// English spacing before punctuation and contractions, where a tokenizer's configuration asks for it.
+fn clean_up(text: &str) -> String {
+    const RULES: [(&str, &str); 10] = [
+        (" .", "."),
+        (" ?", "?"),
+        (" !", "!"),
+        (" ,", ","),
+        (" ' ", "'"),
+        (" n't", "n't"),
+        (" 'm", "'m"),
+        (" 's", "'s"),
+        (" 've", "'ve"),
+        (" 're", "'re"),
+    ];
+    RULES
+        .iter()
+        .fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
+}

@@ -1,0 +1,298 @@
+//! Plain vocabulary files: `vocab.txt` (one token a line, its id the line), `vocab.json` (token to id) and `merges.txt`
+//! (byte-pair merges in order), as BERT and GPT-2 publish them. Not SentencePiece models: see `sentencepiece.rs`.
+
+use std::collections::{HashMap, HashSet};
+
+use serde_json::Value;
+use tokenizers::models::bpe::BPE;
+use tokenizers::models::wordpiece::WordPiece;
+
+use crate::Error;
+use crate::json::{self, Object};
+use crate::special::MAX_ID;
+
+/// Reads `vocab.txt`. A token that occurs twice has the later line's id, as in the reference.
+pub(crate) fn wordpiece(bytes: &[u8], unk: &str) -> Result<WordPiece, Error> {
+    const FILE: &str = "vocab.txt";
+    let text = json::text(FILE, bytes)?;
+    let mut vocab = HashMap::new();
+    let mut id = 0_u32;
+    for line in lines(text) {
+        vocab.insert(line.to_owned(), id);
+        id += 1;
+    }
+    if !vocab.contains_key(unk) {
+        return Err(Error::Model {
+            file: FILE.to_owned(),
+            reason: format!(
+                "its {id} lines do not hold the unknown token {unk:?}: it is truncated, or unk_token in \
+                 tokenizer_config.json is wrong"
+            ),
+        });
+    }
+    WordPiece::builder()
+        .vocab(
+            vocab
+                .into_iter()
+                .collect::<tokenizers::models::bpe::Vocab>(),
+        )
+        .unk_token(unk.to_owned())
+        .build()
+        .map_err(|e| Error::Model {
+            file: FILE.to_owned(),
+            reason: e.to_string(),
+        })
+}
+
+/// Lines as a text file opened by Python has them: ended by `\n`, `\r` or both.
+fn lines(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let end = rest.find(['\n', '\r']).unwrap_or(rest.len());
+        let line = &rest[..end];
+        rest = &rest[end..];
+        rest = rest
+            .strip_prefix("\r\n")
+            .or_else(|| rest.get(1..))
+            .unwrap_or("");
+        Some(line)
+    })
+}
+
+/// Reads a vocabulary of token to id. Ids may have holes, but no two tokens share one.
+pub(crate) fn ids(file: &str, bytes: &[u8]) -> Result<HashMap<String, u32>, Error> {
+    let object = Object::parse(file, bytes)?;
+    let mut vocab = HashMap::with_capacity(object.map.len());
+    let mut seen = HashSet::with_capacity(object.map.len());
+    for (token, value) in &object.map {
+        let id = id(&object, token, value)?;
+        if !seen.insert(id) {
+            return Err(Error::Field {
+                file: file.to_owned(),
+                field: token.clone(),
+                reason: format!("has the id {id}, which another token has already"),
+            });
+        }
+        vocab.insert(token.clone(), id);
+    }
+    if vocab.is_empty() {
+        return Err(Error::Model {
+            file: file.to_owned(),
+            reason: "it holds no token".to_owned(),
+        });
+    }
+    Ok(vocab)
+}
+
+fn id(object: &Object, token: &str, value: &Value) -> Result<u32, Error> {
+    match value.as_u64() {
+        Some(id) if id <= MAX_ID => Ok(id as u32),
+        _ => Err(object.wrong(token, &format!("an id from 0 to {MAX_ID}"), value)),
+    }
+}
+
+/// Builds byte-level BPE from `vocab.json` and `merges.txt`.
+pub(crate) fn byte_level(vocab: &[u8], merges: &[u8]) -> Result<BPE, Error> {
+    const FILE: &str = "merges.txt";
+    let vocab = ids("vocab.json", vocab)?;
+    let text = json::text(FILE, merges)?;
+    let wrong = |line: usize, reason: String| Error::Line {
+        file: FILE.to_owned(),
+        line,
+        reason,
+    };
+    let mut pairs = Vec::new();
+    let mut seen = HashSet::new();
+    // The first line is the version, whatever it says; the end of the last line is not a line.
+    let all: Vec<&str> = text.split('\n').collect();
+    let last = if all.last().is_some_and(|l| l.trim().is_empty()) {
+        all.len() - 1
+    } else {
+        all.len()
+    };
+    for (number, line) in all.iter().enumerate().take(last).skip(1) {
+        let number = number + 1;
+        let mut parts = line.split_whitespace();
+        let (Some(left), Some(right), None) = (parts.next(), parts.next(), parts.next()) else {
+            return Err(wrong(
+                number,
+                "expected two tokens with a space between".to_owned(),
+            ));
+        };
+        check_merge(&vocab, left, right).map_err(|reason| wrong(number, reason))?;
+        if seen.insert((left, right)) {
+            pairs.push((left.to_owned(), right.to_owned()));
+        }
+    }
+    BPE::builder()
+        .vocab_and_merges(
+            vocab
+                .into_iter()
+                .collect::<tokenizers::models::bpe::Vocab>(),
+            pairs,
+        )
+        .continuing_subword_prefix(String::new())
+        .end_of_word_suffix(String::new())
+        .build()
+        .map_err(|e| Error::Model {
+            file: FILE.to_owned(),
+            reason: e.to_string(),
+        })
+}
+
+fn check_merge<S: std::borrow::Borrow<str> + std::hash::Hash + Eq>(
+    vocab: &HashMap<S, u32>,
+    left: &str,
+    right: &str,
+) -> Result<(), String> {
+    for token in [left, right] {
+        if !vocab.contains_key(token) {
+            return Err(format!(
+                "merges {left:?} and {right:?}, but the vocabulary has no token {token:?}"
+            ));
+        }
+    }
+    if !vocab.contains_key(&*format!("{left}{right}")) {
+        return Err(format!(
+            "merges {left:?} and {right:?}, but the vocabulary has no token for both together"
+        ));
+    }
+    Ok(())
+}
+
+/// Checks the merges of a `tokenizer.json` against its vocabulary, before the tokenizers library relies on them.
+/// `prefix` is the mark of pieces that continue a word, which merging drops from the right side.
+pub(crate) fn check_bpe(file: &str, model: &serde_json::Map<String, Value>) -> Result<(), Error> {
+    let wrong = |field: String, reason: String| Error::Field {
+        file: file.to_owned(),
+        field,
+        reason,
+    };
+    let Some(Value::Object(object)) = model.get("vocab") else {
+        return Err(wrong(
+            "model.vocab".to_owned(),
+            "expected an object from token to id".to_owned(),
+        ));
+    };
+    let holder = Object {
+        file: file.to_owned(),
+        map: serde_json::Map::new(),
+    };
+    let mut vocab: HashMap<&str, u32> = HashMap::with_capacity(object.len());
+    for (token, value) in object {
+        vocab.insert(token, id(&holder, &format!("model.vocab.{token}"), value)?);
+    }
+    let prefix = model
+        .get("continuing_subword_prefix")
+        .and_then(Value::as_str)
+        .unwrap_or("");
+    let merges = match model.get("merges") {
+        Some(Value::Array(merges)) => merges.as_slice(),
+        None | Some(Value::Null) => &[],
+        Some(other) => {
+            return Err(wrong(
+                "model.merges".to_owned(),
+                format!("expected a list, found {}", json::kind(other)),
+            ));
+        }
+    };
+    for (i, merge) in merges.iter().enumerate() {
+        let field = format!("model.merges[{i}]");
+        let pair = match merge {
+            Value::String(s) => s.split_once(' '),
+            Value::Array(pair) => match pair.as_slice() {
+                [Value::String(a), Value::String(b)] => Some((a.as_str(), b.as_str())),
+                _ => None,
+            },
+            _ => None,
+        };
+        let Some((left, right)) = pair else {
+            return Err(wrong(field, "expected two tokens".to_owned()));
+        };
+        for token in [left, right] {
+            if !vocab.contains_key(token) {
+                return Err(wrong(
+                    field,
+                    format!("the vocabulary has no token {token:?}"),
+                ));
+            }
+        }
+        let tail = right.get(prefix.len()..);
+        if !tail.is_some_and(|tail| vocab.contains_key(&*format!("{left}{tail}"))) {
+            return Err(wrong(
+                field,
+                format!("the vocabulary has no token for {left:?} and {right:?} together"),
+            ));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokenizers::Model;
+
+    #[test]
+    fn lines_end_as_in_python() {
+        assert_eq!(
+            lines("a\nb\r\nc\rd\n\ne").collect::<Vec<_>>(),
+            ["a", "b", "c", "d", "", "e"]
+        );
+        assert_eq!(lines("a\n").count(), 1);
+        assert_eq!(lines("").count(), 0);
+    }
+
+    #[test]
+    fn later_line_wins_and_unknown_is_needed() {
+        let model = wordpiece(b"[UNK]\na\nb\na\n", "[UNK]").unwrap();
+        assert_eq!(model.token_to_id("a"), Some(3));
+        assert!(
+            wordpiece(b"a\nb\n", "[UNK]")
+                .unwrap_err()
+                .to_string()
+                .contains("[UNK]")
+        );
+        assert!(matches!(
+            wordpiece(b"[UNK]\n\xff\n", "[UNK]"),
+            Err(Error::NotUtf8 { line: 2, .. })
+        ));
+    }
+
+    #[test]
+    fn merges_are_checked() {
+        let vocab = br#"{"a": 0, "b": 1, "ab": 2}"#;
+        let model = byte_level(vocab, b"#version: 0.2\na b\na b\n").unwrap();
+        assert_eq!(model.tokenize("ab").unwrap()[0].id, 2);
+        for (merges, line, word) in [
+            ("#v\na c\n", 2, "\"c\""),
+            ("#v\na b\nb a\n", 3, "together"),
+            ("#v\na\n", 2, "two tokens"),
+            ("#v\na b c\n", 2, "two tokens"),
+        ] {
+            let e = byte_level(vocab, merges.as_bytes())
+                .unwrap_err()
+                .to_string();
+            assert!(
+                e.contains(&format!("line {line}")) && e.contains(word),
+                "{merges:?}: {e}"
+            );
+        }
+        for (vocab, word) in [
+            (r#"{"a": 0, "b": 0}"#, "already"),
+            (r#"{"a": -1}"#, "`a`"),
+            (r#"{"a": 99999999999}"#, "`a`"),
+            (r#"{"a": "x"}"#, "`a`"),
+            ("{}", "no token"),
+            (r#"{"a": 0"#, "line 1"),
+        ] {
+            let e = byte_level(vocab.as_bytes(), b"#v\n")
+                .unwrap_err()
+                .to_string();
+            assert!(e.contains(word), "{vocab}: {e}");
+        }
+    }
+}
