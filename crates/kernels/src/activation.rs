@@ -26,7 +26,7 @@ pub enum Activation {
     Tanh,
 }
 
-const ROOT: f32 = 0.797_884_56; // √(2/π)
+const ROOT: f32 = 0.797_884_6; // √(2/π)
 const CUBIC: f32 = 0.044_715;
 
 impl Activation {

@@ -6,9 +6,9 @@ use rayon::prelude::*;
 
 use crate::buffer::SMALL;
 use crate::gather;
-use crate::gemm::{Threads, View, product};
+use crate::gemm::{Threads, View, product, product_vec};
 use crate::linear::column_sums;
-use crate::math::{add_assign, exp, max, scale, sum};
+use crate::math::{add_assign, exp, exp_and_sum, max, scale, sum};
 use crate::simd::multiversion;
 use crate::timing::{Kind, timed};
 
@@ -69,10 +69,7 @@ multiversion! {
         let at_target = logits[target] - top;
         let mean = if smoothing > 0.0 { sum(logits, |x| x - top) / classes } else { 0.0 };
         let total = if with_grads {
-            for x in logits.iter_mut() {
-                *x = exp(*x - top);
-            }
-            sum(logits, |x| x)
+            exp_and_sum(logits, top)
         } else {
             sum(logits, |x| exp(x - top))
         };
@@ -114,11 +111,11 @@ pub fn forward(
     gather::check(rows, n);
     gather::check(targets, vocab);
     let chunk = chunk_rows(rows.len(), vocab);
-    let mut logits = vec![0.0; chunk * vocab];
+    let mut logits = Vec::new();
     let mut per_row = Vec::with_capacity(rows.len());
     let mut grads = with_grads.then(|| Grads {
         hidden: vec![0.0; hidden.len()],
-        weight: vec![0.0; weight.len()],
+        weight: Vec::new(),
         bias: bias.map(|_| vec![0.0; vocab]),
     });
     for (i, (rows, targets)) in rows
@@ -127,7 +124,6 @@ pub fn forward(
         .enumerate()
     {
         let count = rows.len();
-        let logits = &mut logits[..count * vocab];
         let chosen = gather::rows(hidden, width, rows);
         let (x, w) = (
             View::new(&chosen, count, width, width),
@@ -139,9 +135,12 @@ pub fn forward(
         } else {
             Threads::All
         };
-        timed(Kind::Product, flops, || {
-            product(logits, false, 1.0, x, w.t(), threads)
+        // the first chunk, the largest, makes the buffers; neither is filled with zeros before
+        timed(Kind::Product, flops, || match i {
+            0 => logits = product_vec(x, w.t(), threads),
+            _ => product(&mut logits[..count * vocab], false, 1.0, x, w.t(), threads),
         });
+        let logits = &mut logits[..count * vocab];
         timed(Kind::CrossEntropy, 0, || {
             let one = |(logits, target): (&mut [f32], &u32)| {
                 row_loss(logits, bias, *target as usize, *options, with_grads)
@@ -154,14 +153,11 @@ pub fn forward(
         });
         if let Some(grads) = &mut grads {
             let d = View::new(logits, count, vocab, vocab);
-            // the first chunk writes over the zeros instead of adding to them
-            timed(Kind::Product, flops, || {
-                product(&mut grads.weight, i > 0, 1.0, d.t(), x, threads)
+            timed(Kind::Product, flops, || match i {
+                0 => grads.weight = product_vec(d.t(), x, threads),
+                _ => product(&mut grads.weight, true, 1.0, d.t(), x, threads),
             });
-            let mut dx = vec![0.0; count * width];
-            timed(Kind::Product, flops, || {
-                product(&mut dx, false, 1.0, d, w, threads)
-            });
+            let dx = timed(Kind::Product, flops, || product_vec(d, w, threads));
             for (dx, &row) in dx.chunks_exact(width).zip(rows) {
                 add_assign(&mut grads.hidden[row as usize * width..][..width], dx);
             }
@@ -171,6 +167,9 @@ pub fn forward(
                 });
             }
         }
+    }
+    if let Some(grads) = grads.as_mut().filter(|_| rows.is_empty()) {
+        grads.weight = vec![0.0; weight.len()];
     }
     let loss = f64::from(options.scale) * per_row.iter().map(|&loss| f64::from(loss)).sum::<f64>();
     Forward {

@@ -1,10 +1,14 @@
 //! `C = α·A·B (+ C)` in f32 with any strides, over `faer`. Packed bf16, int8 and int4 products will be modules
 //! beside this one.
 
+mod small;
+
 use std::mem::MaybeUninit;
 
 use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, Par};
+
+use crate::buffer::filled;
 
 /// A matrix by its first element and its strides.
 #[derive(Clone, Copy, Debug)]
@@ -102,6 +106,10 @@ pub(crate) unsafe fn product_at(
     if a.rows == 0 || b.cols == 0 {
         return;
     }
+    if threads == Threads::One && small::takes(&a, &b) {
+        // SAFETY: by this function's contract; the inner dimensions were compared.
+        return unsafe { small::product_at(c, stride, accumulate, alpha, a, b) };
+    }
     // SAFETY: by this function's contract; without accumulation faer only writes.
     let c = unsafe { MatMut::from_raw_parts_mut(c, a.rows, b.cols, stride as isize, 1) };
     let mode = if accumulate {
@@ -143,4 +151,34 @@ pub fn product(
     assert_eq!(Some(c.len()), a.rows.checked_mul(b.cols), "c");
     // SAFETY: C is exactly `c`, borrowed mutably and initialised.
     unsafe { product_at(c.as_mut_ptr(), b.cols, accumulate, alpha, a, b, threads) }
+}
+
+/// `A·B`, `[a.rows, b.cols]`; zeros where the inner dimension is empty.
+pub(crate) fn product_vec(a: View<'_>, b: View<'_>, threads: Threads) -> Vec<f32> {
+    let len = a
+        .rows
+        .checked_mul(b.cols)
+        .expect("a product that fits into memory");
+    if a.cols == 0 {
+        return vec![0.0; len];
+    }
+    // SAFETY: `product_into` writes every element.
+    unsafe { filled(len, |c| product_into(c, 1.0, a, b, threads)) }
+}
+
+/// `C = α·A·Bᵀ` on the calling thread, C without gaps; `scratch` is memory to reuse.
+///
+/// # Panics
+/// When C has another size or the inner dimensions differ.
+pub(crate) fn product_of_rows(
+    c: &mut [f32],
+    alpha: f32,
+    a: View<'_>,
+    b: View<'_>,
+    scratch: &mut Vec<f32>,
+) {
+    if small::takes_turned(&a, &b) {
+        return small::product_turned(c, alpha, a, b, scratch);
+    }
+    product(c, false, alpha, a, b.t(), Threads::One);
 }

@@ -1,14 +1,15 @@
 //! `y = act(x·Wᵀ + b)`, weight `[outputs, inputs]`. A few rows are read against the weight at memory speed; more go
 //! through the matrix product, with bias and activation following in one pass.
 
+mod few_rows;
+
 use std::mem::MaybeUninit;
 
 use rayon::prelude::*;
 
 use crate::activation::{self, Activation, add_bias, add_bias_activate, add_bias_activate_keep};
-use crate::buffer::{SMALL, filled, for_row_blocks, rows_per_task, sum_over_rows};
-use crate::gemm::{Threads, View, product_into};
-use crate::math::{add_assign, dot};
+use crate::buffer::{SMALL, Shared, filled, for_row_blocks};
+use crate::gemm::{Threads, View, product_vec};
 use crate::simd::multiversion;
 use crate::timing::{Kind, timed};
 
@@ -46,74 +47,25 @@ pub struct Forward {
     pub pre: Option<Vec<f32>>,
 }
 
-/// Up to this many rows the weight is read once and no product library is called.
-const FEW: usize = 4;
+/// Up to this many rows a product of rows with rows, which reads the weight once and packs nothing, beats the library
+/// (measured on two cores; what packing costs is paid per call).
+const FEW: usize = 16;
 
-multiversion! {
-    /// `y[r, j] = x[r]·w[j]` for the weight rows in `w`, into the columns from `first` on of rows `stride` apart.
-    fn few_rows(x: &[f32], w: &[f32], inputs: usize, rows: usize, y: &mut [MaybeUninit<f32>]) {
-        for (j, w) in w.chunks_exact(inputs).enumerate() {
-            for r in 0..rows {
-                y[j * rows + r].write(dot(&x[r * inputs..(r + 1) * inputs], w));
-            }
-        }
-    }
-}
-
-/// The product for few rows; computed as `[outputs, rows]` so that threads write apart, then turned.
-fn product_few(x: &[f32], weight: &[f32], dims: LinearDims) -> Vec<f32> {
-    let LinearDims {
-        rows,
-        inputs,
-        outputs,
-    } = dims;
-    let turned = {
-        let fill = |y: &mut [MaybeUninit<f32>]| {
-            let per_task = (SMALL / inputs).max(16);
-            if weight.len() <= SMALL {
-                few_rows(x, weight, inputs, rows, y);
-            } else {
-                let tasks = y
-                    .par_chunks_mut(per_task * rows)
-                    .zip(weight.par_chunks(per_task * inputs));
-                tasks.for_each(|(y, w)| few_rows(x, w, inputs, rows, y));
-            }
-        };
-        // SAFETY: the chunks of y and of the weight correspond, and `few_rows` writes all of its chunk.
-        unsafe { filled(outputs * rows, fill) }
-    };
-    if rows == 1 {
-        return turned;
-    }
-    let mut y = Vec::with_capacity(outputs * rows);
-    for r in 0..rows {
-        y.extend((0..outputs).map(|j| turned[j * rows + r]));
-    }
-    y
-}
-
+/// A product of large matrices, or of few rows.
 fn product(x: &[f32], weight: &[f32], dims: LinearDims) -> Vec<f32> {
     let LinearDims {
         rows,
         inputs,
         outputs,
     } = dims;
-    if inputs == 0 {
-        return vec![0.0; rows * outputs];
-    }
-    if (1..=FEW).contains(&rows) {
-        return product_few(x, weight, dims);
+    if inputs > 0 && (1..=FEW).contains(&rows) {
+        return few_rows::product(x, weight, dims);
     }
     let (a, b) = (
         View::new(x, rows, inputs, inputs),
         View::new(weight, outputs, inputs, inputs).t(),
     );
-    // SAFETY: `product_into` writes every element.
-    unsafe {
-        filled(rows * outputs, |y| {
-            product_into(y, 1.0, a, b, dims.threads())
-        })
-    }
+    product_vec(a, b, dims.threads())
 }
 
 /// `act(x·Wᵀ + bias)`.
@@ -151,14 +103,15 @@ pub fn forward(
             Forward { y: z, pre: None }
         }
         (Some(bias), act, true) => {
-            let block = rows_per_task(outputs) * outputs;
+            let z_at = Shared::new(z.as_mut_ptr());
             let fill = |y: &mut [MaybeUninit<f32>]| {
-                let tasks = z
-                    .par_chunks_mut(block.max(1))
-                    .zip(y.par_chunks_mut(block.max(1)));
-                tasks.for_each(|(z, y)| add_bias_activate_keep(z, y, bias, act));
+                for_row_blocks(y, outputs, |row, y| {
+                    // SAFETY: blocks of y are disjoint whole rows, and so are the same places in z.
+                    let z = unsafe { z_at.slice(row * outputs, y.len()) };
+                    add_bias_activate_keep(z, y, bias, act);
+                });
             };
-            // SAFETY: blocks of z and y correspond, hold whole rows, and every element of a block is written.
+            // SAFETY: every element of every block is written.
             let y = unsafe { filled(rows * outputs, fill) };
             Forward { y, pre: Some(z) }
         }
@@ -227,11 +180,15 @@ pub fn backward(
     let dz = View::new(dz, rows, outputs, outputs);
     let weight_grad = needs.weight.then(|| {
         let x = View::new(x, rows, inputs, inputs);
-        multiply(outputs, inputs, rows, dz.t(), x, dims)
+        timed(Kind::Product, dims.flops(), || {
+            product_vec(dz.t(), x, dims.threads())
+        })
     });
     let x_grad = needs.x.then(|| {
         let weight = View::new(weight, outputs, inputs, inputs);
-        multiply(rows, inputs, outputs, dz, weight, dims)
+        timed(Kind::Product, dims.flops(), || {
+            product_vec(dz, weight, dims.threads())
+        })
     });
     Grads {
         x: x_grad,
@@ -240,29 +197,27 @@ pub fn backward(
     }
 }
 
-/// `a·b` of size `m × n`; zeros where the inner dimension is empty.
-fn multiply(
-    m: usize,
-    n: usize,
-    inner: usize,
-    a: View<'_>,
-    b: View<'_>,
-    dims: LinearDims,
-) -> Vec<f32> {
-    if inner == 0 {
-        return vec![0.0; m * n];
+/// The sum of the rows of a `[rows, width]` matrix: every task takes columns of its own, and rows in order.
+pub(crate) fn column_sums(x: &[f32], rows: usize, width: usize) -> Vec<f32> {
+    const STRIP: usize = 256;
+    assert_eq!(x.len(), rows * width, "x");
+    let mut sums = vec![0.0; width];
+    let strip = |(i, sums): (usize, &mut [f32])| add_rows(x, width, i * STRIP, sums);
+    if x.len() <= SMALL {
+        sums.chunks_mut(STRIP).enumerate().for_each(strip);
+    } else {
+        sums.par_chunks_mut(STRIP).enumerate().for_each(strip);
     }
-    timed(Kind::Product, dims.flops(), || {
-        // SAFETY: `product_into` writes every element.
-        unsafe { filled(m * n, |c| product_into(c, 1.0, a, b, dims.threads())) }
-    })
+    sums
 }
 
-/// The sum of the rows of a `[rows, width]` matrix.
-pub(crate) fn column_sums(x: &[f32], rows: usize, width: usize) -> Vec<f32> {
-    sum_over_rows(rows, width, |range, sum| {
-        for row in x[range.start * width..range.end * width].chunks_exact(width.max(1)) {
-            add_assign(sum, row);
+multiversion! {
+    /// Adds the columns from `first` on of all rows.
+    fn add_rows(x: &[f32], width: usize, first: usize, sums: &mut [f32]) {
+        for row in x.chunks_exact(width) {
+            for (sum, v) in sums.iter_mut().zip(&row[first..]) {
+                *sum += *v;
+            }
         }
-    })
+    }
 }

@@ -11,7 +11,7 @@ pub(crate) fn exp(x: f32) -> f32 {
     let clamped = x.clamp(-87.0, 88.3);
     let rounded = clamped.mul_add(std::f32::consts::LOG2_E, ROUND);
     let n = rounded - ROUND;
-    let r = n.mul_add(-0.693_359_375, clamped);
+    let r = n.mul_add(-355.0 / 512.0, clamped);
     let r = n.mul_add(2.121_944_4e-4, r);
     let mut p = 1.987_569_1e-4_f32;
     p = p.mul_add(r, 1.398_199_9e-3);
@@ -106,6 +106,25 @@ pub(crate) fn sum(x: &[f32], f: impl Fn(f32) -> f32) -> f32 {
     }
     for (lane, v) in lanes.iter_mut().zip(rest) {
         *lane += f(*v);
+    }
+    fold(lanes, |a, b| a + b)
+}
+
+/// Replaces `x` by `e^(x - base)` and sums that, as [`sum`].
+#[inline(always)]
+pub(crate) fn exp_and_sum(x: &mut [f32], base: f32) -> f32 {
+    let mut lanes = [0.0_f32; LANES];
+    let (chunks, rest) = x.as_chunks_mut::<LANES>();
+    for chunk in chunks {
+        for l in 0..LANES {
+            let e = exp(chunk[l] - base);
+            chunk[l] = e;
+            lanes[l] += e;
+        }
+    }
+    for (lane, v) in lanes.iter_mut().zip(rest) {
+        *v = exp(*v - base);
+        *lane += *v;
     }
     fold(lanes, |a, b| a + b)
 }

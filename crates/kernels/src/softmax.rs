@@ -3,7 +3,7 @@
 use std::mem::MaybeUninit;
 
 use crate::buffer::{filled, for_row_blocks};
-use crate::math::{dot, exp, max, sum};
+use crate::math::{dot, exp, exp_and_sum, max, sum};
 use crate::simd::multiversion;
 use crate::timing::{Kind, timed};
 
@@ -12,8 +12,7 @@ multiversion! {
         for (x, y) in x.chunks_exact(classes).zip(y.chunks_exact_mut(classes)) {
             let top = max(x);
             let y = y.write_copy_of_slice(x);
-            y.iter_mut().for_each(|v| *v = exp(*v - top));
-            let scale = 1.0 / sum(y, |v| v);
+            let scale = 1.0 / exp_and_sum(y, top);
             y.iter_mut().for_each(|v| *v *= scale);
         }
     }

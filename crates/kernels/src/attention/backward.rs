@@ -2,11 +2,13 @@
 
 use rayon::prelude::*;
 
-use super::tile::{K_BLOCK, Place, Q_BLOCK, add_bias_grad, probabilities, row_dots, score_grads};
+use super::tile::{
+    K_BLOCK, Place, Q_BLOCK, add_bias_grad, clear_rows, probabilities, row_dots, score_grads,
+};
 use super::{Bias, Call, Grads, Mask, Sequence, Shape};
 use crate::buffer::{SMALL, Shared};
 use crate::dropout::Dropout;
-use crate::gemm::{Threads, View, product, product_at};
+use crate::gemm::{Threads, View, product_at, product_of_rows};
 use crate::timing::{Kind, timed};
 
 /// What a thread reuses from tile to tile.
@@ -15,6 +17,7 @@ struct Scratch {
     p: Vec<f32>,
     pd: Vec<f32>,
     delta: Vec<f32>,
+    turned: Vec<f32>,
 }
 
 /// The buffers that tasks write, each in rows and heads of its own.
@@ -48,7 +51,11 @@ pub fn backward(
     assert_eq!(lse.len(), shape.heads * call.queries, "lse");
     let pairs: usize = sequences.iter().map(|s| s.q_len * s.k_len).sum();
     timed(Kind::Attention, 10 * (pairs * call.width) as u64, || {
-        let (mut dq, mut dk, mut dv) = (vec![0.0; q.len()], vec![0.0; k.len()], vec![0.0; k.len()]);
+        let (mut dq, mut dk, mut dv) = (
+            Vec::with_capacity(q.len()),
+            Vec::with_capacity(k.len()),
+            Vec::with_capacity(k.len()),
+        );
         let table = match bias {
             Bias::None => 0,
             Bias::Dense { q_max, k_max, .. } => q_max * k_max,
@@ -72,8 +79,10 @@ pub fn backward(
                 let mut scratch = Scratch::default();
                 (0..tasks).for_each(|i| one(&mut scratch, i));
             } else {
+                let jobs = rayon::current_num_threads() * 8;
                 (0..tasks)
                     .into_par_iter()
+                    .with_min_len(tasks / jobs.max(1))
                     .for_each_init(Scratch::default, one);
             }
         } else {
@@ -88,6 +97,12 @@ pub fn backward(
                     }
                 },
             );
+        }
+        // SAFETY: the heads of all sequences are all of the three, and `one_head` writes its own.
+        unsafe {
+            dq.set_len(q.len());
+            dk.set_len(k.len());
+            dv.set_len(k.len());
         }
         Grads {
             q: dq,
@@ -109,7 +124,7 @@ struct Given<'a> {
 /// One head of one sequence.
 ///
 /// # Safety
-/// Nobody else writes this head's columns in this sequence's rows of the outputs.
+/// Nobody else writes this head's columns in this sequence's rows of the outputs. All of them are written.
 unsafe fn one_head(
     call: &Call<'_>,
     given: Given<'_>,
@@ -126,12 +141,33 @@ unsafe fn one_head(
         k_len,
         ..
     } = s;
+    let first = q_start * width + head * head_dim;
+    // the first product into a place writes, later ones add; where several blocks of queries meet in a key's
+    // gradient, or none sees it, zeros come first
+    let one_block = q_len <= Q_BLOCK;
+    let clear_keys = |from: usize, count: usize| {
+        let at = (k_start + from) * width + head * head_dim;
+        // SAFETY: by this function's contract.
+        unsafe {
+            clear_rows(outputs.k, at, width, head_dim, count);
+            clear_rows(outputs.v, at, width, head_dim, count);
+        }
+    };
+    if !one_block || q_len == 0 {
+        clear_keys(0, k_len);
+    }
     if q_len == 0 || k_len == 0 {
+        // SAFETY: by this function's contract.
+        unsafe { clear_rows(outputs.q, first, width, head_dim, q_len) };
         return;
     }
-    let Scratch { p, pd, delta } = scratch;
+    let Scratch {
+        p,
+        pd,
+        delta,
+        turned,
+    } = scratch;
     delta.resize(delta.len().max(q_len), 0.0);
-    let first = q_start * width + head * head_dim;
     row_dots(
         &given.out[first..],
         &given.dout[first..],
@@ -147,11 +183,15 @@ unsafe fn one_head(
         let dout = call.head(given.dout, q_start + q_from, n, head);
         let lse = &given.lse[head * call.queries + q_start + q_from..][..n];
         let q_at = (q_start + q_from) * width + head * head_dim;
+        let mut begun = false;
         for k_from in (0..k_len).step_by(K_BLOCK) {
             place.k = k_from;
             place.k_len = K_BLOCK.min(k_len - k_from);
             let m = place.k_len;
             if place.is_hidden() {
+                if one_block {
+                    clear_keys(k_from, m);
+                }
                 continue;
             }
             if p.len() < n * m {
@@ -162,47 +202,46 @@ unsafe fn one_head(
             let k = call.head(call.k, k_start + k_from, m, head);
             let v = call.head(call.v, k_start + k_from, m, head);
             let k_at = (k_start + k_from) * width + head * head_dim;
-            product(p, false, call.shape.scale, q, k.t(), Threads::One);
+            product_of_rows(p, call.shape.scale, q, k, turned);
             probabilities(p, pd, place, lse);
-            // SAFETY: these rows of this head are ours by the contract, and were zeros at first.
+            let (adds, weights) = (!one_block, View::new(pd, n, m, m).t());
+            // SAFETY: these rows of this head are ours by the contract, and cleared before where we add.
             unsafe {
                 product_at(
                     outputs.v.at(k_at),
                     width,
-                    true,
+                    adds,
                     1.0,
-                    View::new(pd, n, m, m).t(),
+                    weights,
                     dout,
                     Threads::One,
                 )
             };
-            product(pd, false, 1.0, dout, v.t(), Threads::One);
+            product_of_rows(pd, 1.0, dout, v, turned);
             score_grads(p, pd, place, &delta[q_from..q_from + n]);
             if !dbias.is_empty() {
                 add_bias_grad(p, &place, dbias);
             }
             let scale = call.shape.scale;
-            // SAFETY: as above.
+            let ds = View::new(p, n, m, m);
+            // SAFETY: as above; q's rows were written before where we add to them.
             unsafe {
-                product_at(
-                    outputs.q.at(q_at),
-                    width,
-                    true,
-                    scale,
-                    View::new(p, n, m, m),
-                    k,
-                    Threads::One,
-                );
+                product_at(outputs.q.at(q_at), width, begun, scale, ds, k, Threads::One);
                 product_at(
                     outputs.k.at(k_at),
                     width,
-                    true,
+                    adds,
                     scale,
-                    View::new(p, n, m, m).t(),
+                    ds.t(),
                     q,
                     Threads::One,
                 );
             }
+            begun = true;
+        }
+        if !begun {
+            // SAFETY: by this function's contract.
+            unsafe { clear_rows(outputs.q, q_at, width, head_dim, n) };
         }
     }
 }

@@ -2,16 +2,17 @@
 
 use rayon::prelude::*;
 
-use super::tile::{K_BLOCK, Place, Q_BLOCK, scale_rows, weights};
+use super::tile::{K_BLOCK, Place, Q_BLOCK, clear_rows, scale_rows, weights};
 use super::{Bias, Call, Forward, Mask, Sequence, Shape};
 use crate::buffer::{SMALL, Shared};
 use crate::dropout::Dropout;
-use crate::gemm::{Threads, product, product_at};
+use crate::gemm::{Threads, product_at, product_of_rows};
 use crate::timing::{Kind, timed};
 
 /// What a thread reuses from tile to tile.
 struct Scratch {
     scores: Vec<f32>,
+    turned: Vec<f32>,
     top: [f32; Q_BLOCK],
     total: [f32; Q_BLOCK],
     shrink: [f32; Q_BLOCK],
@@ -21,6 +22,7 @@ impl Scratch {
     fn new() -> Self {
         Self {
             scores: Vec::new(),
+            turned: Vec::new(),
             top: [0.0; Q_BLOCK],
             total: [0.0; Q_BLOCK],
             shrink: [0.0; Q_BLOCK],
@@ -47,7 +49,7 @@ pub fn forward(
     let (call, sequences) = Call::new(q, k, v, shape, mask, bias);
     let pairs: usize = sequences.iter().map(|s| s.q_len * s.k_len).sum();
     timed(Kind::Attention, 4 * (pairs * call.width) as u64, || {
-        let mut out = vec![0.0; q.len()];
+        let mut out = Vec::with_capacity(q.len());
         let mut lse = vec![f32::NEG_INFINITY; shape.heads * call.queries];
         let (out_at, lse_at) = (Shared::new(out.as_mut_ptr()), Shared::new(lse.as_mut_ptr()));
         let blocks: Vec<(Sequence, usize)> = sequences
@@ -62,11 +64,10 @@ pub fn forward(
             place.q_len = Q_BLOCK.min(sequence.q_len - from);
             let first = sequence.q_start + from;
             let at = first * call.width + head * shape.head_dim;
-            let span = (place.q_len - 1) * call.width + shape.head_dim;
             // SAFETY: tasks differ in their query rows or in their head, so no two write the same elements.
             let lse = unsafe { lse_at.slice(head * call.queries + first, place.q_len) };
             // SAFETY: a block's rows of one head begin at `at` and end within `out`.
-            unsafe { one_block(&call, place, scratch, out_at, at, span, lse) };
+            unsafe { one_block(&call, place, scratch, out_at, at, lse) };
         };
         let tasks = blocks.len() * shape.heads;
         if pairs * shape.heads <= SMALL / 8 {
@@ -80,6 +81,8 @@ pub fn forward(
                 .with_min_len(tasks / jobs.max(1))
                 .for_each_init(Scratch::new, task);
         }
+        // SAFETY: the blocks of all heads are all of `out`, and `one_block` writes its own.
+        unsafe { out.set_len(q.len()) };
         Forward { out, lse }
     })
 }
@@ -87,20 +90,20 @@ pub fn forward(
 /// One block of queries in one head, over all blocks of keys.
 ///
 /// # Safety
-/// The elements of the block (rows of `head_dim`, `width` apart, from `at` over `span`) lie within `out`, and nobody
-/// else touches them.
+/// The elements of the block (rows of `head_dim`, `width` apart, from `at` on) lie within `out`, and nobody else
+/// touches them. All of them are written.
 unsafe fn one_block(
     call: &Call<'_>,
     mut place: Place<'_>,
     scratch: &mut Scratch,
     out: Shared,
     at: usize,
-    span: usize,
     lse: &mut [f32],
 ) {
     let (s, n) = (place.sequence, place.q_len);
     let Scratch {
         scores,
+        turned,
         top,
         total,
         shrink,
@@ -123,11 +126,11 @@ unsafe fn one_block(
         let tile = &mut scores[..size];
         let k = call.head(call.k, s.k_start + from, place.k_len, place.head);
         let v = call.head(call.v, s.k_start + from, place.k_len, place.head);
-        product(tile, false, call.shape.scale, q, k.t(), Threads::One);
+        product_of_rows(tile, call.shape.scale, q, k, turned);
         weights(tile, place, top, total, shrink);
         if begun {
             // SAFETY: by this function's contract; written by the product of an earlier block of keys.
-            unsafe { scale_rows_at(out, at, span, call, shrink) };
+            unsafe { scale_rows(out, at, call.width, call.shape.head_dim, shrink) };
         }
         let tile = crate::gemm::View::new(tile, n, place.k_len, place.k_len);
         // SAFETY: by this function's contract.
@@ -142,22 +145,12 @@ unsafe fn one_block(
             f32::NEG_INFINITY
         };
     }
-    if begun {
-        // SAFETY: by this function's contract.
-        unsafe { scale_rows_at(out, at, span, call, shrink) };
-    }
-}
-
-/// Multiplies the rows of one head.
-///
-/// # Safety
-/// As [`one_block`].
-unsafe fn scale_rows_at(out: Shared, at: usize, span: usize, call: &Call<'_>, factor: &[f32]) {
-    let head_dim = call.shape.head_dim;
-    for (i, factor) in factor.iter().enumerate() {
-        debug_assert!(i * call.width + head_dim <= span);
-        // SAFETY: one row of the block at a time: between rows lie other heads, which other tasks write.
-        let row = unsafe { out.slice(at + i * call.width, head_dim) };
-        scale_rows(row, head_dim, head_dim, std::slice::from_ref(factor));
+    // SAFETY: by this function's contract.
+    unsafe {
+        if begun {
+            scale_rows(out, at, call.width, call.shape.head_dim, shrink);
+        } else {
+            clear_rows(out, at, call.width, call.shape.head_dim, n);
+        }
     }
 }

@@ -1,8 +1,11 @@
 //! One tile of scores: bias, mask, and what becomes of its rows. Query rows × keys, row-major.
 
+use std::mem::MaybeUninit;
+
 use super::{Bias, Call, Mask, Sequence, dropout_index};
+use crate::buffer::Shared;
 use crate::dropout::Dropout;
-use crate::math::{dot, exp, max, sum};
+use crate::math::{dot, exp, exp_and_sum, max};
 use crate::simd::multiversion;
 
 /// Query rows of a tile.
@@ -125,11 +128,8 @@ multiversion! {
             let new_top = max(x).max(top[row]);
             // while nothing was visible there is nothing to subtract
             let base = if new_top == f32::NEG_INFINITY { 0.0 } else { new_top };
-            for v in x.iter_mut() {
-                *v = exp(*v - base);
-            }
             shrink[row] = exp(top[row] - base);
-            total[row] = total[row].mul_add(shrink[row], sum(x, |v| v));
+            total[row] = total[row].mul_add(shrink[row], exp_and_sum(x, base));
             top[row] = new_top;
             if place.dropout.is_on() {
                 let first = place.dropout_row(row);
@@ -197,14 +197,36 @@ multiversion! {
     }
 }
 
-multiversion! {
-    /// `x *= factor[row]`, rows of `width` lying `stride` apart.
-    pub(super) fn scale_rows(x: &mut [f32], stride: usize, width: usize, factor: &[f32]) {
-        for (i, f) in factor.iter().enumerate() {
-            for v in &mut x[i * stride..i * stride + width] {
-                *v *= *f;
+/// `x *= factor[row]`, rows of `width` lying `stride` apart from `at` on.
+///
+/// # Safety
+/// The rows lie within the buffer and are initialised, and nobody else touches them. (Between them lie other heads,
+/// which other tasks write: so there is no slice over all of them.)
+pub(super) unsafe fn scale_rows(x: Shared, at: usize, stride: usize, width: usize, factor: &[f32]) {
+    multiversion! {
+        fn scale(x: Shared, at: usize, stride: usize, width: usize, factor: &[f32]) {
+            for (i, f) in factor.iter().enumerate() {
+                // SAFETY: by the contract of the function around this one.
+                for v in unsafe { x.slice(at + i * stride, width) } {
+                    *v *= *f;
+                }
             }
         }
+    }
+    scale(x, at, stride, width, factor);
+}
+
+/// Fills `count` rows of `width`, `stride` apart from `at` on, with zeros.
+///
+/// # Safety
+/// The rows lie within the buffer, and nobody else touches them.
+pub(super) unsafe fn clear_rows(x: Shared, at: usize, stride: usize, width: usize, count: usize) {
+    for i in 0..count {
+        // SAFETY: by this function's contract.
+        unsafe {
+            x.unwritten(at + i * stride, width)
+                .fill(MaybeUninit::new(0.0))
+        };
     }
 }
 
