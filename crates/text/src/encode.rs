@@ -124,7 +124,10 @@ impl Encoder {
             Input::Pair(first, second) => (first, Some(second)),
         };
         let first = self.raw(first)?;
-        let second = second.map(|text| self.raw(text)).transpose()?;
+        let mut second = second.map(|text| self.raw(text)).transpose()?;
+        if let Some(raw) = &mut second {
+            raw.set_type_ids(vec![1; raw.len()]);
+        }
         let (first, second) = self.truncate(first, second, options)?;
         let framed = self.put_in_frame(first, second, options.add_special_tokens)?;
         Ok(convert(&framed))
@@ -248,12 +251,8 @@ impl Encoder {
         let mut first = first;
         for (i, raw) in [&mut first, &mut second].into_iter().enumerate() {
             raw.set_sequence_id(i);
-            let length = raw.len();
-            raw.set_type_ids(vec![i as u32; length]);
             for window in raw.get_overflowing_mut() {
                 window.set_sequence_id(i);
-                let length = window.len();
-                window.set_type_ids(vec![i as u32; length]);
             }
         }
         first.merge_with(second, false);

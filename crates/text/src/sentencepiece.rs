@@ -315,7 +315,8 @@ pub(crate) mod tests {
             check_charsmap(&table(&units[..255], b"x\0")).is_err(),
             "a step can leave a short array"
         );
-        units[0] = 1 << 8;
+        units[0] = (1 << 8) | (5 << 10);
+        units[5] = 1 << 31;
         assert!(check_charsmap(&table(&units, b"x\0")).is_ok());
         units[3] = 1 << 10;
         assert!(check_charsmap(&table(&units, b"x\0")).is_ok());
