@@ -135,21 +135,17 @@ impl Encoder {
 
     /// The tokens of one text, offsets in code points, ids of the model.
     fn raw(&self, text: &str) -> Result<Raw, Error> {
-        let (code, rest) = match &self.marian {
-            Some(_) => Marian::language_code(text),
-            None => (None, text),
+        let mut raw = match &self.marian {
+            Some(marian) => marian.encode(text),
+            None => self
+                .tokenizer
+                .encode(text, false)
+                .map_err(|e| Error::Encode {
+                    reason: e.to_string(),
+                })?,
         };
-        let mut raw = self
-            .tokenizer
-            .encode(rest, false)
-            .map_err(|e| Error::Encode {
-                reason: e.to_string(),
-            })?;
-        count_in_code_points(rest, raw.get_offsets_mut());
-        match &self.marian {
-            Some(marian) => Ok(marian.with_ids(&raw, code)),
-            None => Ok(raw),
-        }
+        count_in_code_points(text, raw.get_offsets_mut());
+        Ok(raw)
     }
 
     fn truncate(

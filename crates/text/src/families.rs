@@ -112,6 +112,8 @@ pub(crate) struct Family {
     /// Default special tokens by role.
     pub specials: &'static [(Role, &'static str)],
     pub additional: &'static [&'static str],
+    /// Roles whose token, named by its text alone in the older files, is looked for in the normalised text.
+    pub normalized: &'static [Role],
     /// Whether a mask token given as plain text swallows the spaces before it.
     pub mask_lstrip: bool,
     /// The default of `do_lower_case`.
@@ -133,6 +135,7 @@ const BERT: Family = Family {
         (Mask, "[MASK]"),
     ],
     additional: &[],
+    normalized: &[],
     mask_lstrip: false,
     lower: true,
     keep_accents: false,
@@ -153,6 +156,7 @@ const ROBERTA: Family = Family {
     frame: Frame::Roberta,
     specials: ROBERTA_SPECIALS,
     additional: &[],
+    normalized: &[],
     mask_lstrip: true,
     lower: false,
     keep_accents: false,
@@ -178,6 +182,7 @@ const T5: Family = Family {
     frame: Frame::T5,
     specials: &[(Eos, "</s>"), (Unk, "<unk>"), (Pad, "<pad>")],
     additional: &[],
+    normalized: &[],
     mask_lstrip: false,
     lower: false,
     keep_accents: false,
@@ -202,6 +207,7 @@ const XLNET: Family = Family {
         (Mask, "<mask>"),
     ],
     additional: &["<eop>", "<eod>"],
+    normalized: &[],
     mask_lstrip: true,
     lower: false,
     keep_accents: false,
@@ -357,6 +363,7 @@ pub(crate) fn by_class(class: &str) -> Option<Family> {
                 (Cls, "[CLS]"),
                 (Mask, "[MASK]"),
             ],
+            normalized: &[Mask],
             ..ALBERT
         },
         "BigBirdTokenizer" => Family {
@@ -377,6 +384,7 @@ pub(crate) fn by_class(class: &str) -> Option<Family> {
                 (Cls, "[CLS]"),
                 (Mask, "[MASK]"),
             ],
+            normalized: &[Bos, Eos, Unk, Sep, Pad, Cls, Mask],
             mask_lstrip: true,
             ..T5
         },
@@ -398,6 +406,7 @@ pub(crate) fn by_class(class: &str) -> Option<Family> {
                 (Cls, "[CLS]"),
                 (Mask, "[MASK]"),
             ],
+            normalized: &[Unk],
             ..T5
         },
         "XLMRobertaTokenizer" => XLM_ROBERTA,

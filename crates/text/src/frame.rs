@@ -162,7 +162,7 @@ mod tests {
     fn missing_tokens_are_named() {
         let family = families::by_class("BertTokenizer").unwrap();
         let config = Object::default();
-        let declared = Declared::read(Some(&family), &config, None, None, &[]).unwrap();
+        let declared = Declared::read(Some(&family), &config, None, None, None).unwrap();
         let e = frame(family.frame, &declared, &config, "vocab.txt", &|t| {
             (t == "[CLS]").then_some(7)
         })

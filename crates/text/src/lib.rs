@@ -18,6 +18,7 @@ mod protobuf;
 mod sentencepiece;
 mod special;
 mod tokenizer;
+mod unigram;
 mod vocabulary;
 
 pub use encode::{EncodeOptions, Input, Side, Truncation};

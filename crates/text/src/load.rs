@@ -69,11 +69,14 @@ pub(crate) fn load(files: &TokenizerFiles<'_>, place: &str) -> Result<Loaded, Er
     let family = family.as_ref();
 
     let (mut made, built_in) = match (&files.tokenizer_json, family) {
-        (Some(bytes), _) => from_json(bytes)?,
-        (None, Some(family)) => (
-            from_vocabulary(files, family, &config, map.as_ref(), added.as_ref())?,
-            Vec::new(),
-        ),
+        (Some(bytes), _) => {
+            let (made, built_in) = from_json(bytes)?;
+            (made, Some(built_in))
+        }
+        (None, Some(family)) => {
+            let made = from_vocabulary(files, family, &config, map.as_ref(), added.as_ref())?;
+            (made, None)
+        }
         (None, None) => {
             return Err(Error::NoTokenizer {
                 place: place.to_owned(),
@@ -81,19 +84,23 @@ pub(crate) fn load(files: &TokenizerFiles<'_>, place: &str) -> Result<Loaded, Er
         }
     };
 
-    let mut declared = Declared::read(family, &config, map.as_ref(), added.as_ref(), &built_in)?;
+    let mut declared = Declared::read(
+        family,
+        &config,
+        map.as_ref(),
+        added.as_ref(),
+        built_in.as_deref(),
+    )?;
     if let Some(family) = family {
         complete_additional(family, &config, &mut declared)?;
     }
-    let present = present(&made.tokenizer);
-    let tokens: Vec<_> = declared.to_add(&present).iter().map(Token::added).collect();
-    made.tokenizer
-        .add_tokens(tokens)
-        .map_err(|e| made.model(e))?;
-    if let Some(mut marian) = made.marian.take() {
-        marian.complete(&made.tokenizer);
-        made.marian = Some(marian);
+    let tokens = declared.to_add(&present(&made.tokenizer));
+    if let Some(marian) = &mut made.marian {
+        marian.add(&tokens);
     }
+    made.tokenizer
+        .add_tokens(tokens.iter().map(Token::added))
+        .map_err(|e| made.model(e))?;
     adjust(&mut made, family, &config, &declared, has_json)?;
     if config.bool("split_special_tokens")?.unwrap_or(false) {
         made.tokenizer.set_encode_special_tokens(true);
@@ -111,6 +118,8 @@ pub(crate) fn load(files: &TokenizerFiles<'_>, place: &str) -> Result<Loaded, Er
             reason: e.to_string(),
         })?;
     let special = special(&made, &declared);
+    // The slow classes of BERT's kin, which fill in the configuration when they are converted, say so.
+    let clean_up = !has_json && family.is_some_and(|f| f.recipe == Recipe::WordPiece);
     let marian_limit = family
         .is_some_and(|f| f.recipe == Recipe::Marian)
         .then_some(512);
@@ -118,9 +127,7 @@ pub(crate) fn load(files: &TokenizerFiles<'_>, place: &str) -> Result<Loaded, Er
         special,
         class,
         model_max_length: model_max_length(&config)?.or(marian_limit),
-        clean_up: config
-            .bool("clean_up_tokenization_spaces")?
-            .unwrap_or(false),
+        clean_up: config.bool("clean_up_tokenization_spaces")?.unwrap_or(clean_up),
         encoder: Encoder {
             tokenizer: made.tokenizer,
             frame: post,
@@ -311,7 +318,7 @@ fn from_vocabulary(
             .map(<[u8]>::to_vec)
             .ok_or_else(|| missing(file))
     };
-    let declared = Declared::read(Some(family), config, map, added, &[])?;
+    let declared = Declared::read(Some(family), config, map, added, None)?;
     let unk = declared.text(Role::Unk).unwrap_or("[UNK]");
     match family.recipe {
         Recipe::WordPiece => {
@@ -391,16 +398,10 @@ fn from_vocabulary(
             )?;
             let vocab = need(&files.vocab_json, "vocab.json")?;
             let pad = declared.text(Role::Pad).unwrap_or("<pad>");
-            let (model, marian) = Marian::new(&source, &vocab, unk, pad)?;
-            let mut made = made(model, name);
+            let marian = Marian::new(&source, &vocab, unk, pad)?;
+            // Only its list of added tokens is used.
+            let mut made = made(tokenizers::models::wordlevel::WordLevel::default(), name);
             made.marian = Some(marian);
-            set_steps(
-                &mut made,
-                Marian::cleaning(!source.charsmap.is_empty()),
-                &source,
-            )?;
-            let metaspace = json!({"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": true});
-            set_pre_tokenizer(&mut made, metaspace)?;
             Ok(made)
         }
     }

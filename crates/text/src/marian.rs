@@ -4,36 +4,39 @@
 
 use std::collections::HashMap;
 
-use serde_json::json;
-use tokenizers::models::ModelWrapper;
-use tokenizers::{Encoding as Raw, Model as _};
+use tokenizers::Encoding as Raw;
 
 use crate::Error;
-use crate::sentencepiece::{Kind, Model};
+use crate::sentencepiece::{Algorithm, Model};
+use crate::special::Token;
+use crate::unigram::Segmenter;
 use crate::vocabulary;
 
 /// The mark of a space in SentencePiece pieces.
 const SPACE: char = '▁';
 
-/// Ids of pieces, and pieces of ids.
+/// The segmentation with the ids.
 #[derive(Clone, Debug)]
 pub(crate) struct Marian {
+    segmenter: Segmenter,
     ids: HashMap<String, u32>,
     tokens: HashMap<u32, String>,
-    /// The id of each piece of the source model.
-    of_piece: Vec<u32>,
+    /// Tokens that are found in text before segmentation, with their ids.
+    added: Vec<(String, u32)>,
     unk: u32,
+    unk_piece: u32,
 }
 
 impl Marian {
-    /// The segmentation model with the mapping to ids.
-    pub fn new(
-        source: &Model,
-        vocab: &[u8],
-        unk: &str,
-        pad: &str,
-    ) -> Result<(ModelWrapper, Self), Error> {
+    /// Reads the segmentation model and the ids.
+    pub fn new(source: &Model, vocab: &[u8], unk: &str, pad: &str) -> Result<Self, Error> {
         const FILE: &str = "vocab.json";
+        if source.algorithm != Algorithm::Unigram {
+            return Err(Error::Model {
+                file: source.file.clone(),
+                reason: "Marian's source model is expected to be a unigram model".to_owned(),
+            });
+        }
         let ids = vocabulary::ids(FILE, vocab)?;
         let find = |token: &str| {
             ids.get(token).copied().ok_or_else(|| Error::Model {
@@ -43,66 +46,99 @@ impl Marian {
         };
         let unk = find(unk)?;
         find(pad)?;
-        let pieces = source
-            .pieces
-            .iter()
-            .enumerate()
-            .map(|(i, piece)| match piece.kind {
-                Kind::Normal | Kind::UserDefined => (piece.text.clone(), f64::from(piece.score)),
-                // These never match text. After cleaning no text holds a space, so this name never matches.
-                _ => (format!(" {i}"), f64::from(piece.score)),
-            })
-            .collect();
-        let model = crate::pieces::assemble(source, pieces, source.unk_id)?;
-        let of_piece = source
-            .pieces
-            .iter()
-            .map(|piece| match piece.kind {
-                Kind::Normal | Kind::UserDefined => ids.get(&piece.text).copied().unwrap_or(unk),
-                _ => unk,
-            })
-            .collect();
         let tokens = ids.iter().map(|(token, &id)| (id, token.clone())).collect();
-        Ok((
-            model,
-            Self {
-                ids,
-                tokens,
-                of_piece,
-                unk,
-            },
-        ))
+        let segmenter = Segmenter::new(source);
+        Ok(Self {
+            segmenter,
+            ids,
+            tokens,
+            added: Vec::new(),
+            unk,
+            unk_piece: source.unk_id,
+        })
     }
 
-    /// SentencePiece's own cleaning around the model's table: spaces at the ends go, runs become one.
-    pub fn cleaning(table: bool) -> Vec<serde_json::Value> {
-        let mut steps = Vec::new();
-        steps.extend(table.then(|| json!(crate::pieces::TABLE)));
-        steps.push(json!({"type": "Replace", "pattern": {"Regex": "^ +| +$"}, "content": ""}));
-        steps.push(json!({"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "}));
-        steps
-    }
-
-    /// Gives ids to added tokens as well: called when the tokenizer is complete.
-    pub fn complete(&mut self, tokenizer: &tokenizers::Tokenizer) {
-        let added = tokenizer.get_added_tokens_decoder();
-        let size = added.keys().map(|&id| id as usize + 1).max().unwrap_or(0);
-        if size > self.of_piece.len() {
-            self.of_piece.resize(size, self.unk);
-        }
-        let next = self.tokens.keys().max().map_or(0, |&id| id + 1);
-        let mut missing = 0;
-        let mut order: Vec<_> = added.iter().collect();
-        order.sort_by_key(|(id, _)| **id);
-        for (&piece, token) in order {
-            let id = *self.ids.entry(token.content.clone()).or_insert_with(|| {
-                missing += 1;
-                next + missing - 1
-            });
+    /// Adds tokens that are found in text as they are; new ones get the next ids.
+    pub fn add(&mut self, tokens: &[Token]) {
+        for token in tokens {
+            if token.content.is_empty() || self.added.iter().any(|(t, _)| *t == token.content) {
+                continue;
+            }
+            let next = self.tokens.keys().max().map_or(0, |&id| id + 1);
+            let id = *self.ids.entry(token.content.clone()).or_insert(next);
             self.tokens.insert(id, token.content.clone());
-            self.of_piece[piece as usize] = id;
+            self.added.push((token.content.clone(), id));
         }
-        debug_assert!(tokenizer.get_model().get_vocab_size() <= self.of_piece.len());
+    }
+
+    /// The tokens of a text, offsets in bytes.
+    pub fn encode(&self, text: &str) -> Raw {
+        let mut out = Tokens::default();
+        let mut at = 0;
+        // Where each added token occurs next: searched again only once passed, so that the whole is linear.
+        let mut next: Vec<Option<usize>> = self
+            .added
+            .iter()
+            .map(|(t, _)| text.find(t.as_str()))
+            .collect();
+        loop {
+            for (place, (token, _)) in next.iter_mut().zip(&self.added) {
+                if place.is_some_and(|p| p < at) {
+                    *place = text[at..].find(token.as_str()).map(|p| p + at);
+                }
+            }
+            let found = (0..next.len())
+                .filter_map(|i| {
+                    next[i].map(|place| (place, std::cmp::Reverse(self.added[i].0.len()), i))
+                })
+                .min();
+            let Some((place, _, i)) = found else { break };
+            self.section(&text[at..place], at, &mut out);
+            let (token, id) = &self.added[i];
+            at = place + token.len();
+            out.push(*id, token.clone(), (place, at));
+        }
+        self.section(&text[at..], at, &mut out);
+        let length = out.ids.len();
+        let words = (0..length as u32).map(Some).collect();
+        Raw::new(
+            out.ids,
+            vec![0; length],
+            out.texts,
+            words,
+            out.offsets,
+            vec![0; length],
+            vec![1; length],
+            Vec::new(),
+            Default::default(),
+        )
+    }
+
+    /// Text between added tokens: the target language that it may begin with, then the pieces.
+    fn section(&self, text: &str, at: usize, out: &mut Tokens) {
+        let (code, rest) = language_code(text);
+        let mut shift = at;
+        if let Some(code) = code {
+            shift += code.len();
+            out.push(
+                self.id(code).unwrap_or(self.unk),
+                code.to_owned(),
+                (at, shift),
+            );
+        }
+        for segment in self.segmenter.segment(rest) {
+            let known = if segment.piece == self.unk_piece {
+                None
+            } else {
+                self.id(&segment.text)
+            };
+            let (start, end) = segment.range;
+            out.push(
+                known.unwrap_or(self.unk),
+                segment.text,
+                (start + shift, end + shift),
+            );
+        }
     }
 
     pub fn id(&self, token: &str) -> Option<u32> {
@@ -119,59 +155,6 @@ impl Marian {
 
     pub fn max_id(&self) -> u32 {
         self.tokens.keys().copied().max().unwrap_or(0)
-    }
-
-    /// The target language (`>>fra<<`) that a text may begin with, and the rest.
-    pub fn language_code(text: &str) -> (Option<&str>, &str) {
-        match text.strip_prefix(">>").and_then(|rest| rest.find("<<")) {
-            Some(end) => {
-                let (code, rest) = text.split_at(end + 4);
-                (Some(code), rest)
-            }
-            None => (None, text),
-        }
-    }
-
-    /// The tokens with Marian's ids, after the language code that was taken off.
-    pub fn with_ids(&self, raw: &Raw, code: Option<&str>) -> Raw {
-        let shift = code.map_or(0, |c| c.chars().count());
-        let extra = usize::from(code.is_some());
-        let mut ids: Vec<u32> = code
-            .iter()
-            .map(|&c| self.id(c).unwrap_or(self.unk))
-            .collect();
-        let mut tokens: Vec<String> = code.iter().map(|&c| c.to_owned()).collect();
-        let mut offsets: Vec<(usize, usize)> = code.iter().map(|_| (0, shift)).collect();
-        let mut words: Vec<Option<u32>> = code.iter().map(|_| Some(0)).collect();
-        ids.extend(
-            raw.get_ids()
-                .iter()
-                .map(|&id| self.of_piece.get(id as usize).copied().unwrap_or(self.unk)),
-        );
-        tokens.extend_from_slice(raw.get_tokens());
-        offsets.extend(
-            raw.get_offsets()
-                .iter()
-                .map(|&(a, b)| (a + shift, b + shift)),
-        );
-        words.extend(
-            raw.get_word_ids()
-                .iter()
-                .map(|w| w.map(|w| w + extra as u32)),
-        );
-        let length = ids.len();
-        let special = vec![0; length];
-        Raw::new(
-            ids,
-            vec![0; length],
-            tokens,
-            words,
-            offsets,
-            special,
-            vec![1; length],
-            Vec::new(),
-            Default::default(),
-        )
     }
 
     /// Joins pieces to text; the tokens in `special` stand as they are with a space after.
@@ -192,6 +175,32 @@ impl Marian {
     }
 }
 
+#[derive(Default)]
+struct Tokens {
+    ids: Vec<u32>,
+    texts: Vec<String>,
+    offsets: Vec<(usize, usize)>,
+}
+
+impl Tokens {
+    fn push(&mut self, id: u32, text: String, offsets: (usize, usize)) {
+        self.ids.push(id);
+        self.texts.push(text);
+        self.offsets.push(offsets);
+    }
+}
+
+/// The target language (`>>fra<<`) that a text may begin with, and the rest.
+fn language_code(text: &str) -> (Option<&str>, &str) {
+    match text.strip_prefix(">>").and_then(|rest| rest.find("<<")) {
+        Some(end) => {
+            let (code, rest) = text.split_at(end + 4);
+            (Some(code), rest)
+        }
+        None => (None, text),
+    }
+}
+
 fn flush(run: &mut String, out: &mut String) {
     out.push_str(run.strip_prefix(SPACE).unwrap_or(run));
     run.clear();
@@ -203,12 +212,9 @@ mod tests {
 
     #[test]
     fn language_codes_stand_first() {
-        assert_eq!(
-            Marian::language_code(">>fra<< Hello"),
-            (Some(">>fra<<"), " Hello")
-        );
-        assert_eq!(Marian::language_code(">>fra Hello"), (None, ">>fra Hello"));
-        assert_eq!(Marian::language_code(" >>fra<<"), (None, " >>fra<<"));
-        assert_eq!(Marian::language_code(">><<"), (Some(">><<"), ""));
+        assert_eq!(language_code(">>fra<< Hello"), (Some(">>fra<<"), " Hello"));
+        assert_eq!(language_code(">>fra Hello"), (None, ">>fra Hello"));
+        assert_eq!(language_code(" >>fra<<"), (None, " >>fra<<"));
+        assert_eq!(language_code(">><<"), (Some(">><<"), ""));
     }
 }

@@ -39,6 +39,10 @@ pub(crate) struct Model {
     pub unk_piece: String,
     /// The table of replacements; empty for none.
     pub charsmap: Vec<u8>,
+    /// Whether a space goes before the text.
+    pub dummy_prefix: bool,
+    /// Whether spaces at the ends go and runs of them become one.
+    pub single_spaces: bool,
 }
 
 /// Pieces are at most some dozen characters; a longer one would only make reading quadratic.
@@ -64,6 +68,8 @@ impl Model {
             unk_id: 0,
             unk_piece: "<unk>".to_owned(),
             charsmap: Vec::new(),
+            dummy_prefix: true,
+            single_spaces: true,
         };
         let mut unk_id = 0_i32;
         let mut fields = Fields::new(bytes);
@@ -130,8 +136,11 @@ impl Model {
                             ..b
                         })
                     })? {
-                        if let (2, Some(bytes)) = (number, value.bytes()) {
-                            model.charsmap = bytes.to_vec();
+                        match (number, value) {
+                            (2, Value::Bytes(bytes)) => model.charsmap = bytes.to_vec(),
+                            (3, Value::Varint(flag)) => model.dummy_prefix = flag != 0,
+                            (4, Value::Varint(flag)) => model.single_spaces = flag != 0,
+                            _ => {}
                         }
                     }
                 }

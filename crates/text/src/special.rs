@@ -2,7 +2,7 @@
 //! `added_tokens_decoder`), `special_tokens_map.json`, `added_tokens.json`.
 //! The order of precedence is that of the transformers library. Not the matching of tokens in text.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use serde_json::{Map, Value};
 
@@ -178,19 +178,21 @@ impl Named {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Declared {
     roles: Vec<(Role, Named)>,
+    /// The roles that a file names, not only the family's defaults.
+    named: Vec<Role>,
     pub additional: Vec<Named>,
     /// Added tokens by id; the id only gives their order.
     pub added: BTreeMap<u32, Token>,
 }
 
 impl Declared {
-    /// Reads the files. `built_in` are the tokens that `tokenizer.json` adds, by id.
+    /// Reads the files. `built_in` are the tokens that `tokenizer.json` adds, by id; `None` without that file.
     pub fn read(
         family: Option<&Family>,
         config: &Object,
         map: Option<&Object>,
         added: Option<&Object>,
-        built_in: &[(u32, Token)],
+        built_in: Option<&[(u32, Token)]>,
     ) -> Result<Self, Error> {
         let mut declared = Self::default();
         if let Some(family) = family {
@@ -254,10 +256,16 @@ impl Declared {
                     );
                 }
             }
-            described.extend(built_in.iter().map(|(_, token)| token.clone()));
+            for (id, token) in built_in.unwrap_or_default() {
+                described.push(token.clone());
+                declared.added.insert(*id, token.clone());
+            }
         }
         // A token named by its text alone is found as the file that describes it says.
-        for (_, named) in &mut declared.roles {
+        for (role, named) in &mut declared.roles {
+            if !declared.named.contains(role) {
+                continue;
+            }
             if let Some(token) = described
                 .iter()
                 .rev()
@@ -266,12 +274,15 @@ impl Declared {
                 *named = Named::Token(token.clone());
             }
         }
-        if family.is_some_and(|f| f.mask_lstrip) {
+        if let Some(family) = family {
             for (role, named) in &mut declared.roles {
-                if let (Role::Mask, Named::Text(text)) = (*role, &*named) {
+                let Named::Text(text) = &*named else { continue };
+                let mask = *role == Role::Mask && family.mask_lstrip;
+                let normalized = built_in.is_none() && family.normalized.contains(role);
+                if mask || normalized {
                     *named = Named::Token(Token {
-                        lstrip: true,
-                        normalized: Some(false),
+                        lstrip: mask,
+                        normalized: Some(normalized),
                         ..Token::special(text)
                     });
                 }
@@ -286,6 +297,7 @@ impl Declared {
                 continue;
             };
             self.roles.retain(|(r, _)| *r != role);
+            self.named.push(role);
             // An explicit null takes the family's default away. Old files also say false or "" for "none".
             if value.is_null() || value == &Value::Bool(false) || value.as_str() == Some("") {
                 continue;
@@ -345,29 +357,19 @@ impl Declared {
 
     /// The tokens to add to a tokenizer that already has `present`, in order.
     pub fn to_add(&self, present: &[(u32, Token)]) -> Vec<Token> {
-        let full = |t: &Token| Token {
-            normalized: Some(t.normalized.unwrap_or(!t.special)),
-            ..t.clone()
-        };
-        let mut tokens: Vec<Token> = self
-            .added
-            .values()
-            .filter(|t| !present.iter().any(|(_, p)| full(p) == full(t)))
-            .cloned()
-            .collect();
-        let mut special: Vec<&str> = Vec::new();
-        let known: std::collections::HashSet<String> = present
+        // All that are described are added again, as the description may say more than the file before it.
+        let mut tokens: Vec<Token> = self.added.values().cloned().collect();
+        let known: HashSet<String> = present
             .iter()
             .map(|(_, t)| t)
             .chain(&tokens)
             .map(|t| t.content.clone())
             .collect();
-        let mut seen = std::collections::HashSet::new();
+        let mut seen = HashSet::new();
         for named in self.all() {
             if !seen.insert(named.content()) {
                 continue;
             }
-            special.push(named.content());
             match named {
                 Named::Text(text) if !known.contains(text) => tokens.push(Token::special(text)),
                 Named::Text(_) => {}
@@ -397,7 +399,7 @@ mod tests {
         let none = Object::default();
         let old =
             object(r#"{"mask_token": "<mask>", "unk_token": {"content": "<u>", "lstrip": false}}"#);
-        let from_map = Declared::read(Some(&family), &none, Some(&old), None, &[]).unwrap();
+        let from_map = Declared::read(Some(&family), &none, Some(&old), None, None).unwrap();
         assert_eq!(from_map.text(Role::Unk), Some("<u>"));
         assert_eq!(from_map.text(Role::Bos), Some("<s>"));
         let mask = from_map
@@ -411,7 +413,7 @@ mod tests {
             r#"{"mask_token": "<mask>", "pad_token": null, "added_tokens_decoder":
                 {"9": {"content": "<mask>", "special": true}, "3": {"content": "word"}}}"#,
         );
-        let from_config = Declared::read(Some(&family), &new, Some(&old), None, &[]).unwrap();
+        let from_config = Declared::read(Some(&family), &new, Some(&old), None, None).unwrap();
         assert_eq!(
             from_config.text(Role::Unk),
             Some("<unk>"),
@@ -453,12 +455,12 @@ mod tests {
                 "additional_special_tokens[1]",
             ),
         ] {
-            let e = Declared::read(None, &object(text), None, None, &[])
+            let e = Declared::read(None, &object(text), None, None, None)
                 .unwrap_err()
                 .to_string();
             assert!(e.contains(&format!("`{field}`")), "{text}: {e}");
         }
-        let e = Declared::read(None, &none, None, Some(&object(r#"{"x": -1}"#)), &[])
+        let e = Declared::read(None, &none, None, Some(&object(r#"{"x": -1}"#)), None)
             .unwrap_err()
             .to_string();
         assert!(e.contains("`x`"), "{e}");
