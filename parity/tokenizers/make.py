@@ -74,10 +74,7 @@ PAIRS = [
     ("中文 😀", " e\u0301 <mask>[MASK] x"),
 ]
 
-LONG = (
-    "Subject to the terms and conditions of this License, each Contributor hereby grants to You a perpetual, "
-    "worldwide, non-exclusive, naïve 中文 😀 copyright license to reproduce and prepare Derivative Works."
-)
+LONG = "Subject to the terms of this License, each Contributor grants to You a naïve 中文 😀 copyright license."
 SHORT = "What does each Contributor grant to You?"
 
 # (first, second, strategy, max_length, stride, keep windows, side)
@@ -87,7 +84,7 @@ CUTS = [
     (LONG, None, "only_first", 12, 3, True, "left"),
     (LONG, None, "longest_first", 4, 0, False, "left"),
     (SHORT, LONG, "only_second", 40, 8, True, "right"),
-    (LONG, SHORT, "only_first", 40, 8, True, "right"),
+    (LONG, SHORT, "only_first", 42, 8, True, "right"),
     (SHORT, LONG, "longest_first", 25, 0, False, "right"),
     (LONG, SHORT, "longest_first", 33, 0, False, "right"),
     (LONG, LONG, "longest_first", 17, 0, False, "right"),
@@ -369,6 +366,14 @@ def main():
     real = spm(rules="nmt_nfkc")
     save("camembert-nfkc", ages("camembert-nfkc", "camembert", {"sentencepiece.bpe.model": real}, added=False,
                                 json_ages=False))
+    pieces = {"spiece.model": spm(unk_id=0, bos_id=1, eos_id=2, pad_id=3,
+                                  control_symbols=["[CLS]", "[SEP]", "[MASK]"])}
+    save("big-bird", ages("big-bird", "big_bird", pieces, added=False, json_ages=False))
+    pieces = {"sentencepiece.model": spm(pad_id=0, unk_id=1, bos_id=-1, eos_id=-1, unk_piece="[UNK]",
+                                         pad_piece="[PAD]", control_symbols=["[CLS]", "[SEP]", "[MASK]"])}
+    save("rembert", ages("rembert", "rembert", pieces, added=False, json_ages=False))
+    mpnet = "<s>\n<pad>\n</s>\n" + lower + "<mask>\n"
+    save("mpnet", ages("mpnet", "mpnet", {"vocab.txt": mpnet}, added=False, json_ages=False))
     deberta = spm(rules="identity", pad_id=0, bos_id=1, eos_id=2, unk_id=3, bos_piece="[CLS]", eos_piece="[SEP]",
                   pad_piece="[PAD]", unk_piece="[UNK]", user_defined_symbols=["[MASK]"])
     save("deberta-v2", ages("deberta-v2", "deberta-v2", {"spm.model": deberta}, added=False, json_ages=False))

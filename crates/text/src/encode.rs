@@ -58,23 +58,14 @@ pub struct EncodeOptions {
 
 impl Default for EncodeOptions {
     fn default() -> Self {
-        Self {
-            add_special_tokens: true,
-            truncation: Truncation::None,
-            stride: 0,
-            windows: false,
-            side: None,
-        }
+        Self { add_special_tokens: true, truncation: Truncation::None, stride: 0, windows: false, side: None }
     }
 }
 
 impl EncodeOptions {
     /// At most `max` tokens, the longer text shortened first.
     pub fn truncated(max: usize) -> Self {
-        Self {
-            truncation: Truncation::Longest { max },
-            ..Self::default()
-        }
+        Self { truncation: Truncation::Longest { max }, ..Self::default() }
     }
 }
 
@@ -137,26 +128,15 @@ impl Encoder {
     fn raw(&self, text: &str) -> Result<Raw, Error> {
         let mut raw = match &self.marian {
             Some(marian) => marian.encode(text),
-            None => self
-                .tokenizer
-                .encode(text, false)
-                .map_err(|e| Error::Encode {
-                    reason: e.to_string(),
-                })?,
+            None => self.tokenizer.encode(text, false).map_err(|e| Error::Encode { reason: e.to_string() })?,
         };
         count_in_code_points(text, raw.get_offsets_mut());
         Ok(raw)
     }
 
-    fn truncate(
-        &self,
-        first: Raw,
-        second: Option<Raw>,
-        options: &EncodeOptions,
-    ) -> Result<(Raw, Option<Raw>), Error> {
-        let (Truncation::Longest { max }
-        | Truncation::OnlyFirst { max }
-        | Truncation::OnlySecond { max }) = options.truncation
+    fn truncate(&self, first: Raw, second: Option<Raw>, options: &EncodeOptions) -> Result<(Raw, Option<Raw>), Error> {
+        let (Truncation::Longest { max } | Truncation::OnlyFirst { max } | Truncation::OnlySecond { max }) =
+            options.truncation
         else {
             return Ok((first, second));
         };
@@ -165,27 +145,17 @@ impl Encoder {
             _ => 0,
         };
         let stride = options.stride;
-        let fail = |reason| Error::Truncation {
-            max,
-            added,
-            stride,
-            reason,
-        };
+        let fail = |reason| Error::Truncation { max, added, stride, reason };
         let Some(budget) = max.checked_sub(added) else {
-            return Err(fail(
-                "the special tokens alone are more: allow a longer result",
-            ));
+            return Err(fail("the special tokens alone are more: allow a longer result"));
         };
         let (n1, n2) = (first.len(), second.as_ref().map_or(0, Raw::len));
         let Some(excess) = (n1 + n2).checked_sub(budget).filter(|&n| n > 0) else {
             return Ok((first, second));
         };
-        let too_short =
-            "cutting the chosen text is not enough: cut the longest, or allow a longer result";
+        let too_short = "cutting the chosen text is not enough: cut the longest, or allow a longer result";
         let (keep1, keep2) = match options.truncation {
-            Truncation::OnlyFirst { .. } if n1 > excess || (n1 == excess && budget == 0) => {
-                (n1 - excess, n2)
-            }
+            Truncation::OnlyFirst { .. } if n1 > excess || (n1 == excess && budget == 0) => (n1 - excess, n2),
             Truncation::OnlySecond { .. } if second.is_none() => {
                 return Err(fail("only the second text may be cut, but there is none"));
             }
@@ -204,12 +174,9 @@ impl Encoder {
         for (length, keep) in [(n1, keep1), (n2, keep2)] {
             if keep < length {
                 if stride >= keep.max(1) {
-                    return Err(fail(
-                        "each window must advance: use a stride smaller than the room for the text",
-                    ));
+                    return Err(fail("each window must advance: use a stride smaller than the room for the text"));
                 }
-                windows =
-                    windows.saturating_mul(1 + (length - keep).div_ceil((keep - stride).max(1)));
+                windows = windows.saturating_mul(1 + (length - keep).div_ceil((keep - stride).max(1)));
             }
         }
         let tokens = windows.saturating_mul(max);
@@ -228,18 +195,11 @@ impl Encoder {
         Ok((windowed(first, keep1), second.map(|s| windowed(s, keep2))))
     }
 
-    fn put_in_frame(
-        &self,
-        first: Raw,
-        second: Option<Raw>,
-        add_special_tokens: bool,
-    ) -> Result<Raw, Error> {
+    fn put_in_frame(&self, first: Raw, second: Option<Raw>, add_special_tokens: bool) -> Result<Raw, Error> {
         if let Some(frame) = &self.frame {
             return frame
                 .process(first, second, add_special_tokens)
-                .map_err(|e| Error::Encode {
-                    reason: e.to_string(),
-                });
+                .map_err(|e| Error::Encode { reason: e.to_string() });
         }
         let Some(mut second) = second else {
             return Ok(first);
@@ -259,11 +219,7 @@ impl Encoder {
 /// How many tokens of each text stay when the longer is shortened first.
 fn longest_first(n1: usize, n2: usize, budget: usize) -> (usize, usize) {
     let (short, swap) = if n1 > n2 { (n2, true) } else { (n1, false) };
-    let mut keep = if short > budget {
-        (short, short)
-    } else {
-        (short, short.max(budget - short))
-    };
+    let mut keep = if short > budget { (short, short) } else { (short, short.max(budget - short)) };
     if keep.0 + keep.1 > budget {
         keep = (budget / 2, budget / 2 + budget % 2);
     }
@@ -318,17 +274,9 @@ fn convert(raw: &Raw) -> Encoding {
         segments: raw.get_type_ids().to_vec(),
         tokens: raw.get_tokens().to_vec(),
         offsets: raw.get_offsets().to_vec(),
-        special: raw
-            .get_special_tokens_mask()
-            .iter()
-            .map(|&m| m != 0)
-            .collect(),
+        special: raw.get_special_tokens_mask().iter().map(|&m| m != 0).collect(),
         words: raw.get_word_ids().to_vec(),
-        sequence: raw
-            .get_sequence_ids()
-            .into_iter()
-            .map(|s| s.map(|i| i as u8))
-            .collect(),
+        sequence: raw.get_sequence_ids().into_iter().map(|s| s.map(|i| i as u8)).collect(),
         overflow: raw.get_overflowing().iter().map(convert).collect(),
     }
 }

@@ -24,9 +24,7 @@ pub enum Error {
         place: String,
     },
     /// A file larger than any tokenizer.
-    #[error(
-        "{file} has {size} bytes, more than the {limit} that a tokenizer file may have: is it the right file?"
-    )]
+    #[error("{file} has {size} bytes, more than the {limit} that a tokenizer file may have: is it the right file?")]
     TooLarge {
         /// The file.
         file: String,
@@ -76,9 +74,7 @@ pub enum Error {
         reason: String,
     },
     /// A broken SentencePiece model.
-    #[error(
-        "{file} is not a readable SentencePiece model (byte {offset}): {reason}; download it again"
-    )]
+    #[error("{file} is not a readable SentencePiece model (byte {offset}): {reason}; download it again")]
     SentencePiece {
         /// The file.
         file: String,
@@ -107,9 +103,7 @@ pub enum Error {
         file: String,
     },
     /// A maximum length that leaves nothing, or a stride that never advances.
-    #[error(
-        "cannot truncate to {max} tokens with {added} special tokens and stride {stride}: {reason}"
-    )]
+    #[error("cannot truncate to {max} tokens with {added} special tokens and stride {stride}: {reason}")]
     Truncation {
         /// The maximum asked for.
         max: usize,

@@ -14,15 +14,7 @@ pub(crate) enum Role {
 }
 
 impl Role {
-    pub const ALL: [Self; 7] = [
-        Self::Bos,
-        Self::Eos,
-        Self::Unk,
-        Self::Sep,
-        Self::Pad,
-        Self::Cls,
-        Self::Mask,
-    ];
+    pub const ALL: [Self; 7] = [Self::Bos, Self::Eos, Self::Unk, Self::Sep, Self::Pad, Self::Cls, Self::Mask];
 
     /// The field that names it in the configuration files.
     pub fn field(self) -> &'static str {
@@ -96,11 +88,7 @@ pub(crate) enum Cleaning {
 pub(crate) enum Recipe {
     WordPiece,
     ByteLevel,
-    SentencePiece {
-        pieces: Pieces,
-        cleaning: Cleaning,
-        unk_id: Option<u32>,
-    },
+    SentencePiece { pieces: Pieces, cleaning: Cleaning, unk_id: Option<u32> },
     Marian,
 }
 
@@ -127,13 +115,7 @@ use Role::{Bos, Cls, Eos, Mask, Pad, Sep, Unk};
 const BERT: Family = Family {
     recipe: Recipe::WordPiece,
     frame: Frame::Bert,
-    specials: &[
-        (Unk, "[UNK]"),
-        (Sep, "[SEP]"),
-        (Pad, "[PAD]"),
-        (Cls, "[CLS]"),
-        (Mask, "[MASK]"),
-    ],
+    specials: &[(Unk, "[UNK]"), (Sep, "[SEP]"), (Pad, "[PAD]"), (Cls, "[CLS]"), (Mask, "[MASK]")],
     additional: &[],
     normalized: &[],
     mask_lstrip: false,
@@ -141,15 +123,8 @@ const BERT: Family = Family {
     keep_accents: false,
 };
 
-const ROBERTA_SPECIALS: &[(Role, &str)] = &[
-    (Bos, "<s>"),
-    (Eos, "</s>"),
-    (Unk, "<unk>"),
-    (Sep, "</s>"),
-    (Pad, "<pad>"),
-    (Cls, "<s>"),
-    (Mask, "<mask>"),
-];
+const ROBERTA_SPECIALS: &[(Role, &str)] =
+    &[(Bos, "<s>"), (Eos, "</s>"), (Unk, "<unk>"), (Sep, "</s>"), (Pad, "<pad>"), (Cls, "<s>"), (Mask, "<mask>")];
 
 const ROBERTA: Family = Family {
     recipe: Recipe::ByteLevel,
@@ -164,21 +139,13 @@ const ROBERTA: Family = Family {
 
 const GPT2: Family = Family {
     frame: Frame::Gpt2,
-    specials: &[
-        (Bos, "<|endoftext|>"),
-        (Eos, "<|endoftext|>"),
-        (Unk, "<|endoftext|>"),
-    ],
+    specials: &[(Bos, "<|endoftext|>"), (Eos, "<|endoftext|>"), (Unk, "<|endoftext|>")],
     mask_lstrip: false,
     ..ROBERTA
 };
 
 const T5: Family = Family {
-    recipe: Recipe::SentencePiece {
-        pieces: Pieces::T5,
-        cleaning: Cleaning::Model,
-        unk_id: None,
-    },
+    recipe: Recipe::SentencePiece { pieces: Pieces::T5, cleaning: Cleaning::Model, unk_id: None },
     frame: Frame::T5,
     specials: &[(Eos, "</s>"), (Unk, "<unk>"), (Pad, "<pad>")],
     additional: &[],
@@ -190,9 +157,7 @@ const T5: Family = Family {
 
 const XLNET: Family = Family {
     recipe: Recipe::SentencePiece {
-        pieces: Pieces::Plain {
-            comma_penalty: true,
-        },
+        pieces: Pieces::Plain { comma_penalty: true },
         cleaning: Cleaning::Quotes,
         unk_id: None,
     },
@@ -241,9 +206,7 @@ const XLM_ROBERTA: Family = Family {
 
 const MBART: Family = Family {
     recipe: Recipe::SentencePiece {
-        pieces: Pieces::FairSeq {
-            languages: MBART_LANGUAGES,
-        },
+        pieces: Pieces::FairSeq { languages: MBART_LANGUAGES },
         cleaning: Cleaning::Model,
         unk_id: Some(3),
     },
@@ -260,18 +223,17 @@ const MARIAN: Family = Family {
 };
 
 const MBART_LANGUAGES: &[&str] = &[
-    "ar_AR", "cs_CZ", "de_DE", "en_XX", "es_XX", "et_EE", "fi_FI", "fr_XX", "gu_IN", "hi_IN",
-    "it_IT", "ja_XX", "kk_KZ", "ko_KR", "lt_LT", "lv_LV", "my_MM", "ne_NP", "nl_XX", "ro_RO",
-    "ru_RU", "si_LK", "tr_TR", "vi_VN", "zh_CN",
+    "ar_AR", "cs_CZ", "de_DE", "en_XX", "es_XX", "et_EE", "fi_FI", "fr_XX", "gu_IN", "hi_IN", "it_IT", "ja_XX",
+    "kk_KZ", "ko_KR", "lt_LT", "lv_LV", "my_MM", "ne_NP", "nl_XX", "ro_RO", "ru_RU", "si_LK", "tr_TR", "vi_VN",
+    "zh_CN",
 ];
 
 const MBART50_LANGUAGES: &[&str] = &[
-    "ar_AR", "cs_CZ", "de_DE", "en_XX", "es_XX", "et_EE", "fi_FI", "fr_XX", "gu_IN", "hi_IN",
-    "it_IT", "ja_XX", "kk_KZ", "ko_KR", "lt_LT", "lv_LV", "my_MM", "ne_NP", "nl_XX", "ro_RO",
-    "ru_RU", "si_LK", "tr_TR", "vi_VN", "zh_CN", "af_ZA", "az_AZ", "bn_IN", "fa_IR", "he_IL",
-    "hr_HR", "id_ID", "ka_GE", "km_KH", "mk_MK", "ml_IN", "mn_MN", "mr_IN", "pl_PL", "ps_AF",
-    "pt_XX", "sv_SE", "sw_KE", "ta_IN", "te_IN", "th_TH", "tl_XX", "uk_UA", "ur_PK", "xh_ZA",
-    "gl_ES", "sl_SI",
+    "ar_AR", "cs_CZ", "de_DE", "en_XX", "es_XX", "et_EE", "fi_FI", "fr_XX", "gu_IN", "hi_IN", "it_IT", "ja_XX",
+    "kk_KZ", "ko_KR", "lt_LT", "lv_LV", "my_MM", "ne_NP", "nl_XX", "ro_RO", "ru_RU", "si_LK", "tr_TR", "vi_VN",
+    "zh_CN", "af_ZA", "az_AZ", "bn_IN", "fa_IR", "he_IL", "hr_HR", "id_ID", "ka_GE", "km_KH", "mk_MK", "ml_IN",
+    "mn_MN", "mr_IN", "pl_PL", "ps_AF", "pt_XX", "sv_SE", "sw_KE", "ta_IN", "te_IN", "th_TH", "tl_XX", "uk_UA",
+    "ur_PK", "xh_ZA", "gl_ES", "sl_SI",
 ];
 
 /// The class name without `Fast`, as both spellings occur in `tokenizer_config.json`.
@@ -322,11 +284,7 @@ pub(crate) fn by_class(class: &str) -> Option<Family> {
             mask_lstrip: true,
             ..BERT
         },
-        "RobertaTokenizer"
-        | "BartTokenizer"
-        | "LongformerTokenizer"
-        | "LEDTokenizer"
-        | "MvpTokenizer" => ROBERTA,
+        "RobertaTokenizer" | "BartTokenizer" | "LongformerTokenizer" | "LEDTokenizer" | "MvpTokenizer" => ROBERTA,
         "DebertaTokenizer" => Family {
             frame: Frame::Bert,
             specials: &[
@@ -346,9 +304,7 @@ pub(crate) fn by_class(class: &str) -> Option<Family> {
         "AlbertTokenizer" => ALBERT,
         "RemBertTokenizer" => Family {
             recipe: Recipe::SentencePiece {
-                pieces: Pieces::Plain {
-                    comma_penalty: false,
-                },
+                pieces: Pieces::Plain { comma_penalty: false },
                 cleaning: Cleaning::QuotesSpacesFirst,
                 unk_id: None,
             },
@@ -368,9 +324,7 @@ pub(crate) fn by_class(class: &str) -> Option<Family> {
         },
         "BigBirdTokenizer" => Family {
             recipe: Recipe::SentencePiece {
-                pieces: Pieces::Plain {
-                    comma_penalty: false,
-                },
+                pieces: Pieces::Plain { comma_penalty: false },
                 cleaning: Cleaning::Model,
                 unk_id: None,
             },
@@ -390,9 +344,7 @@ pub(crate) fn by_class(class: &str) -> Option<Family> {
         },
         "DebertaV2Tokenizer" => Family {
             recipe: Recipe::SentencePiece {
-                pieces: Pieces::Plain {
-                    comma_penalty: false,
-                },
+                pieces: Pieces::Plain { comma_penalty: false },
                 cleaning: Cleaning::Deberta,
                 unk_id: None,
             },
@@ -411,19 +363,13 @@ pub(crate) fn by_class(class: &str) -> Option<Family> {
         },
         "XLMRobertaTokenizer" => XLM_ROBERTA,
         "CamembertTokenizer" => Family {
-            recipe: Recipe::SentencePiece {
-                pieces: Pieces::Camembert,
-                cleaning: Cleaning::Model,
-                unk_id: Some(3),
-            },
+            recipe: Recipe::SentencePiece { pieces: Pieces::Camembert, cleaning: Cleaning::Model, unk_id: Some(3) },
             additional: &["<s>NOTUSED", "</s>NOTUSED", "<unk>NOTUSED"],
             ..XLM_ROBERTA
         },
         "BarthezTokenizer" => Family {
             recipe: Recipe::SentencePiece {
-                pieces: Pieces::Plain {
-                    comma_penalty: false,
-                },
+                pieces: Pieces::Plain { comma_penalty: false },
                 cleaning: Cleaning::Model,
                 unk_id: Some(3),
             },
@@ -432,21 +378,12 @@ pub(crate) fn by_class(class: &str) -> Option<Family> {
         "MBartTokenizer" => MBART,
         "MBart50Tokenizer" => Family {
             recipe: Recipe::SentencePiece {
-                pieces: Pieces::FairSeq {
-                    languages: MBART50_LANGUAGES,
-                },
+                pieces: Pieces::FairSeq { languages: MBART50_LANGUAGES },
                 cleaning: Cleaning::Model,
                 unk_id: Some(3),
             },
             frame: Frame::Mbart50,
-            specials: &[
-                (Eos, "</s>"),
-                (Unk, "<unk>"),
-                (Sep, "</s>"),
-                (Pad, "<pad>"),
-                (Cls, "<s>"),
-                (Mask, "<mask>"),
-            ],
+            specials: &[(Eos, "</s>"), (Unk, "<unk>"), (Sep, "</s>"), (Pad, "<pad>"), (Cls, "<s>"), (Mask, "<mask>")],
             additional: MBART50_LANGUAGES,
             ..MBART
         },

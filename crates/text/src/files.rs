@@ -39,14 +39,8 @@ pub struct TokenizerFiles<'a> {
 }
 
 /// The names under which SentencePiece models are published.
-pub(crate) const SENTENCEPIECE_NAMES: [&str; 6] = [
-    "spiece.model",
-    "sentencepiece.bpe.model",
-    "spm.model",
-    "sentencepiece.model",
-    "source.spm",
-    "tokenizer.model",
-];
+pub(crate) const SENTENCEPIECE_NAMES: [&str; 6] =
+    ["spiece.model", "sentencepiece.bpe.model", "spm.model", "sentencepiece.model", "source.spm", "tokenizer.model"];
 
 impl TokenizerFiles<'static> {
     /// Reads the files of a model directory that are there.
@@ -55,10 +49,7 @@ impl TokenizerFiles<'static> {
     /// When the directory or one of the files cannot be read, or is far too large.
     pub fn read(dir: &Path) -> Result<Self, Error> {
         // An unreadable or missing directory would otherwise look like an empty one.
-        std::fs::read_dir(dir).map_err(|source| Error::Read {
-            path: dir.to_owned(),
-            source,
-        })?;
+        std::fs::read_dir(dir).map_err(|source| Error::Read { path: dir.to_owned(), source })?;
         let file = |name: &str| read(&dir.join(name));
         let mut files = Self {
             tokenizer_json: file("tokenizer.json")?,
@@ -85,10 +76,7 @@ impl TokenizerFiles<'static> {
 }
 
 fn read(path: &Path) -> Result<Option<Bytes<'static>>, Error> {
-    let failed = |source| Error::Read {
-        path: path.to_owned(),
-        source,
-    };
+    let failed = |source| Error::Read { path: path.to_owned(), source };
     // Asked before opening: opening a named pipe would wait for its writer.
     let meta = match std::fs::metadata(path) {
         Ok(meta) => meta,
@@ -98,20 +86,13 @@ fn read(path: &Path) -> Result<Option<Bytes<'static>>, Error> {
     if !meta.is_file() {
         return Err(failed(std::io::Error::other("not a regular file")));
     }
-    let too_large = |size| Error::TooLarge {
-        file: path.display().to_string(),
-        size,
-        limit: LIMIT,
-    };
+    let too_large = |size| Error::TooLarge { file: path.display().to_string(), size, limit: LIMIT };
     if meta.len() > LIMIT {
         return Err(too_large(meta.len()));
     }
     let file = std::fs::File::open(path).map_err(failed)?;
     let mut bytes = Vec::with_capacity(meta.len() as usize);
-    let read = file
-        .take(LIMIT + 1)
-        .read_to_end(&mut bytes)
-        .map_err(failed)? as u64;
+    let read = file.take(LIMIT + 1).read_to_end(&mut bytes).map_err(failed)? as u64;
     if read > LIMIT {
         return Err(too_large(read));
     }
@@ -124,9 +105,7 @@ mod tests {
 
     #[test]
     fn missing_directory_is_named() {
-        let e = TokenizerFiles::read(Path::new("no/such/folder"))
-            .unwrap_err()
-            .to_string();
+        let e = TokenizerFiles::read(Path::new("no/such/folder")).unwrap_err().to_string();
         assert!(e.contains("no/such/folder"), "{e}");
     }
 }

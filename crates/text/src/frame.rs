@@ -22,10 +22,7 @@ pub(crate) fn frame(
     let text = |role: Role| {
         declared.text(role).ok_or_else(|| Error::Model {
             file: file.to_owned(),
-            reason: format!(
-                "its family puts a {} around texts, but no file names one",
-                role.field()
-            ),
+            reason: format!("its family puts a {} around texts, but no file names one", role.field()),
         })
     };
     let find = |token: &str| {
@@ -50,9 +47,7 @@ pub(crate) fn frame(
                 .collect()
         };
         let (single, pair) = (items(single)?, items(pair)?);
-        Ok(
-            json!({"type": "TemplateProcessing", "single": single, "pair": pair, "special_tokens": special}),
-        )
+        Ok(json!({"type": "TemplateProcessing", "single": single, "pair": pair, "special_tokens": special}))
     };
     // These families have their frame's tokens fixed, whatever the files name.
     let (a, b) = ("$A", "$B");
@@ -60,17 +55,11 @@ pub(crate) fn frame(
         Frame::Bert | Frame::Funnel => {
             let first = if frame == Frame::Funnel { 2 } else { 0 };
             let (cls, sep) = (text(Role::Cls)?, text(Role::Sep)?);
-            template(
-                &[(cls, first), (a, 0), (sep, 0)],
-                &[(cls, first), (a, 0), (sep, 0), (b, 1), (sep, 1)],
-            )
+            template(&[(cls, first), (a, 0), (sep, 0)], &[(cls, first), (a, 0), (sep, 0), (b, 1), (sep, 1)])
         }
         Frame::Mpnet => {
             let (cls, sep) = (text(Role::Cls)?, text(Role::Sep)?);
-            template(
-                &[(cls, 0), (a, 0), (sep, 0)],
-                &[(cls, 0), (a, 0), (sep, 0), (sep, 0), (b, 1), (sep, 1)],
-            )
+            template(&[(cls, 0), (a, 0), (sep, 0)], &[(cls, 0), (a, 0), (sep, 0), (sep, 0), (b, 1), (sep, 1)])
         }
         Frame::Roberta => {
             let (cls, sep) = (text(Role::Cls)?, text(Role::Sep)?);
@@ -84,46 +73,27 @@ pub(crate) fn frame(
         }
         Frame::FairSeq => template(
             &[("<s>", 0), (a, 0), ("</s>", 0)],
-            &[
-                ("<s>", 0),
-                (a, 0),
-                ("</s>", 0),
-                ("</s>", 0),
-                (b, 0),
-                ("</s>", 0),
-            ],
+            &[("<s>", 0), (a, 0), ("</s>", 0), ("</s>", 0), (b, 0), ("</s>", 0)],
         ),
         Frame::Gpt2 => {
             if config.bool("add_bos_token")?.unwrap_or(false) {
                 let bos = text(Role::Bos)?;
                 template(&[(bos, 0), (a, 0)], &[(bos, 0), (a, 0), (b, 1)])
             } else {
-                Ok(
-                    json!({"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": false, "use_regex": true}),
-                )
+                Ok(json!({"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": false, "use_regex": true}))
             }
         }
-        Frame::T5 => template(
-            &[(a, 0), ("</s>", 0)],
-            &[(a, 0), ("</s>", 0), (b, 0), ("</s>", 0)],
-        ),
-        Frame::Xlnet => template(
-            &[(a, 0), ("<sep>", 0), ("<cls>", 2)],
-            &[(a, 0), ("<sep>", 0), (b, 1), ("<sep>", 1), ("<cls>", 2)],
-        ),
+        Frame::T5 => template(&[(a, 0), ("</s>", 0)], &[(a, 0), ("</s>", 0), (b, 0), ("</s>", 0)]),
+        Frame::Xlnet => {
+            template(&[(a, 0), ("<sep>", 0), ("<cls>", 2)], &[(a, 0), ("<sep>", 0), (b, 1), ("<sep>", 1), ("<cls>", 2)])
+        }
         Frame::Mbart => {
             let (eos, language) = (text(Role::Eos)?, config.str("src_lang")?.unwrap_or("en_XX"));
-            template(
-                &[(a, 0), (eos, 0), (language, 0)],
-                &[(a, 0), (b, 0), (eos, 0), (language, 0)],
-            )
+            template(&[(a, 0), (eos, 0), (language, 0)], &[(a, 0), (b, 0), (eos, 0), (language, 0)])
         }
         Frame::Mbart50 => {
             let (eos, language) = (text(Role::Eos)?, config.str("src_lang")?.unwrap_or("en_XX"));
-            template(
-                &[(language, 0), (a, 0), (eos, 0)],
-                &[(language, 0), (a, 0), (b, 0), (eos, 0)],
-            )
+            template(&[(language, 0), (a, 0), (eos, 0)], &[(language, 0), (a, 0), (b, 0), (eos, 0)])
         }
         Frame::Marian => {
             let eos = text(Role::Eos)?;
@@ -134,10 +104,7 @@ pub(crate) fn frame(
 
 /// The largest id that a post-processor of any kind puts around texts.
 pub(crate) fn max_id(frame: &Value) -> u32 {
-    let number = |v: &Value| {
-        v.as_u64()
-            .map_or(0, |n| u32::try_from(n).unwrap_or(u32::MAX))
-    };
+    let number = |v: &Value| v.as_u64().map_or(0, |n| u32::try_from(n).unwrap_or(u32::MAX));
     match frame {
         Value::Array(list) => list.iter().map(max_id).max().unwrap_or(0),
         Value::Object(map) => map
@@ -163,19 +130,10 @@ mod tests {
         let family = families::by_class("BertTokenizer").unwrap();
         let config = Object::default();
         let declared = Declared::read(Some(&family), &config, None, None, None).unwrap();
-        let e = frame(family.frame, &declared, &config, "vocab.txt", &|t| {
-            (t == "[CLS]").then_some(7)
-        })
-        .unwrap_err();
+        let e = frame(family.frame, &declared, &config, "vocab.txt", &|t| (t == "[CLS]").then_some(7)).unwrap_err();
         assert!(e.to_string().contains("[SEP]"), "{e}");
-        let made = frame(family.frame, &declared, &config, "vocab.txt", &|t| {
-            Some(t.len() as u32)
-        })
-        .unwrap();
+        let made = frame(family.frame, &declared, &config, "vocab.txt", &|t| Some(t.len() as u32)).unwrap();
         assert_eq!(max_id(&made), 5);
-        assert_eq!(
-            max_id(&json!({"type": "RobertaProcessing", "sep": ["</s>", 2], "cls": ["<s>", 11]})),
-            11
-        );
+        assert_eq!(max_id(&json!({"type": "RobertaProcessing", "sep": ["</s>", 2], "cls": ["<s>", 11]})), 11);
     }
 }

@@ -16,10 +16,7 @@ impl Object {
     /// Parses `bytes`, which must hold one JSON object.
     pub fn parse(file: &str, bytes: &[u8]) -> Result<Self, Error> {
         match parse::<Value>(file, bytes)? {
-            Value::Object(map) => Ok(Self {
-                file: file.to_owned(),
-                map,
-            }),
+            Value::Object(map) => Ok(Self { file: file.to_owned(), map }),
             other => Err(Error::Field {
                 file: file.to_owned(),
                 field: "(top level)".to_owned(),
@@ -70,53 +67,28 @@ impl Object {
 }
 
 /// Parses JSON, with the file's name in the error.
-pub(crate) fn parse<'a, T: serde::Deserialize<'a>>(
-    file: &str,
-    bytes: &'a [u8],
-) -> Result<T, Error> {
+pub(crate) fn parse<'a, T: serde::Deserialize<'a>>(file: &str, bytes: &'a [u8]) -> Result<T, Error> {
     text(file, bytes)?;
     serde_json::from_slice(bytes).map_err(|e| json_error(file, &e))
 }
 
 pub(crate) fn json_error(file: &str, error: &serde_json::Error) -> Error {
     let reason = error.to_string();
-    let reason = reason
-        .split(" at line ")
-        .next()
-        .unwrap_or_default()
-        .to_owned();
+    let reason = reason.split(" at line ").next().unwrap_or_default().to_owned();
     match error.classify() {
         serde_json::error::Category::Data => {
-            let line = if error.line() > 0 {
-                format!(" (line {})", error.line())
-            } else {
-                String::new()
-            };
-            Error::Model {
-                file: file.to_owned(),
-                reason: format!("{reason}{line}"),
-            }
+            let line = if error.line() > 0 { format!(" (line {})", error.line()) } else { String::new() };
+            Error::Model { file: file.to_owned(), reason: format!("{reason}{line}") }
         }
-        _ => Error::Json {
-            file: file.to_owned(),
-            line: error.line(),
-            column: error.column(),
-            reason,
-        },
+        _ => Error::Json { file: file.to_owned(), line: error.line(), column: error.column(), reason },
     }
 }
 
 /// The bytes as text, or the line where they stop to be UTF-8.
 pub(crate) fn text<'a>(file: &str, bytes: &'a [u8]) -> Result<&'a str, Error> {
     std::str::from_utf8(bytes).map_err(|e| {
-        let line = 1 + bytes[..e.valid_up_to()]
-            .iter()
-            .filter(|&&b| b == b'\n')
-            .count();
-        Error::NotUtf8 {
-            file: file.to_owned(),
-            line,
-        }
+        let line = 1 + bytes[..e.valid_up_to()].iter().filter(|&&b| b == b'\n').count();
+        Error::NotUtf8 { file: file.to_owned(), line }
     })
 }
 
@@ -139,15 +111,11 @@ mod tests {
 
     #[test]
     fn errors_name_file_line_and_field() {
-        let e = Object::parse("a.json", b"{\n \"x\": 1,\n \"y\": ")
-            .unwrap_err()
-            .to_string();
+        let e = Object::parse("a.json", b"{\n \"x\": 1,\n \"y\": ").unwrap_err().to_string();
         assert!(e.contains("a.json") && e.contains("line 3"), "{e}");
         let e = Object::parse("a.json", b"[1]").unwrap_err().to_string();
         assert!(e.contains("expected an object, found a list"), "{e}");
-        let e = Object::parse("a.json", b"{\n\"x\": \"\xff\"}")
-            .unwrap_err()
-            .to_string();
+        let e = Object::parse("a.json", b"{\n\"x\": \"\xff\"}").unwrap_err().to_string();
         assert!(e.contains("line 2") && e.contains("UTF-8"), "{e}");
         let object = Object::parse("a.json", br#"{"x": "yes", "n": 5, "none": null}"#).unwrap();
         let e = object.bool("x").unwrap_err().to_string();

@@ -40,19 +40,13 @@ impl Made {
     }
 
     fn model(&self, reason: impl ToString) -> Error {
-        Error::Model {
-            file: self.file.clone(),
-            reason: reason.to_string(),
-        }
+        Error::Model { file: self.file.clone(), reason: reason.to_string() }
     }
 }
 
 pub(crate) fn load(files: &TokenizerFiles<'_>, place: &str) -> Result<Loaded, Error> {
     let object = |file: &str, bytes: &Option<crate::files::Bytes<'_>>| {
-        bytes
-            .as_deref()
-            .map(|bytes| Object::parse(file, bytes))
-            .transpose()
+        bytes.as_deref().map(|bytes| Object::parse(file, bytes)).transpose()
     };
     let model_config = object("config.json", &files.config)?;
     let config = object("tokenizer_config.json", &files.tokenizer_config)?.unwrap_or_default();
@@ -78,19 +72,11 @@ pub(crate) fn load(files: &TokenizerFiles<'_>, place: &str) -> Result<Loaded, Er
             (made, None)
         }
         (None, None) => {
-            return Err(Error::NoTokenizer {
-                place: place.to_owned(),
-            });
+            return Err(Error::NoTokenizer { place: place.to_owned() });
         }
     };
 
-    let mut declared = Declared::read(
-        family,
-        &config,
-        map.as_ref(),
-        added.as_ref(),
-        built_in.as_deref(),
-    )?;
+    let mut declared = Declared::read(family, &config, map.as_ref(), added.as_ref(), built_in.as_deref())?;
     if let Some(family) = family {
         complete_additional(family, &config, &mut declared)?;
     }
@@ -98,9 +84,7 @@ pub(crate) fn load(files: &TokenizerFiles<'_>, place: &str) -> Result<Loaded, Er
     if let Some(marian) = &mut made.marian {
         marian.add(&tokens);
     }
-    made.tokenizer
-        .add_tokens(tokens.iter().map(Token::added))
-        .map_err(|e| made.model(e))?;
+    made.tokenizer.add_tokens(tokens.iter().map(Token::added)).map_err(|e| made.model(e))?;
     adjust(&mut made, family, &config, &declared, has_json)?;
     if config.bool("split_special_tokens")?.unwrap_or(false) {
         made.tokenizer.set_encode_special_tokens(true);
@@ -108,32 +92,20 @@ pub(crate) fn load(files: &TokenizerFiles<'_>, place: &str) -> Result<Loaded, Er
 
     let side = side(&config, &made.tokenizer)?;
     let post = made.tokenizer.get_post_processor().cloned();
-    made.tokenizer
-        .with_post_processor(None::<PostProcessorWrapper>)
-        .with_padding(None);
+    made.tokenizer.with_post_processor(None::<PostProcessorWrapper>).with_padding(None);
     made.tokenizer
         .with_truncation(None)
-        .map_err(|e| Error::Model {
-            file: made.file.clone(),
-            reason: e.to_string(),
-        })?;
+        .map_err(|e| Error::Model { file: made.file.clone(), reason: e.to_string() })?;
     let special = special(&made, &declared);
     // The slow classes of BERT's kin, which fill in the configuration when they are converted, say so.
     let clean_up = !has_json && family.is_some_and(|f| f.recipe == Recipe::WordPiece);
-    let marian_limit = family
-        .is_some_and(|f| f.recipe == Recipe::Marian)
-        .then_some(512);
+    let marian_limit = family.is_some_and(|f| f.recipe == Recipe::Marian).then_some(512);
     Ok(Loaded {
         special,
         class,
         model_max_length: model_max_length(&config)?.or(marian_limit),
         clean_up: config.bool("clean_up_tokenization_spaces")?.unwrap_or(clean_up),
-        encoder: Encoder {
-            tokenizer: made.tokenizer,
-            frame: post,
-            marian: made.marian,
-            side,
-        },
+        encoder: Encoder { tokenizer: made.tokenizer, frame: post, marian: made.marian, side },
     })
 }
 
@@ -146,10 +118,7 @@ fn class(config: &Object, model: Option<&Object>) -> Result<Option<String>, Erro
     if let Some(class) = model.str("tokenizer_class")? {
         return Ok(Some(class.to_owned()));
     }
-    Ok(model
-        .str("model_type")?
-        .and_then(families::class_of_model_type)
-        .map(str::to_owned))
+    Ok(model.str("model_type")?.and_then(families::class_of_model_type).map(str::to_owned))
 }
 
 /// A family for files without `tokenizer.json` whose class is missing or says only "fast": by the model type, else by
@@ -167,27 +136,16 @@ fn infer(
     } else if files.vocab_json.is_some() && files.merges_txt.is_some() {
         "vocab.json"
     } else {
-        return Err(Error::NoTokenizer {
-            place: place.to_owned(),
-        });
+        return Err(Error::NoTokenizer { place: place.to_owned() });
     };
     if let Some(class) = &class
         && families::plain_class(class) != "PreTrainedTokenizer"
     {
-        return Err(Error::UnknownClass {
-            class: class.clone(),
-            file: file.to_owned(),
-        });
+        return Err(Error::UnknownClass { class: class.clone(), file: file.to_owned() });
     }
-    let by_type = model
-        .map(|m| m.str("model_type"))
-        .transpose()?
-        .flatten()
-        .and_then(families::class_of_model_type);
+    let by_type = model.map(|m| m.str("model_type")).transpose()?.flatten().and_then(families::class_of_model_type);
     let holds = |bytes: &Option<crate::files::Bytes<'_>>, token: &str| {
-        bytes
-            .as_deref()
-            .is_some_and(|b| b.windows(token.len()).any(|w| w == token.as_bytes()))
+        bytes.as_deref().is_some_and(|b| b.windows(token.len()).any(|w| w == token.as_bytes()))
     };
     let guess = by_type.or(match file {
         "vocab.txt" => Some("BertTokenizer"),
@@ -203,10 +161,9 @@ fn infer(
     });
     match guess.and_then(|name| families::by_class(name).map(|family| (name, family))) {
         Some((name, family)) => Ok((Some(name.to_owned()), Some(family))),
-        None => Err(Error::UnknownClass {
-            class: class.unwrap_or_else(|| "(not named)".to_owned()),
-            file: file.to_owned(),
-        }),
+        None => {
+            Err(Error::UnknownClass { class: class.unwrap_or_else(|| "(not named)".to_owned()), file: file.to_owned() })
+        }
     }
 }
 
@@ -232,9 +189,7 @@ fn from_json(bytes: &[u8]) -> Result<(Made, Vec<(u32, Token)>), Error> {
         field: "model".to_owned(),
         reason: "is missing: the vocabulary is expected here".to_owned(),
     })?;
-    if model.kind.as_ref().and_then(Value::as_str) == Some("BPE")
-        || (model.kind.is_none() && model.merges.is_some())
-    {
+    if model.kind.as_ref().and_then(Value::as_str) == Some("BPE") || (model.kind.is_none() && model.merges.is_some()) {
         let whole: Value = json::parse(JSON, bytes)?;
         if let Some(Value::Object(model)) = whole.get("model") {
             vocabulary::check_bpe(JSON, model)?;
@@ -243,14 +198,9 @@ fn from_json(bytes: &[u8]) -> Result<(Made, Vec<(u32, Token)>), Error> {
     if let Some(normalizer) = &peek.normalizer {
         check_tables(normalizer)?;
     }
-    let tokenizer: tokenizers::Tokenizer =
-        serde_json::from_slice(bytes).map_err(|e| json::json_error(JSON, &e))?;
+    let tokenizer: tokenizers::Tokenizer = serde_json::from_slice(bytes).map_err(|e| json::json_error(JSON, &e))?;
     let built_in = present(&tokenizer);
-    let made = Made {
-        tokenizer,
-        marian: None,
-        file: JSON.to_owned(),
-    };
+    let made = Made { tokenizer, marian: None, file: JSON.to_owned() };
     Ok((made, built_in))
 }
 
@@ -258,23 +208,19 @@ fn from_json(bytes: &[u8]) -> Result<(Made, Vec<(u32, Token)>), Error> {
 fn check_tables(value: &Value) -> Result<(), Error> {
     match value {
         Value::Array(list) => list.iter().try_for_each(check_tables),
-        Value::Object(map) => map
-            .iter()
-            .try_for_each(|(key, value)| match (key.as_str(), value) {
-                ("precompiled_charsmap", Value::String(text)) => {
-                    let wrong = |reason: String| Error::Field {
-                        file: JSON.to_owned(),
-                        field: "normalizer.precompiled_charsmap".to_owned(),
-                        reason,
-                    };
-                    use base64::Engine;
-                    let table = base64::engine::general_purpose::STANDARD
-                        .decode(text)
-                        .map_err(|e| wrong(e.to_string()))?;
-                    sentencepiece::check_charsmap(&table).map_err(wrong)
-                }
-                _ => check_tables(value),
-            }),
+        Value::Object(map) => map.iter().try_for_each(|(key, value)| match (key.as_str(), value) {
+            ("precompiled_charsmap", Value::String(text)) => {
+                let wrong = |reason: String| Error::Field {
+                    file: JSON.to_owned(),
+                    field: "normalizer.precompiled_charsmap".to_owned(),
+                    reason,
+                };
+                use base64::Engine;
+                let table = base64::engine::general_purpose::STANDARD.decode(text).map_err(|e| wrong(e.to_string()))?;
+                sentencepiece::check_charsmap(&table).map_err(wrong)
+            }
+            _ => check_tables(value),
+        }),
         _ => Ok(()),
     }
 }
@@ -309,30 +255,20 @@ fn from_vocabulary(
 ) -> Result<Made, Error> {
     let missing = |file: &str| Error::Model {
         file: file.to_owned(),
-        reason: "it is missing, but the model's tokenizer class needs it (or a tokenizer.json)"
-            .to_owned(),
+        reason: "it is missing, but the model's tokenizer class needs it (or a tokenizer.json)".to_owned(),
     };
     let need = |bytes: &Option<crate::files::Bytes<'_>>, file: &str| -> Result<Vec<u8>, Error> {
-        bytes
-            .as_deref()
-            .map(<[u8]>::to_vec)
-            .ok_or_else(|| missing(file))
+        bytes.as_deref().map(<[u8]>::to_vec).ok_or_else(|| missing(file))
     };
     let declared = Declared::read(Some(family), config, map, added, None)?;
     let unk = declared.text(Role::Unk).unwrap_or("[UNK]");
     match family.recipe {
         Recipe::WordPiece => {
-            let bytes = files
-                .vocab_txt
-                .as_deref()
-                .ok_or_else(|| missing("vocab.txt"))?;
+            let bytes = files.vocab_txt.as_deref().ok_or_else(|| missing("vocab.txt"))?;
             let mut made = made(vocabulary::wordpiece(bytes, unk)?, "vocab.txt");
             set_normalizer(&mut made, bert_normalizer(family, config)?)?;
             set_pre_tokenizer(&mut made, json!({"type": "BertPreTokenizer"}))?;
-            set_decoder(
-                &mut made,
-                json!({"type": "WordPiece", "prefix": "##", "cleanup": true}),
-            )?;
+            set_decoder(&mut made, json!({"type": "WordPiece", "prefix": "##", "cleanup": true}))?;
             Ok(made)
         }
         Recipe::ByteLevel => {
@@ -344,30 +280,15 @@ fn from_vocabulary(
             set_decoder(&mut made, byte_level(true))?;
             Ok(made)
         }
-        Recipe::SentencePiece {
-            pieces,
-            cleaning,
-            unk_id,
-        } => {
-            let name = files
-                .sentencepiece_name
-                .as_deref()
-                .unwrap_or("spiece.model");
-            let source = Model::parse(
-                name,
-                files
-                    .sentencepiece
-                    .as_deref()
-                    .ok_or_else(|| missing(name))?,
-            )?;
+        Recipe::SentencePiece { pieces, cleaning, unk_id } => {
+            let name = files.sentencepiece_name.as_deref().unwrap_or("spiece.model");
+            let source = Model::parse(name, files.sentencepiece.as_deref().ok_or_else(|| missing(name))?)?;
             let extra_ids = config.count("extra_ids", 100_000)?.unwrap_or(100);
             let mut made = made(pieces::model(&source, pieces, unk_id, extra_ids)?, name);
             let steps = pieces::cleaning(cleaning, family, config, !source.charsmap.is_empty())?;
             set_steps(&mut made, steps, &source)?;
             let tokens: Vec<_> = pieces::added(&source).iter().map(Token::added).collect();
-            made.tokenizer
-                .add_tokens(tokens)
-                .map_err(|e| made.model(e))?;
+            made.tokenizer.add_tokens(tokens).map_err(|e| made.model(e))?;
             let is_t5 = pieces == families::Pieces::T5;
             let scheme = match (config.bool("add_prefix_space")?, config.bool("legacy")?) {
                 (Some(false), _) if is_t5 => "never",
@@ -375,9 +296,7 @@ fn from_vocabulary(
                 _ => "always",
             };
             let metaspace = json!({"type": "Metaspace", "replacement": "▁", "prepend_scheme": scheme, "split": true});
-            let pre_tokenizer = if cleaning == Cleaning::Deberta
-                && config.bool("split_by_punct")?.unwrap_or(false)
-            {
+            let pre_tokenizer = if cleaning == Cleaning::Deberta && config.bool("split_by_punct")?.unwrap_or(false) {
                 let punctuation = json!({"type": "Punctuation", "behavior": "Isolated"});
                 json!({"type": "Sequence", "pretokenizers": [punctuation, metaspace]})
             } else {
@@ -389,13 +308,7 @@ fn from_vocabulary(
         }
         Recipe::Marian => {
             let name = files.sentencepiece_name.as_deref().unwrap_or("source.spm");
-            let source = Model::parse(
-                name,
-                files
-                    .sentencepiece
-                    .as_deref()
-                    .ok_or_else(|| missing(name))?,
-            )?;
+            let source = Model::parse(name, files.sentencepiece.as_deref().ok_or_else(|| missing(name))?)?;
             let vocab = need(&files.vocab_json, "vocab.json")?;
             let pad = declared.text(Role::Pad).unwrap_or("<pad>");
             let marian = Marian::new(&source, &vocab, unk, pad)?;
@@ -408,11 +321,7 @@ fn from_vocabulary(
 }
 
 fn made(model: impl Into<tokenizers::ModelWrapper>, file: &str) -> Made {
-    Made {
-        tokenizer: tokenizers::Tokenizer::new(model),
-        marian: None,
-        file: file.to_owned(),
-    }
+    Made { tokenizer: tokenizers::Tokenizer::new(model), marian: None, file: file.to_owned() }
 }
 
 fn byte_level(prefix: bool) -> Value {
@@ -434,8 +343,7 @@ fn set_steps(made: &mut Made, steps: Vec<Value>, source: &Model) -> Result<(), E
     let mut list: Vec<NormalizerWrapper> = Vec::with_capacity(steps.len());
     for step in steps {
         if step.as_str() == Some(pieces::TABLE) {
-            let table = tokenizers::normalizers::Precompiled::from(&source.charsmap)
-                .map_err(|e| made.model(e))?;
+            let table = tokenizers::normalizers::Precompiled::from(&source.charsmap).map_err(|e| made.model(e))?;
             list.push(table.into());
         } else {
             list.push(serde_json::from_value(step).map_err(|e| made.model(e))?);
@@ -445,22 +353,13 @@ fn set_steps(made: &mut Made, steps: Vec<Value>, source: &Model) -> Result<(), E
     made.tokenizer
         .with_normalizer(Some(sequence))
         .map(|_| ())
-        .map_err(|e| Error::Model {
-            file: made.file.clone(),
-            reason: e.to_string(),
-        })
+        .map_err(|e| Error::Model { file: made.file.clone(), reason: e.to_string() })
 }
 
 fn set_normalizer(made: &mut Made, value: Value) -> Result<(), Error> {
     let part: NormalizerWrapper = serde_json::from_value(value).map_err(|e| made.model(e))?;
     let file = made.file.clone();
-    made.tokenizer
-        .with_normalizer(Some(part))
-        .map(|_| ())
-        .map_err(|e| Error::Model {
-            file,
-            reason: e.to_string(),
-        })
+    made.tokenizer.with_normalizer(Some(part)).map(|_| ()).map_err(|e| Error::Model { file, reason: e.to_string() })
 }
 
 fn set_pre_tokenizer(made: &mut Made, value: Value) -> Result<(), Error> {
@@ -482,41 +381,17 @@ fn set_post_processor(made: &mut Made, value: Value) -> Result<(), Error> {
 }
 
 /// The special tokens that a family adds to those that the files name.
-fn complete_additional(
-    family: &Family,
-    config: &Object,
-    declared: &mut Declared,
-) -> Result<(), Error> {
+fn complete_additional(family: &Family, config: &Object, declared: &mut Declared) -> Result<(), Error> {
     match family.recipe {
-        Recipe::SentencePiece {
-            pieces: families::Pieces::T5,
-            ..
-        } => {
-            if !declared
-                .additional
-                .iter()
-                .any(|t| t.content().contains("<extra_id_"))
-            {
+        Recipe::SentencePiece { pieces: families::Pieces::T5, .. } => {
+            if !declared.additional.iter().any(|t| t.content().contains("<extra_id_")) {
                 let count = config.count("extra_ids", 100_000)?.unwrap_or(100);
-                declared
-                    .additional
-                    .extend((0..count).map(|i| Named::Text(format!("<extra_id_{i}>"))));
+                declared.additional.extend((0..count).map(|i| Named::Text(format!("<extra_id_{i}>"))));
             }
         }
-        Recipe::SentencePiece {
-            pieces: families::Pieces::FairSeq { languages },
-            ..
-        } if !languages.is_empty() => {
-            let mut all: Vec<Named> = languages
-                .iter()
-                .map(|&t| Named::Text(t.to_owned()))
-                .collect();
-            all.extend(
-                declared
-                    .additional
-                    .drain(..)
-                    .filter(|t| !languages.contains(&t.content())),
-            );
+        Recipe::SentencePiece { pieces: families::Pieces::FairSeq { languages }, .. } if !languages.is_empty() => {
+            let mut all: Vec<Named> = languages.iter().map(|&t| Named::Text(t.to_owned())).collect();
+            all.extend(declared.additional.drain(..).filter(|t| !languages.contains(&t.content())));
             declared.additional = all;
         }
         _ => {}
@@ -536,9 +411,7 @@ fn adjust(
         // The multilingual translation families set their frame anew on every load, by the source language.
         if !has_json || matches!(family.frame, Frame::Mbart | Frame::Mbart50) {
             let file = made.file.clone();
-            let value = frame::frame(family.frame, declared, config, &file, &|token| {
-                made.id(token)
-            })?;
+            let value = frame::frame(family.frame, declared, config, &file, &|token| made.id(token))?;
             set_post_processor(made, value)?;
         }
     }
@@ -547,23 +420,15 @@ fn adjust(
     }
     let value = |part: Result<Value, serde_json::Error>| part.ok().filter(Value::is_object);
     let prefix = config.bool("add_prefix_space")?.unwrap_or(false);
-    if let Some(mut part) = made
-        .tokenizer
-        .get_pre_tokenizer()
-        .and_then(|p| value(serde_json::to_value(p)))
-        && part
-            .get("add_prefix_space")
-            .is_some_and(|p| p != &Value::Bool(prefix))
+    if let Some(mut part) = made.tokenizer.get_pre_tokenizer().and_then(|p| value(serde_json::to_value(p)))
+        && part.get("add_prefix_space").is_some_and(|p| p != &Value::Bool(prefix))
     {
         part["add_prefix_space"] = json!(prefix);
         set_pre_tokenizer(made, part)?;
     }
     let Some(family) = family else { return Ok(()) };
     if family.recipe == Recipe::WordPiece
-        && let Some(mut part) = made
-            .tokenizer
-            .get_normalizer()
-            .and_then(|p| value(serde_json::to_value(p)))
+        && let Some(mut part) = made.tokenizer.get_normalizer().and_then(|p| value(serde_json::to_value(p)))
         && part.get("type").and_then(Value::as_str) == Some("BertNormalizer")
     {
         let wanted = bert_normalizer(family, config)?;
@@ -576,10 +441,7 @@ fn adjust(
         }
     }
     if family.frame == Frame::Roberta
-        && let Some(mut part) = made
-            .tokenizer
-            .get_post_processor()
-            .and_then(|p| value(serde_json::to_value(p)))
+        && let Some(mut part) = made.tokenizer.get_post_processor().and_then(|p| value(serde_json::to_value(p)))
     {
         let trim = config.bool("trim_offsets")?.unwrap_or(true);
         let mut changed = false;
@@ -603,9 +465,7 @@ fn side(config: &Object, tokenizer: &tokenizers::Tokenizer) -> Result<Side, Erro
         Some(other) => Err(config.wrong("truncation_side", "\"left\" or \"right\"", &json!(other))),
         None => {
             use tokenizers::utils::truncation::TruncationDirection;
-            let left = tokenizer
-                .get_truncation()
-                .is_some_and(|t| t.direction == TruncationDirection::Left);
+            let left = tokenizer.get_truncation().is_some_and(|t| t.direction == TruncationDirection::Left);
             Ok(if left { Side::Left } else { Side::Right })
         }
     }
@@ -615,10 +475,8 @@ fn side(config: &Object, tokenizer: &tokenizers::Tokenizer) -> Result<Side, Erro
 fn model_max_length(config: &Object) -> Result<Option<usize>, Error> {
     for field in ["model_max_length", "max_len"] {
         if let Some(value) = config.get(field) {
-            let number = value
-                .as_f64()
-                .filter(|n| *n >= 0.0)
-                .ok_or_else(|| config.wrong(field, "a number of tokens", value))?;
+            let number =
+                value.as_f64().filter(|n| *n >= 0.0).ok_or_else(|| config.wrong(field, "a number of tokens", value))?;
             return Ok((number < 1e9).then_some(number as usize));
         }
     }
@@ -627,21 +485,12 @@ fn model_max_length(config: &Object) -> Result<Option<usize>, Error> {
 
 fn special(made: &Made, declared: &Declared) -> SpecialTokens {
     let mut special = SpecialTokens::default();
-    let find = |text: &str| {
-        made.id(text).map(|id| Special {
-            text: text.to_owned(),
-            id,
-        })
-    };
+    let find = |text: &str| made.id(text).map(|id| Special { text: text.to_owned(), id });
     for role in Role::ALL {
         if let Some(found) = declared.text(role).and_then(find) {
             special.set(role, found);
         }
     }
-    special.additional = declared
-        .additional
-        .iter()
-        .filter_map(|t| find(t.content()))
-        .collect();
+    special.additional = declared.additional.iter().filter_map(|t| find(t.content())).collect();
     special
 }

@@ -48,14 +48,7 @@ impl Marian {
         find(pad)?;
         let tokens = ids.iter().map(|(token, &id)| (id, token.clone())).collect();
         let segmenter = Segmenter::new(source);
-        Ok(Self {
-            segmenter,
-            ids,
-            tokens,
-            added: Vec::new(),
-            unk,
-            unk_piece: source.unk_id,
-        })
+        Ok(Self { segmenter, ids, tokens, added: Vec::new(), unk, unk_piece: source.unk_id })
     }
 
     /// Adds tokens that are found in text as they are; new ones get the next ids.
@@ -76,11 +69,7 @@ impl Marian {
         let mut out = Tokens::default();
         let mut at = 0;
         // Where each added token occurs next: searched again only once passed, so that the whole is linear.
-        let mut next: Vec<Option<usize>> = self
-            .added
-            .iter()
-            .map(|(t, _)| text.find(t.as_str()))
-            .collect();
+        let mut next: Vec<Option<usize>> = self.added.iter().map(|(t, _)| text.find(t.as_str())).collect();
         loop {
             for (place, (token, _)) in next.iter_mut().zip(&self.added) {
                 if place.is_some_and(|p| p < at) {
@@ -88,9 +77,7 @@ impl Marian {
                 }
             }
             let found = (0..next.len())
-                .filter_map(|i| {
-                    next[i].map(|place| (place, std::cmp::Reverse(self.added[i].0.len()), i))
-                })
+                .filter_map(|i| next[i].map(|place| (place, std::cmp::Reverse(self.added[i].0.len()), i)))
                 .min();
             let Some((place, _, i)) = found else { break };
             self.section(&text[at..place], at, &mut out);
@@ -120,24 +107,12 @@ impl Marian {
         let mut shift = at;
         if let Some(code) = code {
             shift += code.len();
-            out.push(
-                self.id(code).unwrap_or(self.unk),
-                code.to_owned(),
-                (at, shift),
-            );
+            out.push(self.id(code).unwrap_or(self.unk), code.to_owned(), (at, shift));
         }
         for segment in self.segmenter.segment(rest) {
-            let known = if segment.piece == self.unk_piece {
-                None
-            } else {
-                self.id(&segment.text)
-            };
+            let known = if segment.piece == self.unk_piece { None } else { self.id(&segment.text) };
             let (start, end) = segment.range;
-            out.push(
-                known.unwrap_or(self.unk),
-                segment.text,
-                (start + shift, end + shift),
-            );
+            out.push(known.unwrap_or(self.unk), segment.text, (start + shift, end + shift));
         }
     }
 

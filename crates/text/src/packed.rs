@@ -27,9 +27,7 @@ impl PositionStyle {
     pub fn extend(self, ids: &[u32], positions: &mut Vec<u32>) {
         match self {
             Self::Zero => positions.extend(0..ids.len() as u32),
-            Self::Offset(start) => {
-                positions.extend((0..ids.len() as u32).map(|i| start.saturating_add(i)))
-            }
+            Self::Offset(start) => positions.extend((0..ids.len() as u32).map(|i| start.saturating_add(i))),
             Self::AfterPadding { pad_id } => {
                 let mut last = pad_id;
                 positions.extend(ids.iter().map(|&id| {
@@ -48,9 +46,7 @@ impl PositionStyle {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PackedError {
     /// A sequence without a token.
-    #[error(
-        "sequence {sequence} of the batch is empty: leave it out, or encode it with special tokens"
-    )]
+    #[error("sequence {sequence} of the batch is empty: leave it out, or encode it with special tokens")]
     EmptySequence {
         /// Its index in the batch.
         sequence: usize,
@@ -76,10 +72,7 @@ pub enum PackedError {
         ids: usize,
     },
     /// More rows than a 32-bit row number can name.
-    #[error(
-        "the batch would hold {rows} tokens, more than {}: use smaller batches",
-        u32::MAX
-    )]
+    #[error("the batch would hold {rows} tokens, more than {}: use smaller batches", u32::MAX)]
     TooManyRows {
         /// The number of rows.
         rows: usize,
@@ -105,12 +98,7 @@ pub struct Packed {
 
 impl Default for Packed {
     fn default() -> Self {
-        Self {
-            ids: Vec::new(),
-            positions: Vec::new(),
-            segments: Vec::new(),
-            offsets: vec![0],
-        }
+        Self { ids: Vec::new(), positions: Vec::new(), segments: Vec::new(), offsets: vec![0] }
     }
 }
 
@@ -119,10 +107,7 @@ impl Packed {
     ///
     /// # Errors
     /// When a sequence is empty, or there are more rows than 32 bits can count.
-    pub fn from_ids<S: AsRef<[u32]>>(
-        sequences: &[S],
-        style: PositionStyle,
-    ) -> Result<Self, PackedError> {
+    pub fn from_ids<S: AsRef<[u32]>>(sequences: &[S], style: PositionStyle) -> Result<Self, PackedError> {
         let mut packed = Self::default();
         for sequence in sequences {
             packed.push(sequence.as_ref(), None, style)?;
@@ -140,12 +125,7 @@ impl Packed {
         offsets: Vec<usize>,
         style: PositionStyle,
     ) -> Result<Self, PackedError> {
-        let mut packed = Self {
-            positions: Vec::new(),
-            ids,
-            segments,
-            offsets,
-        };
+        let mut packed = Self { positions: Vec::new(), ids, segments, offsets };
         packed.check_offsets()?;
         let mut positions = Vec::with_capacity(packed.ids.len());
         for b in 0..packed.sequences() {
@@ -176,25 +156,14 @@ impl Packed {
     ///
     /// # Errors
     /// When the sequence is empty or `segments` has another length; the batch is then unchanged.
-    pub fn push(
-        &mut self,
-        ids: &[u32],
-        segments: Option<&[u32]>,
-        style: PositionStyle,
-    ) -> Result<(), PackedError> {
+    pub fn push(&mut self, ids: &[u32], segments: Option<&[u32]>, style: PositionStyle) -> Result<(), PackedError> {
         if ids.is_empty() {
-            return Err(PackedError::EmptySequence {
-                sequence: self.sequences(),
-            });
+            return Err(PackedError::EmptySequence { sequence: self.sequences() });
         }
         if let Some(segments) = segments
             && segments.len() != ids.len()
         {
-            return Err(PackedError::LengthsDiffer {
-                ids: ids.len(),
-                other: segments.len(),
-                what: "segments",
-            });
+            return Err(PackedError::LengthsDiffer { ids: ids.len(), other: segments.len(), what: "segments" });
         }
         let rows = self.ids.len() + ids.len();
         if rows > u32::MAX as usize {
@@ -215,16 +184,9 @@ impl Packed {
     /// # Errors
     /// The first broken promise.
     pub fn validate(&self) -> Result<(), PackedError> {
-        for (other, what) in [
-            (self.positions.len(), "positions"),
-            (self.segments.len(), "segments"),
-        ] {
+        for (other, what) in [(self.positions.len(), "positions"), (self.segments.len(), "segments")] {
             if other != self.ids.len() {
-                return Err(PackedError::LengthsDiffer {
-                    ids: self.ids.len(),
-                    other,
-                    what,
-                });
+                return Err(PackedError::LengthsDiffer { ids: self.ids.len(), other, what });
             }
         }
         self.check_offsets()
@@ -238,11 +200,7 @@ impl Packed {
         let first = self.offsets.first().copied().unwrap_or(usize::MAX);
         let last = self.offsets.last().copied().unwrap_or(usize::MAX);
         if first != 0 || last != rows {
-            return Err(PackedError::OffsetsDoNotCover {
-                first,
-                last,
-                ids: rows,
-            });
+            return Err(PackedError::OffsetsDoNotCover { first, last, ids: rows });
         }
         match self.offsets.windows(2).position(|w| w[0] >= w[1]) {
             Some(sequence) => Err(PackedError::EmptySequence { sequence }),
@@ -280,11 +238,7 @@ impl Packed {
 
     /// The longest sequence's length; 0 for a batch without sequences.
     pub fn max_len(&self) -> usize {
-        self.offsets
-            .windows(2)
-            .map(|w| w[1] - w[0])
-            .max()
-            .unwrap_or(0)
+        self.offsets.windows(2).map(|w| w[1] - w[0]).max().unwrap_or(0)
     }
 
     /// The largest token id, for a check against the rows of an embedding.
@@ -304,9 +258,7 @@ impl Packed {
 
     /// The sequence that each row belongs to, `[T]`.
     pub fn sequence_of_rows(&self) -> Vec<u32> {
-        (0..self.sequences())
-            .flat_map(|b| self.range(b).map(move |_| b as u32))
-            .collect()
+        (0..self.sequences()).flat_map(|b| self.range(b).map(move |_| b as u32)).collect()
     }
 
     /// Divides sequences of the given lengths into batches of at most `budget` tokens, sequences of similar length
@@ -361,16 +313,11 @@ mod tests {
     #[test]
     fn rows_and_ranges() {
         let mut packed = Packed::from_ids(&[vec![5, 6, 7], vec![8]], PositionStyle::Zero).unwrap();
-        packed
-            .push(&[9, 9], Some(&[0, 1]), PositionStyle::Zero)
-            .unwrap();
+        packed.push(&[9, 9], Some(&[0, 1]), PositionStyle::Zero).unwrap();
         assert_eq!(packed.offsets, [0, 3, 4, 6]);
         assert_eq!(packed.positions, [0, 1, 2, 0, 0, 1]);
         assert_eq!(packed.segments, [0, 0, 0, 0, 0, 1]);
-        assert_eq!(
-            (packed.len(), packed.sequences(), packed.max_len()),
-            (6, 3, 3)
-        );
+        assert_eq!((packed.len(), packed.sequences(), packed.max_len()), (6, 3, 3));
         assert_eq!(packed.lengths(), [3, 1, 2]);
         assert_eq!(packed.range(1), 3..4);
         assert_eq!(packed.first_rows(), [0, 3, 4]);
@@ -392,13 +339,7 @@ mod tests {
     #[test]
     fn new_equals_pushes() {
         let style = PositionStyle::AfterPadding { pad_id: 1 };
-        let whole = Packed::new(
-            vec![0, 4, 2, 0, 2],
-            vec![0, 0, 1, 0, 0],
-            vec![0, 3, 5],
-            style,
-        )
-        .unwrap();
+        let whole = Packed::new(vec![0, 4, 2, 0, 2], vec![0, 0, 1, 0, 0], vec![0, 3, 5], style).unwrap();
         let mut steps = Packed::default();
         steps.push(&[0, 4, 2], Some(&[0, 0, 1]), style).unwrap();
         steps.push(&[0, 2], None, style).unwrap();
@@ -409,17 +350,10 @@ mod tests {
     fn refuses_what_does_not_fit() {
         let mut packed = Packed::from_ids(&[[1]], PositionStyle::Zero).unwrap();
         let before = packed.clone();
-        assert_eq!(
-            packed.push(&[], None, PositionStyle::Zero),
-            Err(PackedError::EmptySequence { sequence: 1 })
-        );
+        assert_eq!(packed.push(&[], None, PositionStyle::Zero), Err(PackedError::EmptySequence { sequence: 1 }));
         assert!(matches!(
             packed.push(&[1, 2], Some(&[0]), PositionStyle::Zero),
-            Err(PackedError::LengthsDiffer {
-                ids: 2,
-                other: 1,
-                ..
-            })
+            Err(PackedError::LengthsDiffer { ids: 2, other: 1, .. })
         ));
         assert_eq!(packed, before);
         for offsets in [vec![], vec![0], vec![1, 3], vec![0, 2], vec![0, 4]] {

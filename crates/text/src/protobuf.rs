@@ -19,28 +19,16 @@ pub(crate) enum Value<'a> {
 
 impl<'a> Value<'a> {
     pub fn bytes(self) -> Option<&'a [u8]> {
-        if let Self::Bytes(bytes) = self {
-            Some(bytes)
-        } else {
-            None
-        }
+        if let Self::Bytes(bytes) = self { Some(bytes) } else { None }
     }
 
     pub fn int(self) -> Option<i32> {
         // Negative 32-bit numbers are sent as 64-bit ones: the low half is the number.
-        if let Self::Varint(n) = self {
-            Some(n as i32)
-        } else {
-            None
-        }
+        if let Self::Varint(n) = self { Some(n as i32) } else { None }
     }
 
     pub fn float(self) -> Option<f32> {
-        if let Self::Fixed32(b) = self {
-            Some(f32::from_le_bytes(b))
-        } else {
-            None
-        }
+        if let Self::Fixed32(b) = self { Some(f32::from_le_bytes(b)) } else { None }
     }
 }
 
@@ -52,10 +40,7 @@ pub(crate) struct Fields<'a> {
 
 impl<'a> Fields<'a> {
     pub fn new(message: &'a [u8]) -> Self {
-        Self {
-            message,
-            position: 0,
-        }
+        Self { message, position: 0 }
     }
 
     /// Where the next field starts.
@@ -70,10 +55,7 @@ impl<'a> Fields<'a> {
         }
         let start = self.position;
         let key = self.varint()?;
-        let broken = |reason| Broken {
-            offset: start,
-            reason,
-        };
+        let broken = |reason| Broken { offset: start, reason };
         if key >> 3 == 0 {
             return Err(broken("a field has the number 0"));
         }
@@ -85,8 +67,7 @@ impl<'a> Fields<'a> {
             }
             2 => {
                 let length = self.varint()?;
-                let length = usize::try_from(length)
-                    .map_err(|_| broken("a field is longer than the memory"))?;
+                let length = usize::try_from(length).map_err(|_| broken("a field is longer than the memory"))?;
                 Value::Bytes(self.take(length)?)
             }
             5 => {
@@ -101,10 +82,7 @@ impl<'a> Fields<'a> {
     fn take(&mut self, length: usize) -> Result<&'a [u8], Broken> {
         let rest = &self.message[self.position..];
         if length > rest.len() {
-            return Err(Broken {
-                offset: self.position,
-                reason: "a field is longer than the rest of the file",
-            });
+            return Err(Broken { offset: self.position, reason: "a field is longer than the rest of the file" });
         }
         self.position += length;
         Ok(&rest[..length])
@@ -115,10 +93,7 @@ impl<'a> Fields<'a> {
         let mut value = 0_u64;
         for shift in (0..64).step_by(7) {
             let Some(&byte) = self.message.get(self.position) else {
-                return Err(Broken {
-                    offset: start,
-                    reason: "the file ends inside a number",
-                });
+                return Err(Broken { offset: start, reason: "the file ends inside a number" });
             };
             self.position += 1;
             value |= u64::from(byte & 0x7f) << shift;
@@ -126,10 +101,7 @@ impl<'a> Fields<'a> {
                 return Ok(value);
             }
         }
-        Err(Broken {
-            offset: start,
-            reason: "a number has more than ten bytes",
-        })
+        Err(Broken { offset: start, reason: "a number has more than ten bytes" })
     }
 }
 
@@ -139,10 +111,8 @@ mod tests {
 
     #[test]
     fn reads_every_wire_type() {
-        let message = [
-            0x08, 0x96, 0x01, 0x12, 2, b'h', b'i', 0x1d, 0, 0, 0x80, 0x3f, 0x21, 0, 0, 0, 0, 0, 0,
-            0, 0, 0x28, 0,
-        ];
+        let message =
+            [0x08, 0x96, 0x01, 0x12, 2, b'h', b'i', 0x1d, 0, 0, 0x80, 0x3f, 0x21, 0, 0, 0, 0, 0, 0, 0, 0, 0x28, 0];
         let mut fields = Fields::new(&message);
         assert_eq!(fields.next(), Ok(Some((1, Value::Varint(150)))));
         assert_eq!(fields.next().unwrap().unwrap().1.bytes(), Some(&b"hi"[..]));
@@ -156,9 +126,7 @@ mod tests {
     #[test]
     fn hostile_lengths_are_refused() {
         for message in [
-            &[
-                0x0a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01,
-            ][..],
+            &[0x0a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01][..],
             &[0x0a, 5, 1, 2],
             &[0x80; 11],
             &[0x80],

@@ -56,11 +56,7 @@ impl Model {
             offset,
             reason: reason.to_owned(),
         };
-        let wrong = |offset: usize, reason: String| Error::SentencePiece {
-            file: file.to_owned(),
-            offset,
-            reason,
-        };
+        let wrong = |offset: usize, reason: String| Error::SentencePiece { file: file.to_owned(), offset, reason };
         let mut model = Self {
             file: file.to_owned(),
             pieces: Vec::new(),
@@ -83,20 +79,16 @@ impl Model {
                     if model.pieces.len() == MOST_PIECES {
                         return Err(wrong(start, format!("more than {MOST_PIECES} pieces")));
                     }
-                    let piece = piece(message).map_err(|reason| {
-                        wrong(start, format!("piece {}: {reason}", model.pieces.len()))
-                    })?;
+                    let piece = piece(message)
+                        .map_err(|reason| wrong(start, format!("piece {}: {reason}", model.pieces.len())))?;
                     model.pieces.push(piece);
                 }
                 (2, Value::Bytes(message)) => {
                     let base = fields.position() - message.len();
                     let mut trainer = Fields::new(message);
-                    while let Some((number, value)) = trainer.next().map_err(|b| {
-                        error(Broken {
-                            offset: base + b.offset,
-                            ..b
-                        })
-                    })? {
+                    while let Some((number, value)) =
+                        trainer.next().map_err(|b| error(Broken { offset: base + b.offset, ..b }))?
+                    {
                         match number {
                             3 => {
                                 model.algorithm = match value.int() {
@@ -105,8 +97,7 @@ impl Model {
                                     _ => {
                                         return Err(wrong(
                                             start,
-                                            "trainer_spec.model_type is neither unigram nor BPE"
-                                                .to_owned(),
+                                            "trainer_spec.model_type is neither unigram nor BPE".to_owned(),
                                         ));
                                     }
                                 }
@@ -115,12 +106,7 @@ impl Model {
                             45 => {
                                 let text = value.bytes().and_then(|b| std::str::from_utf8(b).ok());
                                 model.unk_piece = text
-                                    .ok_or_else(|| {
-                                        wrong(
-                                            start,
-                                            "trainer_spec.unk_piece is not UTF-8".to_owned(),
-                                        )
-                                    })?
+                                    .ok_or_else(|| wrong(start, "trainer_spec.unk_piece is not UTF-8".to_owned()))?
                                     .to_owned();
                             }
                             _ => {}
@@ -130,12 +116,9 @@ impl Model {
                 (3, Value::Bytes(message)) => {
                     let base = fields.position() - message.len();
                     let mut normalizer = Fields::new(message);
-                    while let Some((number, value)) = normalizer.next().map_err(|b| {
-                        error(Broken {
-                            offset: base + b.offset,
-                            ..b
-                        })
-                    })? {
+                    while let Some((number, value)) =
+                        normalizer.next().map_err(|b| error(Broken { offset: base + b.offset, ..b }))?
+                    {
                         match (number, value) {
                             (2, Value::Bytes(bytes)) => model.charsmap = bytes.to_vec(),
                             (3, Value::Varint(flag)) => model.dummy_prefix = flag != 0,
@@ -155,31 +138,20 @@ impl Model {
             _ => {
                 return Err(wrong(
                     0,
-                    format!(
-                        "trainer_spec.unk_id is {unk_id}, but there are {} pieces",
-                        model.pieces.len()
-                    ),
+                    format!("trainer_spec.unk_id is {unk_id}, but there are {} pieces", model.pieces.len()),
                 ));
             }
         };
         if !model.charsmap.is_empty() {
-            check_charsmap(&model.charsmap).map_err(|reason| {
-                wrong(
-                    0,
-                    format!("normalizer_spec.precompiled_charsmap is broken: {reason}"),
-                )
-            })?;
+            check_charsmap(&model.charsmap)
+                .map_err(|reason| wrong(0, format!("normalizer_spec.precompiled_charsmap is broken: {reason}")))?;
         }
         Ok(model)
     }
 }
 
 fn piece(message: &[u8]) -> Result<Piece, &'static str> {
-    let mut piece = Piece {
-        text: String::new(),
-        score: 0.0,
-        kind: Kind::Normal,
-    };
+    let mut piece = Piece { text: String::new(), score: 0.0, kind: Kind::Normal };
     let mut fields = Fields::new(message);
     while let Some((number, value)) = fields.next().map_err(|b| b.reason)? {
         match number {
@@ -188,16 +160,9 @@ fn piece(message: &[u8]) -> Result<Piece, &'static str> {
                 if bytes.len() > LONGEST_PIECE {
                     return Err("its text is too long");
                 }
-                std::str::from_utf8(bytes)
-                    .map_err(|_| "its text is not UTF-8")?
-                    .clone_into(&mut piece.text);
+                std::str::from_utf8(bytes).map_err(|_| "its text is not UTF-8")?.clone_into(&mut piece.text);
             }
-            2 => {
-                piece.score = value
-                    .float()
-                    .filter(|s| s.is_finite())
-                    .ok_or("its score is no finite number")?
-            }
+            2 => piece.score = value.float().filter(|s| s.is_finite()).ok_or("its score is no finite number")?,
             3 => {
                 piece.kind = match value.int() {
                     Some(1) => Kind::Normal,
@@ -218,19 +183,14 @@ fn piece(message: &[u8]) -> Result<Piece, &'static str> {
 /// Checks a table of replacements: a double array (Darts: units of 32 bits) whose leaves point into a text with
 /// NUL-terminated entries. The reader of the tokenizers library relies on every step staying inside.
 pub(crate) fn check_charsmap(table: &[u8]) -> Result<(), String> {
-    let (head, rest) = table
-        .split_first_chunk::<4>()
-        .ok_or("it ends in its first number")?;
+    let (head, rest) = table.split_first_chunk::<4>().ok_or("it ends in its first number")?;
     let size = u32::from_le_bytes(*head) as usize;
     if size > rest.len() {
         return Err(format!("its trie of {size} bytes is longer than the table"));
     }
     let (trie, texts) = rest.split_at(size / 4 * 4);
     let texts = std::str::from_utf8(texts).map_err(|_| "its texts are not UTF-8")?;
-    let units: Vec<u32> = trie
-        .chunks_exact(4)
-        .map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]))
-        .collect();
+    let units: Vec<u32> = trie.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
     if units.is_empty() {
         return Err("its trie is empty".to_owned());
     }
@@ -277,14 +237,7 @@ pub(crate) mod tests {
     #[test]
     fn reads_pieces() {
         let model = Model::parse("m", &bytes(&[("<unk>", 0.0, 2), ("▁a", -1.5, 1)], 2, 0)).unwrap();
-        assert_eq!(
-            model.pieces[1],
-            Piece {
-                text: "▁a".to_owned(),
-                score: -1.5,
-                kind: Kind::Normal
-            }
-        );
+        assert_eq!(model.pieces[1], Piece { text: "▁a".to_owned(), score: -1.5, kind: Kind::Normal });
         assert_eq!((model.algorithm, model.unk_id), (Algorithm::Bpe, 0));
     }
 
@@ -300,10 +253,7 @@ pub(crate) mod tests {
             (bytes(&[("a", 0.0, 1)], 3, 0), "model_type"),
             (bytes(&[("a", 0.0, 1)], 1, 7), "unk_id"),
             (Vec::new(), "no piece"),
-            (
-                b"version https://git-lfs.github.com/spec/v1".to_vec(),
-                "SentencePiece",
-            ),
+            (b"version https://git-lfs.github.com/spec/v1".to_vec(), "SentencePiece"),
         ] {
             let e = Model::parse("m", &bytes).unwrap_err().to_string();
             assert!(e.contains(word), "{e}");
@@ -320,10 +270,7 @@ pub(crate) mod tests {
         };
         let mut units = vec![0_u32; 256];
         assert!(check_charsmap(&table(&units, b"x\0")).is_ok());
-        assert!(
-            check_charsmap(&table(&units[..255], b"x\0")).is_err(),
-            "a step can leave a short array"
-        );
+        assert!(check_charsmap(&table(&units[..255], b"x\0")).is_err(), "a step can leave a short array");
         units[0] = (1 << 8) | (5 << 10);
         units[5] = 1 << 31;
         assert!(check_charsmap(&table(&units, b"x\0")).is_ok());
@@ -334,15 +281,9 @@ pub(crate) mod tests {
         units[3] = 0;
         units[0] = (1 << 8) | (5 << 10);
         units[5] = (1 << 31) | 40;
-        assert!(
-            check_charsmap(&table(&units, b"x\0")).is_err(),
-            "text 40 does not exist"
-        );
+        assert!(check_charsmap(&table(&units, b"x\0")).is_err(), "text 40 does not exist");
         units[5] = (1 << 31) | 1;
-        assert!(
-            check_charsmap(&table(&units, "ü\0".as_bytes())).is_err(),
-            "inside a character"
-        );
+        assert!(check_charsmap(&table(&units, "ü\0".as_bytes())).is_err(), "inside a character");
         assert!(check_charsmap(&[1, 2]).is_err());
         assert!(check_charsmap(&[255, 255, 255, 255, 0]).is_err());
     }

@@ -2,7 +2,7 @@
 //! `added_tokens_decoder`), `special_tokens_map.json`, `added_tokens.json`.
 //! The order of precedence is that of the transformers library. Not the matching of tokens in text.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde_json::{Map, Value};
 
@@ -47,9 +47,7 @@ impl SpecialTokens {
     /// All of them, each id once, in the order of the fields.
     pub fn all(&self) -> Vec<&Special> {
         let mut all: Vec<&Special> = Vec::new();
-        let roles = [
-            &self.bos, &self.eos, &self.unk, &self.sep, &self.pad, &self.cls, &self.mask,
-        ];
+        let roles = [&self.bos, &self.eos, &self.unk, &self.sep, &self.pad, &self.cls, &self.mask];
         for special in roles.into_iter().flatten().chain(&self.additional) {
             if !all.iter().any(|s| s.id == special.id) {
                 all.push(special);
@@ -86,11 +84,7 @@ pub(crate) struct Token {
 
 impl Token {
     pub fn special(content: &str) -> Self {
-        Self {
-            content: content.to_owned(),
-            special: true,
-            ..Self::default()
-        }
+        Self { content: content.to_owned(), special: true, ..Self::default() }
     }
 
     /// The token as the tokenizers library adds it.
@@ -103,20 +97,11 @@ impl Token {
     }
 
     fn parse(map: &Map<String, Value>, file: &str, field: &str) -> Result<Self, Error> {
-        let object = Object {
-            file: file.to_owned(),
-            map: map.clone(),
-        };
+        let object = Object { file: file.to_owned(), map: map.clone() };
         let path = |e: Error| match e {
-            Error::Field {
-                file,
-                field: inner,
-                reason,
-            } => Error::Field {
-                file,
-                field: format!("{field}.{inner}"),
-                reason,
-            },
+            Error::Field { file, field: inner, reason } => {
+                Error::Field { file, field: format!("{field}.{inner}"), reason }
+            }
             other => other,
         };
         let flag = |name: &str| object.bool(name).map_err(path);
@@ -165,10 +150,7 @@ impl Named {
             other => Err(Error::Field {
                 file: file.to_owned(),
                 field: field.to_owned(),
-                reason: format!(
-                    "expected a token's text or an object with `content`, found {}",
-                    json::kind(other)
-                ),
+                reason: format!("expected a token's text or an object with `content`, found {}", json::kind(other)),
             }),
         }
     }
@@ -196,34 +178,19 @@ impl Declared {
     ) -> Result<Self, Error> {
         let mut declared = Self::default();
         if let Some(family) = family {
-            declared.roles = family
-                .specials
-                .iter()
-                .map(|&(r, t)| (r, Named::Text(t.to_owned())))
-                .collect();
-            declared.additional = family
-                .additional
-                .iter()
-                .map(|&t| Named::Text(t.to_owned()))
-                .collect();
+            declared.roles = family.specials.iter().map(|&(r, t)| (r, Named::Text(t.to_owned()))).collect();
+            declared.additional = family.additional.iter().map(|&t| Named::Text(t.to_owned())).collect();
         }
         declared.apply(config, false)?;
         let mut described: Vec<Token> = Vec::new();
         if let Some(value) = config.get("added_tokens_decoder") {
             let Value::Object(decoder) = value else {
-                return Err(config.wrong(
-                    "added_tokens_decoder",
-                    "an object from id to token",
-                    value,
-                ));
+                return Err(config.wrong("added_tokens_decoder", "an object from id to token", value));
             };
             for (id, value) in decoder {
                 let field = format!("added_tokens_decoder.{id}");
-                let number = id
-                    .parse::<u32>()
-                    .ok()
-                    .filter(|&n| u64::from(n) <= MAX_ID)
-                    .ok_or_else(|| Error::Field {
+                let number =
+                    id.parse::<u32>().ok().filter(|&n| u64::from(n) <= MAX_ID).ok_or_else(|| Error::Field {
                         file: config.file.clone(),
                         field: field.clone(),
                         reason: format!("expected an id from 0 to {MAX_ID}"),
@@ -242,18 +209,12 @@ impl Declared {
             if let Some(object) = added {
                 let special: Vec<String> = declared.all().map(|n| n.content().to_owned()).collect();
                 for (content, id) in &object.map {
-                    let id = id.as_u64().filter(|&n| n <= MAX_ID).ok_or_else(|| {
-                        object.wrong(content, &format!("an id from 0 to {MAX_ID}"), id)
-                    })?;
+                    let id = id
+                        .as_u64()
+                        .filter(|&n| n <= MAX_ID)
+                        .ok_or_else(|| object.wrong(content, &format!("an id from 0 to {MAX_ID}"), id))?;
                     let special = special.contains(content);
-                    declared.added.insert(
-                        id as u32,
-                        Token {
-                            content: content.clone(),
-                            special,
-                            ..Token::default()
-                        },
-                    );
+                    declared.added.insert(id as u32, Token { content: content.clone(), special, ..Token::default() });
                 }
             }
             for (id, token) in built_in.unwrap_or_default() {
@@ -266,11 +227,7 @@ impl Declared {
             if !declared.named.contains(role) {
                 continue;
             }
-            if let Some(token) = described
-                .iter()
-                .rev()
-                .find(|t| t.content == named.content())
-            {
+            if let Some(token) = described.iter().rev().find(|t| t.content == named.content()) {
                 *named = Named::Token(token.clone());
             }
         }
@@ -280,11 +237,7 @@ impl Declared {
                 let mask = *role == Role::Mask && family.mask_lstrip;
                 let normalized = built_in.is_none() && family.normalized.contains(role);
                 if mask || normalized {
-                    *named = Named::Token(Token {
-                        lstrip: mask,
-                        normalized: Some(normalized),
-                        ..Token::special(text)
-                    });
+                    *named = Named::Token(Token { lstrip: mask, normalized: Some(normalized), ..Token::special(text) });
                 }
             }
         }
@@ -302,10 +255,7 @@ impl Declared {
             if value.is_null() || value == &Value::Bool(false) || value.as_str() == Some("") {
                 continue;
             }
-            self.roles.push((
-                role,
-                Named::parse(value, &object.file, role.field(), special)?,
-            ));
+            self.roles.push((role, Named::parse(value, &object.file, role.field(), special)?));
         }
         match object.get("additional_special_tokens") {
             None => {}
@@ -320,11 +270,7 @@ impl Declared {
                     self.additional.clear();
                 }
                 for token in tokens {
-                    if !self
-                        .additional
-                        .iter()
-                        .any(|t| t.content() == token.content())
-                    {
+                    if !self.additional.iter().any(|t| t.content() == token.content()) {
                         self.additional.push(token);
                     }
                 }
@@ -336,22 +282,14 @@ impl Declared {
 
     /// The text of a role's token.
     pub fn text(&self, role: Role) -> Option<&str> {
-        self.roles
-            .iter()
-            .find(|(r, _)| *r == role)
-            .map(|(_, named)| named.content())
+        self.roles.iter().find(|(r, _)| *r == role).map(|(_, named)| named.content())
     }
 
     /// All special tokens, in the order in which missing ones get ids.
     pub fn all(&self) -> impl Iterator<Item = &Named> {
         Role::ALL
             .into_iter()
-            .filter_map(|role| {
-                self.roles
-                    .iter()
-                    .find(|(r, _)| *r == role)
-                    .map(|(_, named)| named)
-            })
+            .filter_map(|role| self.roles.iter().find(|(r, _)| *r == role).map(|(_, named)| named))
             .chain(&self.additional)
     }
 
@@ -359,12 +297,7 @@ impl Declared {
     pub fn to_add(&self, present: &[(u32, Token)]) -> Vec<Token> {
         // All that are described are added again, as the description may say more than the file before it.
         let mut tokens: Vec<Token> = self.added.values().cloned().collect();
-        let known: HashSet<String> = present
-            .iter()
-            .map(|(_, t)| t)
-            .chain(&tokens)
-            .map(|t| t.content.clone())
-            .collect();
+        let known: HashSet<String> = present.iter().map(|(_, t)| t).chain(&tokens).map(|t| t.content.clone()).collect();
         let mut seen = HashSet::new();
         for named in self.all() {
             if !seen.insert(named.content()) {
@@ -377,8 +310,18 @@ impl Declared {
                 Named::Token(token) => tokens.push(token.clone()),
             }
         }
+        // Once special, a token is looked for where it was looked for first.
+        let mut first: HashMap<String, bool> = present
+            .iter()
+            .filter(|(_, t)| t.special)
+            .map(|(_, t)| (t.content.clone(), t.normalized.unwrap_or(false)))
+            .collect();
         for token in &mut tokens {
             token.special |= seen.contains(token.content.as_str());
+            if token.special {
+                let normalized = token.normalized.unwrap_or(false);
+                token.normalized = Some(*first.entry(token.content.clone()).or_insert(normalized));
+            }
         }
         tokens
     }
@@ -397,16 +340,11 @@ mod tests {
     fn ages_of_files_agree() {
         let family = families::by_class("RobertaTokenizerFast").unwrap();
         let none = Object::default();
-        let old =
-            object(r#"{"mask_token": "<mask>", "unk_token": {"content": "<u>", "lstrip": false}}"#);
+        let old = object(r#"{"mask_token": "<mask>", "unk_token": {"content": "<u>", "lstrip": false}}"#);
         let from_map = Declared::read(Some(&family), &none, Some(&old), None, None).unwrap();
         assert_eq!(from_map.text(Role::Unk), Some("<u>"));
         assert_eq!(from_map.text(Role::Bos), Some("<s>"));
-        let mask = from_map
-            .to_add(&[])
-            .into_iter()
-            .find(|t| t.content == "<mask>")
-            .unwrap();
+        let mask = from_map.to_add(&[]).into_iter().find(|t| t.content == "<mask>").unwrap();
         assert!(mask.lstrip && mask.special && mask.normalized == Some(false));
 
         let new = object(
@@ -414,21 +352,11 @@ mod tests {
                 {"9": {"content": "<mask>", "special": true}, "3": {"content": "word"}}}"#,
         );
         let from_config = Declared::read(Some(&family), &new, Some(&old), None, None).unwrap();
-        assert_eq!(
-            from_config.text(Role::Unk),
-            Some("<unk>"),
-            "the map is of no account beside the decoder"
-        );
+        assert_eq!(from_config.text(Role::Unk), Some("<unk>"), "the map is of no account beside the decoder");
         assert_eq!(from_config.text(Role::Pad), None);
         let added = from_config.to_add(&[]);
-        assert_eq!(
-            (added[0].content.as_str(), added[0].special),
-            ("word", false)
-        );
-        assert!(
-            !added.iter().find(|t| t.content == "<mask>").unwrap().lstrip,
-            "described by the decoder"
-        );
+        assert_eq!((added[0].content.as_str(), added[0].special), ("word", false));
+        assert!(!added.iter().find(|t| t.content == "<mask>").unwrap().lstrip, "described by the decoder");
     }
 
     #[test]
@@ -437,32 +365,16 @@ mod tests {
         for (text, field) in [
             (r#"{"mask_token": 5}"#, "mask_token"),
             (r#"{"mask_token": {"lstrip": true}}"#, "mask_token.content"),
-            (
-                r#"{"mask_token": {"content": "x", "lstrip": 3}}"#,
-                "mask_token.lstrip",
-            ),
-            (
-                r#"{"added_tokens_decoder": {"99999999999": {"content": "x"}}}"#,
-                "added_tokens_decoder.99999999999",
-            ),
+            (r#"{"mask_token": {"content": "x", "lstrip": 3}}"#, "mask_token.lstrip"),
+            (r#"{"added_tokens_decoder": {"99999999999": {"content": "x"}}}"#, "added_tokens_decoder.99999999999"),
             (r#"{"added_tokens_decoder": []}"#, "added_tokens_decoder"),
-            (
-                r#"{"additional_special_tokens": "x"}"#,
-                "additional_special_tokens",
-            ),
-            (
-                r#"{"additional_special_tokens": ["a", 1]}"#,
-                "additional_special_tokens[1]",
-            ),
+            (r#"{"additional_special_tokens": "x"}"#, "additional_special_tokens"),
+            (r#"{"additional_special_tokens": ["a", 1]}"#, "additional_special_tokens[1]"),
         ] {
-            let e = Declared::read(None, &object(text), None, None, None)
-                .unwrap_err()
-                .to_string();
+            let e = Declared::read(None, &object(text), None, None, None).unwrap_err().to_string();
             assert!(e.contains(&format!("`{field}`")), "{text}: {e}");
         }
-        let e = Declared::read(None, &none, None, Some(&object(r#"{"x": -1}"#)), None)
-            .unwrap_err()
-            .to_string();
+        let e = Declared::read(None, &none, None, Some(&object(r#"{"x": -1}"#)), None).unwrap_err().to_string();
         assert!(e.contains("`x`"), "{e}");
     }
 }

@@ -33,10 +33,7 @@ struct Inner {
 
 impl std::fmt::Debug for Tokenizer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Tokenizer")
-            .field("class", &self.inner.class)
-            .field("vocab_size", &self.vocab_size())
-            .finish()
+        f.debug_struct("Tokenizer").field("class", &self.inner.class).field("vocab_size", &self.vocab_size()).finish()
     }
 }
 
@@ -62,33 +59,15 @@ impl Tokenizer {
 
     fn build(files: &TokenizerFiles<'_>, place: &str) -> Result<Self, Error> {
         // The library underneath checks its input with assertions in places; a broken file must not end the program.
-        let loaded =
-            catch_unwind(AssertUnwindSafe(|| load::load(files, place))).unwrap_or_else(|_| {
-                Err(Error::Model {
-                    file: place.to_owned(),
-                    reason:
-                        "its parts contradict each other (the tokenizers library gave up on them)"
-                            .to_owned(),
-                })
-            })?;
-        let Loaded {
-            encoder,
-            special,
-            class,
-            model_max_length,
-            clean_up,
-        } = loaded;
-        let inner = Inner {
-            encoder,
-            special,
-            class,
-            model_max_length,
-            clean_up,
-            max_id: OnceLock::new(),
-        };
-        Ok(Self {
-            inner: Arc::new(inner),
-        })
+        let loaded = catch_unwind(AssertUnwindSafe(|| load::load(files, place))).unwrap_or_else(|_| {
+            Err(Error::Model {
+                file: place.to_owned(),
+                reason: "its parts contradict each other (the tokenizers library gave up on them)".to_owned(),
+            })
+        })?;
+        let Loaded { encoder, special, class, model_max_length, clean_up } = loaded;
+        let inner = Inner { encoder, special, class, model_max_length, clean_up, max_id: OnceLock::new() };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// Encodes one text.
@@ -103,12 +82,7 @@ impl Tokenizer {
     ///
     /// # Errors
     /// As [`Tokenizer::encode`].
-    pub fn encode_pair(
-        &self,
-        first: &str,
-        second: &str,
-        options: &EncodeOptions,
-    ) -> Result<Encoding, Error> {
+    pub fn encode_pair(&self, first: &str, second: &str, options: &EncodeOptions) -> Result<Encoding, Error> {
         self.encode_input(Input::Pair(first, second), options)
     }
 
@@ -116,19 +90,11 @@ impl Tokenizer {
     ///
     /// # Errors
     /// As [`Tokenizer::encode`].
-    pub fn encode_input(
-        &self,
-        input: Input<'_>,
-        options: &EncodeOptions,
-    ) -> Result<Encoding, Error> {
+    pub fn encode_input(&self, input: Input<'_>, options: &EncodeOptions) -> Result<Encoding, Error> {
         // See `build`.
-        catch_unwind(AssertUnwindSafe(|| {
-            self.inner.encoder.encode(input, options)
-        }))
-        .unwrap_or_else(|_| {
+        catch_unwind(AssertUnwindSafe(|| self.inner.encoder.encode(input, options))).unwrap_or_else(|_| {
             Err(Error::Encode {
-                reason: "the tokenizers library gave up on it; the tokenizer's files are suspect"
-                    .to_owned(),
+                reason: "the tokenizers library gave up on it; the tokenizer's files are suspect".to_owned(),
             })
         })
     }
@@ -137,15 +103,8 @@ impl Tokenizer {
     ///
     /// # Errors
     /// As [`Tokenizer::encode`], for the first input that fails.
-    pub fn encode_batch(
-        &self,
-        inputs: &[Input<'_>],
-        options: &EncodeOptions,
-    ) -> Result<Vec<Encoding>, Error> {
-        inputs
-            .par_iter()
-            .map(|&input| self.encode_input(input, options))
-            .collect()
+    pub fn encode_batch(&self, inputs: &[Input<'_>], options: &EncodeOptions) -> Result<Vec<Encoding>, Error> {
+        inputs.par_iter().map(|&input| self.encode_input(input, options)).collect()
     }
 
     /// The text of token ids. Ids without a token are left out, special tokens too where `skip_special` says so.
@@ -154,30 +113,15 @@ impl Tokenizer {
         let text = if encoder.marian.is_some() {
             let special = self.inner.special.all();
             let skip = |id: u32| skip_special && special.iter().any(|s| s.id == id);
-            let tokens: Vec<String> = ids
-                .iter()
-                .filter(|&&id| !skip(id))
-                .filter_map(|&id| self.token(id))
-                .collect();
+            let tokens: Vec<String> = ids.iter().filter(|&&id| !skip(id)).filter_map(|&id| self.token(id)).collect();
             self.convert_tokens_to_string(&tokens)
         } else {
-            catch_unwind(AssertUnwindSafe(|| {
-                encoder.tokenizer.decode(ids, skip_special)
-            }))
-            .ok()
-            .and_then(Result::ok)
-            .unwrap_or_else(|| {
-                ids.iter()
-                    .filter_map(|&id| self.token(id))
-                    .collect::<Vec<_>>()
-                    .join(" ")
-            })
+            catch_unwind(AssertUnwindSafe(|| encoder.tokenizer.decode(ids, skip_special)))
+                .ok()
+                .and_then(Result::ok)
+                .unwrap_or_else(|| ids.iter().filter_map(|&id| self.token(id)).collect::<Vec<_>>().join(" "))
         };
-        if self.inner.clean_up {
-            clean_up(&text)
-        } else {
-            text
-        }
+        if self.inner.clean_up { clean_up(&text) } else { text }
     }
 
     /// Joins tokens to text as the model's class does: WordPiece joins `##`, byte-level BPE decodes its bytes.
@@ -191,11 +135,7 @@ impl Tokenizer {
         encoder
             .tokenizer
             .get_decoder()
-            .and_then(|d| {
-                catch_unwind(AssertUnwindSafe(|| d.decode(tokens.to_vec())))
-                    .ok()?
-                    .ok()
-            })
+            .and_then(|d| catch_unwind(AssertUnwindSafe(|| d.decode(tokens.to_vec()))).ok()?.ok())
             .unwrap_or_else(|| tokens.join(" "))
     }
 
@@ -234,12 +174,7 @@ impl Tokenizer {
                 .map_or(0, |value| frame::max_id(&value));
             let inside = match &encoder.marian {
                 Some(marian) => marian.max_id(),
-                None => encoder
-                    .tokenizer
-                    .get_vocab(true)
-                    .into_values()
-                    .max()
-                    .unwrap_or(0),
+                None => encoder.tokenizer.get_vocab(true).into_values().max().unwrap_or(0),
             };
             around.max(inside)
         })
@@ -252,11 +187,7 @@ impl Tokenizer {
 
     /// Whether an id is that of a special token, with or without a role.
     pub fn is_special(&self, id: u32) -> bool {
-        self.inner
-            .special
-            .all()
-            .iter()
-            .any(|s: &&Special| s.id == id)
+        self.inner.special.all().iter().any(|s: &&Special| s.id == id)
     }
 
     /// The tokenizer class that the files name, or that was inferred from the model type.
@@ -294,7 +225,5 @@ fn clean_up(text: &str) -> String {
         (" 've", "'ve"),
         (" 're", "'re"),
     ];
-    RULES
-        .iter()
-        .fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
+    RULES.iter().fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
 }

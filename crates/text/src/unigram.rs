@@ -51,14 +51,8 @@ impl Table {
             return Self::default();
         };
         let (trie, texts) = rest.split_at(u32::from_le_bytes(*head) as usize / 4 * 4);
-        let units = trie
-            .chunks_exact(4)
-            .map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]))
-            .collect();
-        Self {
-            units,
-            texts: texts.to_vec(),
-        }
+        let units = trie.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+        Self { units, texts: texts.to_vec() }
     }
 
     /// The longest entry that `text` begins with: its length, and what stands for it.
@@ -82,10 +76,7 @@ impl Table {
         }
         let (length, entry) = found?;
         let rest = self.texts.get(entry..)?;
-        Some((
-            length,
-            &rest[..rest.iter().position(|&b| b == 0).unwrap_or(rest.len())],
-        ))
+        Some((length, &rest[..rest.iter().position(|&b| b == 0).unwrap_or(rest.len())]))
     }
 }
 
@@ -108,23 +99,13 @@ impl Segmenter {
             }
             ends.insert(node, index as u32);
         }
-        let normal = model
-            .pieces
-            .iter()
-            .filter(|p| p.kind == Kind::Normal)
-            .map(|p| p.score);
-        let (worst, best) = normal.fold((f32::MAX, f32::MIN), |(low, high), s| {
-            (low.min(s), high.max(s))
-        });
+        let normal = model.pieces.iter().filter(|p| p.kind == Kind::Normal).map(|p| p.score);
+        let (worst, best) = normal.fold((f32::MAX, f32::MIN), |(low, high), s| (low.min(s), high.max(s)));
         Self {
             children,
             ends,
             scores: model.pieces.iter().map(|p| p.score).collect(),
-            user_defined: model
-                .pieces
-                .iter()
-                .map(|p| p.kind == Kind::UserDefined)
-                .collect(),
+            user_defined: model.pieces.iter().map(|p| p.kind == Kind::UserDefined).collect(),
             unknown: model.unk_id,
             unknown_score: worst - UNKNOWN_PENALTY,
             best_score: best,
@@ -146,11 +127,7 @@ impl Segmenter {
                     last.text.push_str(part);
                     last.range.1 = to;
                 }
-                _ => segments.push(Segment {
-                    piece,
-                    text: part.to_owned(),
-                    range: (from, to),
-                }),
+                _ => segments.push(Segment { piece, text: part.to_owned(), range: (from, to) }),
             }
         }
         segments
@@ -183,11 +160,7 @@ impl Segmenter {
                 Some(&child) => node = child,
                 None => break,
             }
-            if self
-                .ends
-                .get(&node)
-                .is_some_and(|&piece| self.user_defined[piece as usize])
-            {
+            if self.ends.get(&node).is_some_and(|&piece| self.user_defined[piece as usize]) {
                 longest = Some(i + 1);
             }
         }
@@ -227,15 +200,7 @@ impl Segmenter {
             if !stretch.is_empty() {
                 for c in stretch.chars() {
                     let mut buffer = [0; 4];
-                    push(
-                        if c == ' ' {
-                            SPACE
-                        } else {
-                            c.encode_utf8(&mut buffer)
-                        },
-                        at,
-                        &mut out,
-                    );
+                    push(if c == ' ' { SPACE } else { c.encode_utf8(&mut buffer) }, at, &mut out);
                 }
                 after_space = self.single_spaces && stretch.ends_with(' ');
             }
@@ -263,21 +228,10 @@ impl Segmenter {
         }
         const NONE: usize = usize::MAX;
         let bytes = text.as_bytes();
-        let mut nodes = vec![
-            Node {
-                piece: 0,
-                score: 0.0,
-                start: NONE
-            };
-            bytes.len() + 1
-        ];
+        let mut nodes = vec![Node { piece: 0, score: 0.0, start: NONE }; bytes.len() + 1];
         let better = |node: &mut Node, piece: u32, score: f32, start: usize| {
             if node.start == NONE || score > node.score {
-                *node = Node {
-                    piece,
-                    score,
-                    start,
-                };
+                *node = Node { piece, score, start };
             }
         };
         for (start, c) in text.char_indices() {
@@ -303,12 +257,7 @@ impl Segmenter {
                 single |= length == c.len_utf8();
             }
             if !single {
-                better(
-                    &mut nodes[start + c.len_utf8()],
-                    self.unknown,
-                    self.unknown_score + so_far,
-                    start,
-                );
+                better(&mut nodes[start + c.len_utf8()], self.unknown, self.unknown_score + so_far, start);
             }
         }
         let mut path = Vec::new();
@@ -329,20 +278,10 @@ mod tests {
     use crate::sentencepiece::tests::bytes;
 
     fn pieces(text: &str) -> Vec<(String, (usize, usize))> {
-        let pieces = [
-            ("<unk>", 0.0, 2),
-            ("</s>", 0.0, 3),
-            ("▁a", -1.0, 1),
-            ("b", -2.0, 1),
-            ("ab", -2.5, 1),
-            ("▁", -3.0, 1),
-        ];
+        let pieces =
+            [("<unk>", 0.0, 2), ("</s>", 0.0, 3), ("▁a", -1.0, 1), ("b", -2.0, 1), ("ab", -2.5, 1), ("▁", -3.0, 1)];
         let model = Model::parse("m", &bytes(&pieces, 1, 0)).unwrap();
-        Segmenter::new(&model)
-            .segment(text)
-            .into_iter()
-            .map(|s| (s.text, s.range))
-            .collect()
+        Segmenter::new(&model).segment(text).into_iter().map(|s| (s.text, s.range)).collect()
     }
 
     fn own(list: &[(&str, (usize, usize))]) -> Vec<(String, (usize, usize))> {
@@ -352,19 +291,13 @@ mod tests {
     #[test]
     fn best_path_and_spaces() {
         assert_eq!(pieces("ab"), own(&[("▁a", (0, 1)), ("b", (1, 2))]));
-        assert_eq!(
-            pieces("  a   b "),
-            own(&[("▁a", (2, 3)), ("▁", (3, 6)), ("b", (6, 7))])
-        );
+        assert_eq!(pieces("  a   b "), own(&[("▁a", (2, 3)), ("▁", (3, 6)), ("b", (6, 7))]));
         assert_eq!(pieces(""), own(&[]));
         assert_eq!(pieces("   "), own(&[]));
     }
 
     #[test]
     fn unknown_characters_are_one_piece() {
-        assert_eq!(
-            pieces("aüß</s>b"),
-            own(&[("▁a", (0, 1)), ("üß</s>", (1, 9)), ("b", (9, 10))])
-        );
+        assert_eq!(pieces("aüß</s>b"), own(&[("▁a", (0, 1)), ("üß</s>", (1, 9)), ("b", (9, 10))]));
     }
 }

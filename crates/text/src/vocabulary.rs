@@ -31,17 +31,10 @@ pub(crate) fn wordpiece(bytes: &[u8], unk: &str) -> Result<WordPiece, Error> {
         });
     }
     WordPiece::builder()
-        .vocab(
-            vocab
-                .into_iter()
-                .collect::<tokenizers::models::bpe::Vocab>(),
-        )
+        .vocab(vocab.into_iter().collect::<tokenizers::models::bpe::Vocab>())
         .unk_token(unk.to_owned())
         .build()
-        .map_err(|e| Error::Model {
-            file: FILE.to_owned(),
-            reason: e.to_string(),
-        })
+        .map_err(|e| Error::Model { file: FILE.to_owned(), reason: e.to_string() })
 }
 
 /// Lines as a text file opened by Python has them: ended by `\n`, `\r` or both.
@@ -54,10 +47,7 @@ fn lines(text: &str) -> impl Iterator<Item = &str> {
         let end = rest.find(['\n', '\r']).unwrap_or(rest.len());
         let line = &rest[..end];
         rest = &rest[end..];
-        rest = rest
-            .strip_prefix("\r\n")
-            .or_else(|| rest.get(1..))
-            .unwrap_or("");
+        rest = rest.strip_prefix("\r\n").or_else(|| rest.get(1..)).unwrap_or("");
         Some(line)
     })
 }
@@ -79,10 +69,7 @@ pub(crate) fn ids(file: &str, bytes: &[u8]) -> Result<HashMap<String, u32>, Erro
         vocab.insert(token.clone(), id);
     }
     if vocab.is_empty() {
-        return Err(Error::Model {
-            file: file.to_owned(),
-            reason: "it holds no token".to_owned(),
-        });
+        return Err(Error::Model { file: file.to_owned(), reason: "it holds no token".to_owned() });
     }
     Ok(vocab)
 }
@@ -99,28 +86,17 @@ pub(crate) fn byte_level(vocab: &[u8], merges: &[u8]) -> Result<BPE, Error> {
     const FILE: &str = "merges.txt";
     let vocab = ids("vocab.json", vocab)?;
     let text = json::text(FILE, merges)?;
-    let wrong = |line: usize, reason: String| Error::Line {
-        file: FILE.to_owned(),
-        line,
-        reason,
-    };
+    let wrong = |line: usize, reason: String| Error::Line { file: FILE.to_owned(), line, reason };
     let mut pairs = Vec::new();
     let mut seen = HashSet::new();
     // The first line is the version, whatever it says; the end of the last line is not a line.
     let all: Vec<&str> = text.split('\n').collect();
-    let last = if all.last().is_some_and(|l| l.trim().is_empty()) {
-        all.len() - 1
-    } else {
-        all.len()
-    };
+    let last = if all.last().is_some_and(|l| l.trim().is_empty()) { all.len() - 1 } else { all.len() };
     for (number, line) in all.iter().enumerate().take(last).skip(1) {
         let number = number + 1;
         let mut parts = line.split_whitespace();
         let (Some(left), Some(right), None) = (parts.next(), parts.next(), parts.next()) else {
-            return Err(wrong(
-                number,
-                "expected two tokens with a space between".to_owned(),
-            ));
+            return Err(wrong(number, "expected two tokens with a space between".to_owned()));
         };
         check_merge(&vocab, left, right).map_err(|reason| wrong(number, reason))?;
         if seen.insert((left, right)) {
@@ -128,19 +104,11 @@ pub(crate) fn byte_level(vocab: &[u8], merges: &[u8]) -> Result<BPE, Error> {
         }
     }
     BPE::builder()
-        .vocab_and_merges(
-            vocab
-                .into_iter()
-                .collect::<tokenizers::models::bpe::Vocab>(),
-            pairs,
-        )
+        .vocab_and_merges(vocab.into_iter().collect::<tokenizers::models::bpe::Vocab>(), pairs)
         .continuing_subword_prefix(String::new())
         .end_of_word_suffix(String::new())
         .build()
-        .map_err(|e| Error::Model {
-            file: FILE.to_owned(),
-            reason: e.to_string(),
-        })
+        .map_err(|e| Error::Model { file: FILE.to_owned(), reason: e.to_string() })
 }
 
 fn check_merge<S: std::borrow::Borrow<str> + std::hash::Hash + Eq>(
@@ -150,15 +118,11 @@ fn check_merge<S: std::borrow::Borrow<str> + std::hash::Hash + Eq>(
 ) -> Result<(), String> {
     for token in [left, right] {
         if !vocab.contains_key(token) {
-            return Err(format!(
-                "merges {left:?} and {right:?}, but the vocabulary has no token {token:?}"
-            ));
+            return Err(format!("merges {left:?} and {right:?}, but the vocabulary has no token {token:?}"));
         }
     }
     if !vocab.contains_key(&*format!("{left}{right}")) {
-        return Err(format!(
-            "merges {left:?} and {right:?}, but the vocabulary has no token for both together"
-        ));
+        return Err(format!("merges {left:?} and {right:?}, but the vocabulary has no token for both together"));
     }
     Ok(())
 }
@@ -166,37 +130,21 @@ fn check_merge<S: std::borrow::Borrow<str> + std::hash::Hash + Eq>(
 /// Checks the merges of a `tokenizer.json` against its vocabulary, before the tokenizers library relies on them.
 /// `prefix` is the mark of pieces that continue a word, which merging drops from the right side.
 pub(crate) fn check_bpe(file: &str, model: &serde_json::Map<String, Value>) -> Result<(), Error> {
-    let wrong = |field: String, reason: String| Error::Field {
-        file: file.to_owned(),
-        field,
-        reason,
-    };
+    let wrong = |field: String, reason: String| Error::Field { file: file.to_owned(), field, reason };
     let Some(Value::Object(object)) = model.get("vocab") else {
-        return Err(wrong(
-            "model.vocab".to_owned(),
-            "expected an object from token to id".to_owned(),
-        ));
+        return Err(wrong("model.vocab".to_owned(), "expected an object from token to id".to_owned()));
     };
-    let holder = Object {
-        file: file.to_owned(),
-        map: serde_json::Map::new(),
-    };
+    let holder = Object { file: file.to_owned(), map: serde_json::Map::new() };
     let mut vocab: HashMap<&str, u32> = HashMap::with_capacity(object.len());
     for (token, value) in object {
         vocab.insert(token, id(&holder, &format!("model.vocab.{token}"), value)?);
     }
-    let prefix = model
-        .get("continuing_subword_prefix")
-        .and_then(Value::as_str)
-        .unwrap_or("");
+    let prefix = model.get("continuing_subword_prefix").and_then(Value::as_str).unwrap_or("");
     let merges = match model.get("merges") {
         Some(Value::Array(merges)) => merges.as_slice(),
         None | Some(Value::Null) => &[],
         Some(other) => {
-            return Err(wrong(
-                "model.merges".to_owned(),
-                format!("expected a list, found {}", json::kind(other)),
-            ));
+            return Err(wrong("model.merges".to_owned(), format!("expected a list, found {}", json::kind(other))));
         }
     };
     for (i, merge) in merges.iter().enumerate() {
@@ -214,18 +162,12 @@ pub(crate) fn check_bpe(file: &str, model: &serde_json::Map<String, Value>) -> R
         };
         for token in [left, right] {
             if !vocab.contains_key(token) {
-                return Err(wrong(
-                    field,
-                    format!("the vocabulary has no token {token:?}"),
-                ));
+                return Err(wrong(field, format!("the vocabulary has no token {token:?}")));
             }
         }
         let tail = right.get(prefix.len()..);
         if !tail.is_some_and(|tail| vocab.contains_key(&*format!("{left}{tail}"))) {
-            return Err(wrong(
-                field,
-                format!("the vocabulary has no token for {left:?} and {right:?} together"),
-            ));
+            return Err(wrong(field, format!("the vocabulary has no token for {left:?} and {right:?} together")));
         }
     }
     Ok(())
@@ -238,10 +180,7 @@ mod tests {
 
     #[test]
     fn lines_end_as_in_python() {
-        assert_eq!(
-            lines("a\nb\r\nc\rd\n\ne").collect::<Vec<_>>(),
-            ["a", "b", "c", "d", "", "e"]
-        );
+        assert_eq!(lines("a\nb\r\nc\rd\n\ne").collect::<Vec<_>>(), ["a", "b", "c", "d", "", "e"]);
         assert_eq!(lines("a\n").count(), 1);
         assert_eq!(lines("").count(), 0);
     }
@@ -250,16 +189,8 @@ mod tests {
     fn later_line_wins_and_unknown_is_needed() {
         let model = wordpiece(b"[UNK]\na\nb\na\n", "[UNK]").unwrap();
         assert_eq!(model.token_to_id("a"), Some(3));
-        assert!(
-            wordpiece(b"a\nb\n", "[UNK]")
-                .unwrap_err()
-                .to_string()
-                .contains("[UNK]")
-        );
-        assert!(matches!(
-            wordpiece(b"[UNK]\n\xff\n", "[UNK]"),
-            Err(Error::NotUtf8 { line: 2, .. })
-        ));
+        assert!(wordpiece(b"a\nb\n", "[UNK]").unwrap_err().to_string().contains("[UNK]"));
+        assert!(matches!(wordpiece(b"[UNK]\n\xff\n", "[UNK]"), Err(Error::NotUtf8 { line: 2, .. })));
     }
 
     #[test]
@@ -273,13 +204,8 @@ mod tests {
             ("#v\na\n", 2, "two tokens"),
             ("#v\na b c\n", 2, "two tokens"),
         ] {
-            let e = byte_level(vocab, merges.as_bytes())
-                .unwrap_err()
-                .to_string();
-            assert!(
-                e.contains(&format!("line {line}")) && e.contains(word),
-                "{merges:?}: {e}"
-            );
+            let e = byte_level(vocab, merges.as_bytes()).unwrap_err().to_string();
+            assert!(e.contains(&format!("line {line}")) && e.contains(word), "{merges:?}: {e}");
         }
         for (vocab, word) in [
             (r#"{"a": 0, "b": 0}"#, "already"),
@@ -289,9 +215,7 @@ mod tests {
             ("{}", "no token"),
             (r#"{"a": 0"#, "line 1"),
         ] {
-            let e = byte_level(vocab.as_bytes(), b"#v\n")
-                .unwrap_err()
-                .to_string();
+            let e = byte_level(vocab.as_bytes(), b"#v\n").unwrap_err().to_string();
             assert!(e.contains(word), "{vocab}: {e}");
         }
     }

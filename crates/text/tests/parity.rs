@@ -16,10 +16,7 @@ fn json(path: &Path) -> Value {
 }
 
 fn digits<T>(values: &[T], digit: impl Fn(&T) -> Option<u32>) -> String {
-    values
-        .iter()
-        .map(|v| digit(v).map_or("-".to_owned(), |d| d.to_string()))
-        .collect()
+    values.iter().map(|v| digit(v).map_or("-".to_owned(), |d| d.to_string())).collect()
 }
 
 /// The encoding as `make.py` writes it; what the golden answer leaves out is left out.
@@ -35,16 +32,10 @@ fn answer(tokenizer: &Tokenizer, encoding: &Encoding, golden: &Value) -> Value {
     });
     if golden.get("tokens").is_none() && golden.get("offsets").is_some() {
         // Left out where they are those of the ids.
-        let plain: Vec<String> = encoding
-            .ids
-            .iter()
-            .map(|&id| tokenizer.token(id).unwrap_or_default())
-            .collect();
+        let plain: Vec<String> = encoding.ids.iter().map(|&id| tokenizer.token(id).unwrap_or_default()).collect();
         assert_eq!(encoding.tokens, plain);
     }
-    all.as_object_mut()
-        .unwrap()
-        .retain(|key, _| golden.get(key).is_some());
+    all.as_object_mut().unwrap().retain(|key, _| golden.get(key).is_some());
     all
 }
 
@@ -66,8 +57,7 @@ impl Report {
                     .collect::<String>(),
                 _ => format!("\n    {ours}\n    expected {expected}"),
             };
-            self.wrong
-                .push(format!("{}: {what}:{difference}", self.name));
+            self.wrong.push(format!("{}: {what}:{difference}", self.name));
         }
     }
 }
@@ -76,54 +66,30 @@ impl Report {
 fn answers_are_those_of_transformers() {
     let inputs = json(&folder().join("inputs.json"));
     let text = |v: &Value| v.as_str().unwrap().to_owned();
-    let texts: Vec<String> = inputs["texts"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(text)
-        .collect();
+    let texts: Vec<String> = inputs["texts"].as_array().unwrap().iter().map(text).collect();
     let mut wrong = Vec::new();
     let mut checked = 0;
     let mut folders = 0;
-    let mut files: Vec<_> = std::fs::read_dir(folder().join("golden"))
-        .unwrap()
-        .map(|e| e.unwrap().path())
-        .collect();
+    let mut files: Vec<_> = std::fs::read_dir(folder().join("golden")).unwrap().map(|e| e.unwrap().path()).collect();
     files.sort();
     assert!(files.len() > 20, "golden files are missing");
     for file in files {
         let golden = json(&file);
-        let base = golden
-            .get("base")
-            .map(|b| json(&folder().join("golden").join(b.as_str().unwrap())));
+        let base = golden.get("base").map(|b| json(&folder().join("golden").join(b.as_str().unwrap())));
         // Beside a base, null stands for "as there"; bases are not nested deeper than their own nulls allow.
         let list = |part: &str| -> Vec<Value> {
             let own = golden[part].as_array().unwrap();
             own.iter()
                 .enumerate()
-                .map(|(i, v)| {
-                    if v.is_null() {
-                        base.as_ref().unwrap()[part][i].clone()
-                    } else {
-                        v.clone()
-                    }
-                })
+                .map(|(i, v)| if v.is_null() { base.as_ref().unwrap()[part][i].clone() } else { v.clone() })
                 .collect()
         };
         for name in golden["folders"].as_array().unwrap() {
             let name = text(name);
             folders += 1;
-            let mut report = Report {
-                name: name.clone(),
-                wrong: Vec::new(),
-                checked: 0,
-            };
+            let mut report = Report { name: name.clone(), wrong: Vec::new(), checked: 0 };
             let tokenizer = Tokenizer::from_dir(&folder().join("cases").join(&name)).unwrap();
-            assert_eq!(
-                tokenizer.vocab_size() as u64,
-                golden["vocab_size"].as_u64().unwrap(),
-                "{name}"
-            );
+            assert_eq!(tokenizer.vocab_size() as u64, golden["vocab_size"].as_u64().unwrap(), "{name}");
             let special = tokenizer.special();
             for (role, found) in [
                 ("bos", &special.bos),
@@ -134,14 +100,8 @@ fn answers_are_those_of_transformers() {
                 ("cls", &special.cls),
                 ("mask", &special.mask),
             ] {
-                let ours = found
-                    .as_ref()
-                    .map_or(Value::Null, |s| serde_json::json!([s.text, s.id]));
-                report.check(
-                    role,
-                    &ours,
-                    golden["special"].get(role).unwrap_or(&Value::Null),
-                );
+                let ours = found.as_ref().map_or(Value::Null, |s| serde_json::json!([s.text, s.id]));
+                report.check(role, &ours, golden["special"].get(role).unwrap_or(&Value::Null));
             }
             let options = EncodeOptions::default();
             let refs: Vec<Input> = texts.iter().map(Input::from).collect();
@@ -153,36 +113,20 @@ fn answers_are_those_of_transformers() {
                     &answer(&tokenizer, encoding, &golden_texts[i]),
                     &golden_texts[i],
                 );
-                let ids: Vec<u32> = golden_texts[i]["ids"]
-                    .as_array()
-                    .unwrap()
-                    .iter()
-                    .map(|v| v.as_u64().unwrap() as u32)
-                    .collect();
-                let ours = serde_json::json!([
-                    tokenizer.decode(&ids, false),
-                    tokenizer.decode(&ids, true)
-                ]);
+                let ids: Vec<u32> =
+                    golden_texts[i]["ids"].as_array().unwrap().iter().map(|v| v.as_u64().unwrap() as u32).collect();
+                let ours = serde_json::json!([tokenizer.decode(&ids, false), tokenizer.decode(&ids, true)]);
                 report.check(&format!("decoded {i}"), &ours, &decoded[i]);
-                let tokens: Vec<String> =
-                    ids.iter().map(|&id| tokenizer.token(id).unwrap()).collect();
+                let tokens: Vec<String> = ids.iter().map(|&id| tokenizer.token(id).unwrap()).collect();
                 let ours = Value::from(tokenizer.convert_tokens_to_string(&tokens));
-                let expected = if joined[i] == "same" {
-                    &decoded[i][0]
-                } else {
-                    &joined[i]
-                };
+                let expected = if joined[i] == "same" { &decoded[i][0] } else { &joined[i] };
                 report.check(&format!("joined {i}"), &ours, expected);
             }
             let pairs = list("pairs");
             for (i, pair) in inputs["pairs"].as_array().unwrap().iter().enumerate() {
                 let (first, second) = (text(&pair[0]), text(&pair[1]));
                 let encoding = tokenizer.encode_pair(&first, &second, &options).unwrap();
-                report.check(
-                    &format!("pair {i}"),
-                    &answer(&tokenizer, &encoding, &pairs[i]),
-                    &pairs[i],
-                );
+                report.check(&format!("pair {i}"), &answer(&tokenizer, &encoding, &pairs[i]), &pairs[i]);
             }
             for (i, golden) in list("cuts").iter().enumerate() {
                 let cut = &inputs["cuts"][i];
@@ -195,11 +139,7 @@ fn answers_are_those_of_transformers() {
                     },
                     stride: cut[4].as_u64().unwrap() as usize,
                     windows: cut[5].as_bool().unwrap(),
-                    side: Some(if cut[6] == "left" {
-                        Side::Left
-                    } else {
-                        Side::Right
-                    }),
+                    side: Some(if cut[6] == "left" { Side::Left } else { Side::Right }),
                     ..EncodeOptions::default()
                 };
                 let first = text(&cut[0]);
@@ -209,35 +149,18 @@ fn answers_are_those_of_transformers() {
                 };
                 let golden = golden.as_array().unwrap();
                 let ours: Vec<&Encoding> = encoding.windows().collect();
-                report.check(
-                    &format!("cut {i}: windows"),
-                    &ours.len().into(),
-                    &golden.len().into(),
-                );
+                report.check(&format!("cut {i}: windows"), &ours.len().into(), &golden.len().into());
                 for (w, (ours, golden)) in ours.iter().zip(golden).enumerate() {
-                    report.check(
-                        &format!("cut {i}, window {w}"),
-                        &answer(&tokenizer, ours, golden),
-                        golden,
-                    );
+                    report.check(&format!("cut {i}, window {w}"), &answer(&tokenizer, ours, golden), golden);
                 }
             }
             checked += report.checked;
             if !report.wrong.is_empty() {
-                eprintln!(
-                    "{name}: {} of {} differ",
-                    report.wrong.len(),
-                    report.checked
-                );
+                eprintln!("{name}: {} of {} differ", report.wrong.len(), report.checked);
             }
             wrong.extend(report.wrong);
         }
     }
     eprintln!("{checked} answers of {folders} folders");
-    assert!(
-        wrong.is_empty(),
-        "{} answers differ:\n{}",
-        wrong.len(),
-        wrong[..wrong.len().min(400)].join("\n")
-    );
+    assert!(wrong.is_empty(), "{} answers differ:\n{}", wrong.len(), wrong[..wrong.len().min(400)].join("\n"));
 }
