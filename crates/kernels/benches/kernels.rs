@@ -29,11 +29,7 @@ struct Bench {
 impl Bench {
     /// Prints the best time of several runs; `flops` 0 for work that isn't products.
     fn run<R>(&self, name: &str, flops: f64, bytes: f64, mut f: impl FnMut() -> R) {
-        if self
-            .filter
-            .as_ref()
-            .is_some_and(|part| !name.contains(part.as_str()))
-        {
+        if self.filter.as_ref().is_some_and(|part| !name.contains(part.as_str())) {
             return;
         }
         let (mut best, begin) = (f64::INFINITY, Instant::now());
@@ -54,17 +50,9 @@ impl Bench {
     }
 
     fn linear(&self, rows: usize, inputs: usize, outputs: usize) {
-        let (x, w, b) = (
-            numbers(rows * inputs),
-            numbers(outputs * inputs),
-            numbers(outputs),
-        );
+        let (x, w, b) = (numbers(rows * inputs), numbers(outputs * inputs), numbers(outputs));
         let dy = numbers(rows * outputs);
-        let dims = LinearDims {
-            rows,
-            inputs,
-            outputs,
-        };
+        let dims = LinearDims { rows, inputs, outputs };
         let flops = 2.0 * (rows * inputs * outputs) as f64;
         let name = format!("linear {rows}x{inputs}x{outputs}");
         let bytes = 4.0 * (w.len() + x.len() + dy.len()) as f64;
@@ -83,44 +71,22 @@ impl Bench {
         self.run(&format!("{name} bias+gelu, keep"), flops, bytes, || {
             linear::forward(&x, &w, Some(&b), Activation::Gelu, dims, true)
         });
-        let needs = Needs {
-            x: true,
-            weight: true,
-            bias: true,
-        };
+        let needs = Needs { x: true, weight: true, bias: true };
         self.run(&format!("{name} backward"), 2.0 * flops, bytes, || {
             linear::backward(&x, &w, Some(&dy), Activation::Gelu, &dy, dims, needs)
         });
     }
 
-    fn attention(
-        &self,
-        name: &str,
-        lens: &[usize],
-        heads: usize,
-        head_dim: usize,
-        dropout: Dropout,
-    ) {
+    fn attention(&self, name: &str, lens: &[usize], heads: usize, head_dim: usize, dropout: Dropout) {
         let mut offsets = vec![0];
         offsets.extend(lens.iter().scan(0, |at, len| {
             *at += len;
             Some(*at)
         }));
         let size = offsets[lens.len()] * heads * head_dim;
-        let (q, k, v, dout) = (
-            numbers(size),
-            numbers(size + 1),
-            numbers(size + 2),
-            numbers(size),
-        );
+        let (q, k, v, dout) = (numbers(size), numbers(size + 1), numbers(size + 2), numbers(size));
         let (k, v) = (&k[..size], &v[..size]);
-        let shape = Shape {
-            heads,
-            head_dim,
-            scale: 0.125,
-            q_offsets: &offsets,
-            k_offsets: &offsets,
-        };
+        let shape = Shape { heads, head_dim, scale: 0.125, q_offsets: &offsets, k_offsets: &offsets };
         let pairs: usize = lens.iter().map(|n| n * n).sum();
         let flops = 4.0 * (pairs * heads * head_dim) as f64;
         let (mask, bias) = (Mask::None, Bias::None);
@@ -128,16 +94,9 @@ impl Bench {
             attention::forward(&q, k, v, &shape, mask, bias, dropout)
         });
         let f = attention::forward(&q, k, v, &shape, mask, bias, dropout);
-        self.run(
-            &format!("attention {name} backward"),
-            2.5 * flops,
-            0.0,
-            || {
-                attention::backward(
-                    &q, k, v, &f.out, &f.lse, &dout, &shape, mask, bias, dropout, false,
-                )
-            },
-        );
+        self.run(&format!("attention {name} backward"), 2.5 * flops, 0.0, || {
+            attention::backward(&q, k, v, &f.out, &f.lse, &dout, &shape, mask, bias, dropout, false)
+        });
     }
 
     fn norm(&self, n: usize, h: usize) {
@@ -147,20 +106,14 @@ impl Bench {
         self.run(&format!("add+layer norm {n}x{h}"), 0.0, 3.0 * bytes, || {
             norm::add_layer_norm(&x, Some(&r), &g, &g, 1e-12, Dropout::OFF, false)
         });
-        self.run(
-            &format!("add+layer norm {n}x{h} dropout, keep"),
-            0.0,
-            4.0 * bytes,
-            || norm::add_layer_norm(&x, Some(&r), &g, &g, 1e-12, d, true),
-        );
+        self.run(&format!("add+layer norm {n}x{h} dropout, keep"), 0.0, 4.0 * bytes, || {
+            norm::add_layer_norm(&x, Some(&r), &g, &g, 1e-12, d, true)
+        });
         let f = norm::add_layer_norm(&x, Some(&r), &g, &g, 1e-12, d, true);
         let sum = f.sum.unwrap_or_default();
-        self.run(
-            &format!("add+layer norm {n}x{h} dropout, backward"),
-            0.0,
-            4.0 * bytes,
-            || norm::add_layer_norm_backward(&r, &sum, &f.mean, &f.rstd, &g, d, true),
-        );
+        self.run(&format!("add+layer norm {n}x{h} dropout, backward"), 0.0, 4.0 * bytes, || {
+            norm::add_layer_norm_backward(&r, &sum, &f.mean, &f.rstd, &g, d, true)
+        });
     }
 
     fn decoder(&self, rows: usize, width: usize, vocab: usize) {
@@ -168,22 +121,12 @@ impl Bench {
         let (hidden, weight, bias) = (numbers(n * width), numbers(vocab * width), numbers(vocab));
         let chosen: Vec<u32> = (0..rows as u32).map(|i| i * 7).collect();
         let flops = 2.0 * (rows * width * vocab) as f64;
-        let options = Options {
-            label_smoothing: 0.0,
-            scale: 1.0 / rows as f32,
-        };
+        let options = Options { label_smoothing: 0.0, scale: 1.0 / rows as f32 };
         for (name, times, grads) in [("forward", 1.0, false), ("with gradients", 3.0, true)] {
-            self.run(
-                &format!("cross-entropy {rows}x{width}x{vocab} {name}"),
-                times * flops,
-                0.0,
-                || {
-                    let bias = Some(&bias[..]);
-                    cross_entropy::forward(
-                        &hidden, &weight, bias, &chosen, &chosen, width, vocab, &options, grads,
-                    )
-                },
-            );
+            self.run(&format!("cross-entropy {rows}x{width}x{vocab} {name}"), times * flops, 0.0, || {
+                let bias = Some(&bias[..]);
+                cross_entropy::forward(&hidden, &weight, bias, &chosen, &chosen, width, vocab, &options, grads)
+            });
         }
     }
 }
@@ -191,16 +134,8 @@ impl Bench {
 fn main() {
     let filter = std::env::args().skip(1).find(|arg| !arg.starts_with("--"));
     let threads = rayon::current_num_threads();
-    let bench = Bench {
-        filter,
-        peak: peak::measure_f32_gflops(threads),
-    };
-    println!(
-        "{} threads, {}, large product {:.0} GFLOP/s",
-        threads,
-        simd::level().name(),
-        bench.peak
-    );
+    let bench = Bench { filter, peak: peak::measure_f32_gflops(threads) };
+    println!("{} threads, {}, large product {:.0} GFLOP/s", threads, simd::level().name(), bench.peak);
     for (rows, inputs, outputs) in [
         (1024, 768, 3072),
         (1024, 3072, 768),
@@ -231,23 +166,10 @@ fn main() {
     bench.decoder(307, 512, 30522);
     let x = numbers(1024 * 3072);
     let bytes = 8.0 * x.len() as f64;
-    bench.run("gelu 1024x3072", 0.0, bytes, || {
-        activation::forward(&x, Activation::Gelu)
-    });
-    bench.run("gelu 1024x3072 backward", 0.0, 1.5 * bytes, || {
-        activation::backward(&x, &x, Activation::Gelu)
-    });
+    bench.run("gelu 1024x3072", 0.0, bytes, || activation::forward(&x, Activation::Gelu));
+    bench.run("gelu 1024x3072 backward", 0.0, 1.5 * bytes, || activation::backward(&x, &x, Activation::Gelu));
     let (mut p, mut m, mut v) = (x.clone(), x.clone(), vec![0.1; x.len()]);
-    let options = AdamW {
-        lr: 1e-4,
-        beta1: 0.9,
-        beta2: 0.999,
-        eps: 1e-8,
-        weight_decay: 0.01,
-        step: 1,
-        bias_correction: true,
-    };
-    bench.run("adamw 3M", 0.0, 3.5 * bytes, || {
-        adamw::step(&mut p, &x, &mut m, &mut v, &options)
-    });
+    let options =
+        AdamW { lr: 1e-4, beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.01, step: 1, bias_correction: true };
+    bench.run("adamw 3M", 0.0, 3.5 * bytes, || adamw::step(&mut p, &x, &mut m, &mut v, &options));
 }

@@ -181,11 +181,7 @@ multiversion! {
 pub fn forward(x: &[f32], act: Activation) -> Vec<f32> {
     timed(Kind::Activation, 0, || {
         // SAFETY: the blocks cover the whole output, and `map` writes every element of a block.
-        unsafe {
-            filled(x.len(), |y| {
-                for_row_blocks(y, 1, |at, y| value_block(&x[at..at + y.len()], y, act))
-            })
-        }
+        unsafe { filled(x.len(), |y| for_row_blocks(y, 1, |at, y| value_block(&x[at..at + y.len()], y, act))) }
     })
 }
 
@@ -216,20 +212,12 @@ fn times(f: Times, x: &[f32], z: &[f32], act: Activation) -> Vec<f32> {
 }
 
 /// The gradients of [`gated`] with respect to gate and up.
-pub fn gated_backward(
-    gate: &[f32],
-    up: &[f32],
-    dy: &[f32],
-    act: Activation,
-) -> (Vec<f32>, Vec<f32>) {
+pub fn gated_backward(gate: &[f32], up: &[f32], dy: &[f32], act: Activation) -> (Vec<f32>, Vec<f32>) {
     assert_eq!(gate.len(), up.len(), "up");
     assert_eq!(gate.len(), dy.len(), "dy");
     timed(Kind::Activation, 0, || {
         let up_times_dy = times(value_times_plain, up, dy, act);
-        (
-            times(derivative_times, gate, &up_times_dy, act),
-            times(value_times, gate, dy, act),
-        )
+        (times(derivative_times, gate, &up_times_dy, act), times(value_times, gate, dy, act))
     })
 }
 

@@ -41,11 +41,7 @@ impl AdamW {
     fn constants(&self) -> Constants {
         let (beta1, beta2) = (decimal(self.beta1), decimal(self.beta2));
         let correction = |beta: f64| {
-            if self.bias_correction {
-                1.0 - beta.powf(self.step as f64)
-            } else {
-                1.0
-            }
+            if self.bias_correction { 1.0 - beta.powf(self.step as f64) } else { 1.0 }
         };
         let (c1, c2) = (correction(beta1), correction(beta2));
         Constants {
@@ -96,9 +92,7 @@ pub fn step(p: &mut [f32], g: &[f32], m: &mut [f32], v: &mut [f32], options: &Ad
         }
         let gradients = p.par_chunks_mut(SMALL).zip(g.par_chunks(SMALL));
         let moments = m.par_chunks_mut(SMALL).zip(v.par_chunks_mut(SMALL));
-        gradients
-            .zip(moments)
-            .for_each(|((p, g), (m, v))| update(p, g, m, v, constants));
+        gradients.zip(moments).for_each(|((p, g), (m, v))| update(p, g, m, v, constants));
     });
 }
 
@@ -109,20 +103,13 @@ mod tests {
     #[test]
     fn agrees_with_the_formula_in_f64() {
         let n = 40_001;
-        let start: Vec<f32> = (0..n)
-            .map(|i| ((i * 37 % 101) as f32 - 50.0) / 25.0)
-            .collect();
+        let start: Vec<f32> = (0..n).map(|i| ((i * 37 % 101) as f32 - 50.0) / 25.0).collect();
         for bias_correction in [true, false] {
             let (mut p, mut m, mut v) = (start.clone(), vec![0.0; n], vec![0.0; n]);
-            let (mut p64, mut m64, mut v64) = (
-                start.iter().map(|&x| f64::from(x)).collect::<Vec<_>>(),
-                vec![0.0; n],
-                vec![0.0; n],
-            );
+            let (mut p64, mut m64, mut v64) =
+                (start.iter().map(|&x| f64::from(x)).collect::<Vec<_>>(), vec![0.0; n], vec![0.0; n]);
             for t in 1..=5 {
-                let g: Vec<f32> = (0..n)
-                    .map(|i| ((i * t as usize * 17 % 23) as f32 - 11.0) / 100.0)
-                    .collect();
+                let g: Vec<f32> = (0..n).map(|i| ((i * t as usize * 17 % 23) as f32 - 11.0) / 100.0).collect();
                 let options = AdamW {
                     lr: 1e-2,
                     beta1: 0.9,
@@ -134,26 +121,17 @@ mod tests {
                 };
                 step(&mut p, &g, &mut m, &mut v, &options);
                 let c = |beta: f64| {
-                    if bias_correction {
-                        1.0 - beta.powi(t as i32)
-                    } else {
-                        1.0
-                    }
+                    if bias_correction { 1.0 - beta.powi(t as i32) } else { 1.0 }
                 };
                 for i in 0..n {
                     let g = f64::from(g[i]);
                     m64[i] = 0.9 * m64[i] + 0.1 * g;
                     v64[i] = 0.999 * v64[i] + 0.001 * g * g;
                     let root: f64 = v64[i] / c(0.999);
-                    p64[i] = p64[i] * (1.0 - 1e-2 * 0.1)
-                        - 1e-2 * (m64[i] / c(0.9)) / (root.sqrt() + 1e-8);
+                    p64[i] = p64[i] * (1.0 - 1e-2 * 0.1) - 1e-2 * (m64[i] / c(0.9)) / (root.sqrt() + 1e-8);
                 }
             }
-            let worst = p
-                .iter()
-                .zip(&p64)
-                .map(|(a, b)| (f64::from(*a) - b).abs())
-                .fold(0.0, f64::max);
+            let worst = p.iter().zip(&p64).map(|(a, b)| (f64::from(*a) - b).abs()).fold(0.0, f64::max);
             assert!(worst < 1e-6, "{worst}");
         }
     }

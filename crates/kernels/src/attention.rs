@@ -131,16 +131,10 @@ impl<'a> Call<'a> {
     ) -> (Self, Vec<Sequence>) {
         let width = shape.heads * shape.head_dim;
         assert!(width > 0, "heads and head_dim");
-        assert!(
-            q.len().is_multiple_of(width) && k.len().is_multiple_of(width),
-            "q and k are rows of {width}"
-        );
+        assert!(q.len().is_multiple_of(width) && k.len().is_multiple_of(width), "q and k are rows of {width}");
         assert_eq!(k.len(), v.len(), "v");
         let (queries, keys) = (q.len() / width, k.len() / width);
-        for (name, offsets, rows) in [
-            ("q_offsets", shape.q_offsets, queries),
-            ("k_offsets", shape.k_offsets, keys),
-        ] {
+        for (name, offsets, rows) in [("q_offsets", shape.q_offsets, queries), ("k_offsets", shape.k_offsets, keys)] {
             assert!(
                 offsets.first() == Some(&0) && offsets.is_sorted() && offsets.last() == Some(&rows),
                 "{name} should rise from 0 to {rows}"
@@ -148,29 +142,16 @@ impl<'a> Call<'a> {
         }
         assert_eq!(shape.q_offsets.len(), shape.k_offsets.len(), "k_offsets");
         let mut pairs = 0;
-        let lengths = shape
-            .q_offsets
-            .windows(2)
-            .zip(shape.k_offsets.windows(2))
-            .enumerate();
+        let lengths = shape.q_offsets.windows(2).zip(shape.k_offsets.windows(2)).enumerate();
         let sequences: Vec<Sequence> = lengths
             .map(|(number, (q, k))| {
-                let s = Sequence {
-                    number,
-                    q_start: q[0],
-                    q_len: q[1] - q[0],
-                    k_start: k[0],
-                    k_len: k[1] - k[0],
-                    pairs,
-                };
+                let s =
+                    Sequence { number, q_start: q[0], q_len: q[1] - q[0], k_start: k[0], k_len: k[1] - k[0], pairs };
                 pairs += s.q_len * s.k_len;
                 s
             })
             .collect();
-        assert!(
-            sequences.iter().all(|s| s.k_len < 1 << 20),
-            "a sequence has fewer than 2^20 keys"
-        );
+        assert!(sequences.iter().all(|s| s.k_len < 1 << 20), "a sequence has fewer than 2^20 keys");
         match mask {
             Mask::None | Mask::Causal => {}
             Mask::Prefix(lengths) => {
@@ -181,78 +162,41 @@ impl<'a> Call<'a> {
         }
         match bias {
             Bias::None => {}
-            Bias::Dense {
-                values,
-                q_max,
-                k_max,
-            } => {
+            Bias::Dense { values, q_max, k_max } => {
                 assert_eq!(values.len(), shape.heads * q_max * k_max, "bias");
                 assert!(
-                    sequences
-                        .iter()
-                        .all(|s| s.q_len <= q_max && s.k_len <= k_max),
+                    sequences.iter().all(|s| s.q_len <= q_max && s.k_len <= k_max),
                     "bias is smaller than a sequence"
                 );
             }
             Bias::Relative { values, span, zero } => {
                 assert_eq!(values.len(), shape.heads * span, "bias");
                 // distances run from -(tk - 1) to tq - 1 (the first query stands at tk - tq)
-                let covered = |s: &Sequence| {
-                    s.q_len == 0 || s.k_len == 0 || (zero + 1 >= s.k_len && zero + s.q_len <= span)
-                };
-                assert!(
-                    sequences.iter().all(covered),
-                    "the bias doesn't span every distance"
-                );
+                let covered =
+                    |s: &Sequence| s.q_len == 0 || s.k_len == 0 || (zero + 1 >= s.k_len && zero + s.q_len <= span);
+                assert!(sequences.iter().all(covered), "the bias doesn't span every distance");
             }
         }
-        (
-            Self {
-                q,
-                k,
-                v,
-                shape: *shape,
-                mask,
-                bias,
-                width,
-                queries,
-            },
-            sequences,
-        )
+        (Self { q, k, v, shape: *shape, mask, bias, width, queries }, sequences)
     }
 
     /// Rows `from..from + rows` of one head of a packed matrix.
     fn head<'b>(&self, x: &'b [f32], from: usize, rows: usize, head: usize) -> View<'b> {
         let at = from * self.width + head * self.shape.head_dim;
-        View::new(
-            if rows == 0 { &[] } else { &x[at..] },
-            rows,
-            self.shape.head_dim,
-            self.width,
-        )
+        View::new(if rows == 0 { &[] } else { &x[at..] }, rows, self.shape.head_dim, self.width)
     }
 
     /// The bias table of one head.
     fn head_bias(&self, head: usize) -> Bias<'a> {
         match self.bias {
             Bias::None => Bias::None,
-            Bias::Dense {
-                values,
-                q_max,
-                k_max,
-            } => {
+            Bias::Dense { values, q_max, k_max } => {
                 let size = q_max * k_max;
-                Bias::Dense {
-                    values: &values[head * size..(head + 1) * size],
-                    q_max,
-                    k_max,
-                }
+                Bias::Dense { values: &values[head * size..(head + 1) * size], q_max, k_max }
             }
-            Bias::Relative { values, span, zero } => Bias::Relative {
-                values: &values[head * span..(head + 1) * span],
-                span,
-                zero,
-            },
+            Bias::Relative { values, span, zero } => {
+                Bias::Relative { values: &values[head * span..(head + 1) * span], span, zero }
+            }
         }
     }
 }

@@ -32,17 +32,11 @@ pub(crate) fn for_row_ranges(rows: usize, width: usize, f: impl Fn(Range<usize>)
         return f(0..rows);
     }
     let block = rows_per_task(width);
-    (0..rows.div_ceil(block))
-        .into_par_iter()
-        .for_each(|i| f(i * block..rows.min((i + 1) * block)));
+    (0..rows.div_ceil(block)).into_par_iter().for_each(|i| f(i * block..rows.min((i + 1) * block)));
 }
 
 /// Calls `f(first_row, block)` for blocks of rows of `out`, in parallel when there is enough to do.
-pub(crate) fn for_row_blocks<T: Send>(
-    out: &mut [T],
-    width: usize,
-    f: impl Fn(usize, &mut [T]) + Sync,
-) {
+pub(crate) fn for_row_blocks<T: Send>(out: &mut [T], width: usize, f: impl Fn(usize, &mut [T]) + Sync) {
     if out.is_empty() {
         return;
     }
@@ -50,18 +44,12 @@ pub(crate) fn for_row_blocks<T: Send>(
         return f(0, out);
     }
     let rows = rows_per_task(width);
-    out.par_chunks_mut(rows * width)
-        .enumerate()
-        .for_each(|(i, block)| f(i * rows, block));
+    out.par_chunks_mut(rows * width).enumerate().for_each(|(i, block)| f(i * rows, block));
 }
 
 /// Sums `f(rows, partial)` over blocks of rows: every block adds into a partial row of its own, and partial rows
 /// are added in order.
-pub(crate) fn sum_over_rows(
-    rows: usize,
-    width: usize,
-    f: impl Fn(Range<usize>, &mut [f32]) + Sync,
-) -> Vec<f32> {
+pub(crate) fn sum_over_rows(rows: usize, width: usize, f: impl Fn(Range<usize>, &mut [f32]) + Sync) -> Vec<f32> {
     const BLOCK: usize = 128;
     let block = |i: usize| {
         let mut partial = vec![0.0; width];

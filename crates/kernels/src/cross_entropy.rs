@@ -26,10 +26,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self {
-            label_smoothing: 0.0,
-            scale: 1.0,
-        }
+        Self { label_smoothing: 0.0, scale: 1.0 }
     }
 }
 
@@ -118,23 +115,12 @@ pub fn forward(
         weight: Vec::new(),
         bias: bias.map(|_| vec![0.0; vocab]),
     });
-    for (i, (rows, targets)) in rows
-        .chunks(chunk.max(1))
-        .zip(targets.chunks(chunk.max(1)))
-        .enumerate()
-    {
+    for (i, (rows, targets)) in rows.chunks(chunk.max(1)).zip(targets.chunks(chunk.max(1))).enumerate() {
         let count = rows.len();
         let chosen = gather::rows(hidden, width, rows);
-        let (x, w) = (
-            View::new(&chosen, count, width, width),
-            View::new(weight, vocab, width, width),
-        );
+        let (x, w) = (View::new(&chosen, count, width, width), View::new(weight, vocab, width, width));
         let flops = 2 * (count * width * vocab) as u64;
-        let threads = if flops < 1 << 18 {
-            Threads::One
-        } else {
-            Threads::All
-        };
+        let threads = if flops < 1 << 18 { Threads::One } else { Threads::All };
         // the first chunk, the largest, makes the buffers; neither is filled with zeros before
         timed(Kind::Product, flops, || match i {
             0 => logits = product_vec(x, w.t(), threads),
@@ -142,9 +128,8 @@ pub fn forward(
         });
         let logits = &mut logits[..count * vocab];
         timed(Kind::CrossEntropy, 0, || {
-            let one = |(logits, target): (&mut [f32], &u32)| {
-                row_loss(logits, bias, *target as usize, *options, with_grads)
-            };
+            let one =
+                |(logits, target): (&mut [f32], &u32)| row_loss(logits, bias, *target as usize, *options, with_grads);
             if logits.len() <= SMALL {
                 per_row.extend(logits.chunks_exact_mut(vocab).zip(targets).map(one));
             } else {
@@ -162,9 +147,7 @@ pub fn forward(
                 add_assign(&mut grads.hidden[row as usize * width..][..width], dx);
             }
             if let Some(bias) = &mut grads.bias {
-                timed(Kind::CrossEntropy, 0, || {
-                    add_assign(bias, &column_sums(logits, count, vocab))
-                });
+                timed(Kind::CrossEntropy, 0, || add_assign(bias, &column_sums(logits, count, vocab)));
             }
         }
     }
@@ -172,11 +155,7 @@ pub fn forward(
         grads.weight = vec![0.0; weight.len()];
     }
     let loss = f64::from(options.scale) * per_row.iter().map(|&loss| f64::from(loss)).sum::<f64>();
-    Forward {
-        loss,
-        grads,
-        per_row,
-    }
+    Forward { loss, grads, per_row }
 }
 
 /// The result of [`logits_loss`].
@@ -204,52 +183,24 @@ pub fn logits_loss(
     weights: Option<&[f32]>,
     options: &Options,
 ) -> LogitsLoss {
-    assert_eq!(
-        Some(logits.len()),
-        targets.len().checked_mul(classes),
-        "logits"
-    );
-    assert!(
-        weights.is_none_or(|weights| weights.len() == targets.len()),
-        "weights"
-    );
+    assert_eq!(Some(logits.len()), targets.len().checked_mul(classes), "logits");
+    assert!(weights.is_none_or(|weights| weights.len() == targets.len()), "weights");
     gather::check(targets, classes);
     let weight = |row: usize| weights.map_or(1.0, |weights| weights[row]);
     timed(Kind::CrossEntropy, 0, || {
         let mut grad = logits.to_vec();
         let one = |(row, (grad, target)): (usize, (&mut [f32], &u32))| {
-            let options = Options {
-                scale: options.scale * weight(row),
-                ..*options
-            };
+            let options = Options { scale: options.scale * weight(row), ..*options };
             row_loss(grad, None, *target as usize, options, true)
         };
         let mut per_row = Vec::with_capacity(targets.len());
         if grad.len() <= SMALL {
-            per_row.extend(
-                grad.chunks_exact_mut(classes.max(1))
-                    .zip(targets)
-                    .enumerate()
-                    .map(one),
-            );
+            per_row.extend(grad.chunks_exact_mut(classes.max(1)).zip(targets).enumerate().map(one));
         } else {
-            per_row.par_extend(
-                grad.par_chunks_exact_mut(classes)
-                    .zip(targets)
-                    .enumerate()
-                    .map(one),
-            );
+            per_row.par_extend(grad.par_chunks_exact_mut(classes).zip(targets).enumerate().map(one));
         }
-        let total: f64 = per_row
-            .iter()
-            .enumerate()
-            .map(|(row, loss)| f64::from(*loss) * f64::from(weight(row)))
-            .sum();
-        LogitsLoss {
-            loss: f64::from(options.scale) * total,
-            grad,
-            per_row,
-        }
+        let total: f64 = per_row.iter().enumerate().map(|(row, loss)| f64::from(*loss) * f64::from(weight(row))).sum();
+        LogitsLoss { loss: f64::from(options.scale) * total, grad, per_row }
     })
 }
 

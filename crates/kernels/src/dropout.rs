@@ -33,10 +33,7 @@ impl Dropout {
     /// # Panics
     /// When the rate is not.
     pub fn new(rate: f32, seed: u64) -> Self {
-        assert!(
-            (0.0..1.0).contains(&rate),
-            "a dropout rate lies from 0 to below 1, not {rate}"
-        );
+        assert!((0.0..1.0).contains(&rate), "a dropout rate lies from 0 to below 1, not {rate}");
         Self { rate, seed }
     }
 
@@ -56,11 +53,7 @@ impl Dropout {
 
     /// What element `i` is multiplied by: 0, or `1 / (1 - rate)`.
     pub fn factor(self, i: u64) -> f32 {
-        if self.is_on() {
-            self.mask().factor(i)
-        } else {
-            1.0
-        }
+        if self.is_on() { self.mask().factor(i) } else { 1.0 }
     }
 }
 
@@ -93,13 +86,7 @@ pub fn forward(x: &[f32], dropout: &Dropout) -> Vec<f32> {
     }
     let mask = dropout.mask();
     // SAFETY: the blocks cover the whole output, and `block` writes every element of a block.
-    unsafe {
-        filled(x.len(), |y| {
-            for_row_blocks(y, 1, |at, y| {
-                block(&x[at..at + y.len()], y, mask, at as u64)
-            })
-        })
-    }
+    unsafe { filled(x.len(), |y| for_row_blocks(y, 1, |at, y| block(&x[at..at + y.len()], y, mask, at as u64))) }
 }
 
 /// What each of `n` elements is multiplied by: the mask of [`forward`] as numbers.
@@ -123,29 +110,20 @@ mod tests {
         let dropped: Vec<bool> = (0..n).map(|i| d.factor(i) == 0.0).collect();
         let share = dropped.iter().filter(|&&x| x).count() as f64 / n as f64;
         // five standard deviations of the binomial
-        assert!(
-            (share - 0.3).abs() < 5.0 * (0.3_f64 * 0.7 / n as f64).sqrt(),
-            "{share}"
-        );
+        assert!((share - 0.3).abs() < 5.0 * (0.3_f64 * 0.7 / n as f64).sqrt(), "{share}");
         for lag in [1, 2, 64, 768] {
-            let both =
-                dropped.windows(lag + 1).filter(|w| w[0] && w[lag]).count() as f64 / n as f64;
+            let both = dropped.windows(lag + 1).filter(|w| w[0] && w[lag]).count() as f64 / n as f64;
             assert!((both - 0.09).abs() < 2e-3, "lag {lag}: {both}");
         }
         let other = Dropout::new(0.3, 43);
-        let agree = (0..n)
-            .filter(|&i| dropped[i as usize] == (other.factor(i) == 0.0))
-            .count() as f64
-            / n as f64;
+        let agree = (0..n).filter(|&i| dropped[i as usize] == (other.factor(i) == 0.0)).count() as f64 / n as f64;
         assert!((agree - 0.58).abs() < 5e-3, "{agree}");
     }
 
     #[test]
     fn elements_beyond_32_bits_have_masks_of_their_own() {
         let d = Dropout::new(0.5, 1);
-        let agree = (0..10_000)
-            .filter(|&i| d.factor(i) == d.factor(i + (1 << 32)))
-            .count();
+        let agree = (0..10_000).filter(|&i| d.factor(i) == d.factor(i + (1 << 32))).count();
         assert!((4_700..5_300).contains(&agree), "{agree}");
     }
 
@@ -154,12 +132,7 @@ mod tests {
         let d = Dropout::new(0.1, 7);
         let x: Vec<f32> = (0..40_000).map(|i| i as f32).collect();
         let y = forward(&x, &d);
-        assert!(
-            y.iter()
-                .zip(&x)
-                .enumerate()
-                .all(|(i, (y, x))| *y == x * d.factor(i as u64))
-        );
+        assert!(y.iter().zip(&x).enumerate().all(|(i, (y, x))| *y == x * d.factor(i as u64)));
         assert_eq!(forward(&x, &Dropout::OFF), x);
     }
 }

@@ -33,12 +33,7 @@ pub fn backward(dy: &[f32], width: usize, ids: &[u32], table_rows: usize) -> Vec
 
 /// Writes the sum of the tables' rows for row `i` of the batch.
 #[inline(always)]
-fn sum_row<'y>(
-    tables: &[(&[f32], &[u32])],
-    width: usize,
-    i: usize,
-    y: &'y mut [MaybeUninit<f32>],
-) -> &'y mut [f32] {
+fn sum_row<'y>(tables: &[(&[f32], &[u32])], width: usize, i: usize, y: &'y mut [MaybeUninit<f32>]) -> &'y mut [f32] {
     let range = |ids: &[u32]| -> std::ops::Range<usize> {
         let at = ids[i] as usize * width;
         at..at + width
@@ -105,12 +100,7 @@ pub fn sum_forward(tables: &[(&[f32], &[u32])], width: usize) -> Vec<f32> {
 ///
 /// # Panics
 /// As [`sum_forward`], and when gamma and beta are empty or differ in length.
-pub fn sum_layer_norm(
-    tables: &[(&[f32], &[u32])],
-    gamma: &[f32],
-    beta: &[f32],
-    eps: f32,
-) -> LayerNormForward {
+pub fn sum_layer_norm(tables: &[(&[f32], &[u32])], gamma: &[f32], beta: &[f32], eps: f32) -> LayerNormForward {
     let width = gamma.len();
     assert!(width > 0, "gamma");
     assert_eq!(width, beta.len(), "beta");

@@ -47,24 +47,18 @@ pub fn scatter_add(dy: &[f32], width: usize, index: &[u32], n: usize) -> Vec<f32
             return sum;
         }
         // every task owns a range of rows and walks over the whole index: no two tasks meet, and the order is fixed
-        let tasks = if dy.len() <= SMALL {
-            1
-        } else {
-            rayon::current_num_threads()
-        };
+        let tasks = if dy.len() <= SMALL { 1 } else { rayon::current_num_threads() };
         let share = n.div_ceil(tasks);
-        sum.par_chunks_mut(share * width)
-            .enumerate()
-            .for_each(|(task, sum)| {
-                let first = task * share;
-                let end = first + sum.len() / width;
-                for (dy, &row) in dy.chunks_exact(width).zip(index) {
-                    let row = row as usize;
-                    if (first..end).contains(&row) {
-                        add_assign(&mut sum[(row - first) * width..][..width], dy);
-                    }
+        sum.par_chunks_mut(share * width).enumerate().for_each(|(task, sum)| {
+            let first = task * share;
+            let end = first + sum.len() / width;
+            for (dy, &row) in dy.chunks_exact(width).zip(index) {
+                let row = row as usize;
+                if (first..end).contains(&row) {
+                    add_assign(&mut sum[(row - first) * width..][..width], dy);
                 }
-            });
+            }
+        });
         sum
     })
 }

@@ -1,8 +1,6 @@
 //! `C = α·A·B (+ C)` in f32 with any strides, over `faer`. Packed bf16, int8 and int4 products will be modules
 //! beside this one.
 
-mod small;
-
 use std::mem::MaybeUninit;
 
 use faer::linalg::matmul::matmul;
@@ -26,36 +24,19 @@ impl<'a> View<'a> {
     /// # Panics
     /// When the matrix doesn't fit into `values`.
     pub fn new(values: &'a [f32], rows: usize, cols: usize, row_stride: usize) -> Self {
-        let view = Self {
-            values,
-            rows,
-            cols,
-            row_stride,
-            col_stride: 1,
-        };
-        assert!(
-            view.fits(values.len()),
-            "a {rows} × {cols} matrix of stride {row_stride} in {}",
-            values.len()
-        );
+        let view = Self { values, rows, cols, row_stride, col_stride: 1 };
+        assert!(view.fits(values.len()), "a {rows} × {cols} matrix of stride {row_stride} in {}", values.len());
         view
     }
 
     /// Rows and columns exchanged.
     pub fn t(self) -> Self {
-        Self {
-            rows: self.cols,
-            cols: self.rows,
-            row_stride: self.col_stride,
-            col_stride: self.row_stride,
-            ..self
-        }
+        Self { rows: self.cols, cols: self.rows, row_stride: self.col_stride, col_stride: self.row_stride, ..self }
     }
 
     fn fits(&self, len: usize) -> bool {
         // on sizes that overflow it can't fit
-        let last =
-            |count: usize, stride: usize| count.checked_sub(1).and_then(|n| n.checked_mul(stride));
+        let last = |count: usize, stride: usize| count.checked_sub(1).and_then(|n| n.checked_mul(stride));
         self.rows == 0
             || self.cols == 0
             || last(self.rows, self.row_stride)
@@ -106,17 +87,9 @@ pub(crate) unsafe fn product_at(
     if a.rows == 0 || b.cols == 0 {
         return;
     }
-    if threads == Threads::One && small::takes(&a, &b) {
-        // SAFETY: by this function's contract; the inner dimensions were compared.
-        return unsafe { small::product_at(c, stride, accumulate, alpha, a, b) };
-    }
     // SAFETY: by this function's contract; without accumulation faer only writes.
     let c = unsafe { MatMut::from_raw_parts_mut(c, a.rows, b.cols, stride as isize, 1) };
-    let mode = if accumulate {
-        Accum::Add
-    } else {
-        Accum::Replace
-    };
+    let mode = if accumulate { Accum::Add } else { Accum::Replace };
     matmul(c, mode, a.faer(), b.faer(), alpha, threads.faer());
 }
 
@@ -124,13 +97,7 @@ pub(crate) unsafe fn product_at(
 ///
 /// # Panics
 /// When C doesn't fit into `c` or the inner dimensions differ.
-pub(crate) fn product_into(
-    c: &mut [MaybeUninit<f32>],
-    alpha: f32,
-    a: View<'_>,
-    b: View<'_>,
-    threads: Threads,
-) {
+pub(crate) fn product_into(c: &mut [MaybeUninit<f32>], alpha: f32, a: View<'_>, b: View<'_>, threads: Threads) {
     assert_eq!(Some(c.len()), a.rows.checked_mul(b.cols), "c");
     // SAFETY: C is exactly `c`, borrowed mutably.
     unsafe { product_at(c.as_mut_ptr().cast(), b.cols, false, alpha, a, b, threads) }
@@ -140,14 +107,7 @@ pub(crate) fn product_into(
 ///
 /// # Panics
 /// When C has another size or the inner dimensions differ.
-pub fn product(
-    c: &mut [f32],
-    accumulate: bool,
-    alpha: f32,
-    a: View<'_>,
-    b: View<'_>,
-    threads: Threads,
-) {
+pub fn product(c: &mut [f32], accumulate: bool, alpha: f32, a: View<'_>, b: View<'_>, threads: Threads) {
     assert_eq!(Some(c.len()), a.rows.checked_mul(b.cols), "c");
     // SAFETY: C is exactly `c`, borrowed mutably and initialised.
     unsafe { product_at(c.as_mut_ptr(), b.cols, accumulate, alpha, a, b, threads) }
@@ -155,10 +115,7 @@ pub fn product(
 
 /// `A·B`, `[a.rows, b.cols]`; zeros where the inner dimension is empty.
 pub(crate) fn product_vec(a: View<'_>, b: View<'_>, threads: Threads) -> Vec<f32> {
-    let len = a
-        .rows
-        .checked_mul(b.cols)
-        .expect("a product that fits into memory");
+    let len = a.rows.checked_mul(b.cols).expect("a product that fits into memory");
     if a.cols == 0 {
         return vec![0.0; len];
     }
@@ -166,19 +123,28 @@ pub(crate) fn product_vec(a: View<'_>, b: View<'_>, threads: Threads) -> Vec<f32
     unsafe { filled(len, |c| product_into(c, 1.0, a, b, threads)) }
 }
 
-/// `C = α·A·Bᵀ` on the calling thread, C without gaps; `scratch` is memory to reuse.
-///
-/// # Panics
-/// When C has another size or the inner dimensions differ.
-pub(crate) fn product_of_rows(
-    c: &mut [f32],
-    alpha: f32,
-    a: View<'_>,
-    b: View<'_>,
-    scratch: &mut Vec<f32>,
-) {
-    if small::takes_turned(&a, &b) {
-        return small::product_turned(c, alpha, a, b, scratch);
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn products_with_strides() {
+        // a 2 × 3 matrix in rows of 4, and the transpose of one
+        let a = [1.0, 2.0, 3.0, 9.0, 4.0, 5.0, 6.0];
+        let b = [1.0, 0.0, 2.0, 0.0, 1.0, 1.0];
+        let (a, b) = (View::new(&a, 2, 3, 4), View::new(&b, 2, 3, 3).t());
+        let mut c = [100.0; 4];
+        product(&mut c, false, 1.0, a, b, Threads::One);
+        assert_eq!(c, [7.0, 5.0, 16.0, 11.0]);
+        product(&mut c, true, 2.0, a, b, Threads::All);
+        assert_eq!(c, [21.0, 15.0, 48.0, 33.0]);
     }
-    product(c, false, alpha, a, b.t(), Threads::One);
+
+    #[test]
+    fn a_matrix_beyond_its_values_is_refused() {
+        for (rows, cols, stride) in [(2, 4, 4), (1, 8, 0), (usize::MAX, 2, usize::MAX), (3, 1, usize::MAX / 2 + 1)] {
+            assert!(std::panic::catch_unwind(|| View::new(&[0.0; 7], rows, cols, stride)).is_err(), "{rows} × {cols}");
+        }
+        View::new(&[], 0, 5, 5);
+    }
 }

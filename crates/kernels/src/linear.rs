@@ -30,11 +30,7 @@ impl LinearDims {
     }
 
     fn threads(self) -> Threads {
-        if self.flops() < 1 << 18 {
-            Threads::One
-        } else {
-            Threads::All
-        }
+        if self.flops() < 1 << 18 { Threads::One } else { Threads::All }
     }
 }
 
@@ -53,18 +49,11 @@ const FEW: usize = 16;
 
 /// A product of large matrices, or of few rows.
 fn product(x: &[f32], weight: &[f32], dims: LinearDims) -> Vec<f32> {
-    let LinearDims {
-        rows,
-        inputs,
-        outputs,
-    } = dims;
+    let LinearDims { rows, inputs, outputs } = dims;
     if inputs > 0 && (1..=FEW).contains(&rows) {
         return few_rows::product(x, weight, dims);
     }
-    let (a, b) = (
-        View::new(x, rows, inputs, inputs),
-        View::new(weight, outputs, inputs, inputs).t(),
-    );
+    let (a, b) = (View::new(x, rows, inputs, inputs), View::new(weight, outputs, inputs, inputs).t());
     product_vec(a, b, dims.threads())
 }
 
@@ -83,11 +72,7 @@ pub fn forward(
     dims: LinearDims,
     keep_pre: bool,
 ) -> Forward {
-    let LinearDims {
-        rows,
-        inputs,
-        outputs,
-    } = dims;
+    let LinearDims { rows, inputs, outputs } = dims;
     assert_eq!(x.len(), rows * inputs, "x");
     assert_eq!(weight.len(), outputs * inputs, "weight");
     assert!(bias.is_none_or(|bias| bias.len() == outputs), "bias");
@@ -115,10 +100,7 @@ pub fn forward(
             let y = unsafe { filled(rows * outputs, fill) };
             Forward { y, pre: Some(z) }
         }
-        (None, act, keep) => Forward {
-            y: activation::forward(&z, act),
-            pre: keep.then_some(z),
-        },
+        (None, act, keep) => Forward { y: activation::forward(&z, act), pre: keep.then_some(z) },
     })
 }
 
@@ -157,11 +139,7 @@ pub fn backward(
     dims: LinearDims,
     needs: Needs,
 ) -> Grads {
-    let LinearDims {
-        rows,
-        inputs,
-        outputs,
-    } = dims;
+    let LinearDims { rows, inputs, outputs } = dims;
     assert_eq!(x.len(), rows * inputs, "x");
     assert_eq!(weight.len(), outputs * inputs, "weight");
     assert_eq!(dy.len(), rows * outputs, "dy");
@@ -174,27 +152,17 @@ pub fn backward(
         dz_buffer = activation::backward(pre, dy, act);
         &dz_buffer
     };
-    let bias = needs
-        .bias
-        .then(|| timed(Kind::Activation, 0, || column_sums(dz, rows, outputs)));
+    let bias = needs.bias.then(|| timed(Kind::Activation, 0, || column_sums(dz, rows, outputs)));
     let dz = View::new(dz, rows, outputs, outputs);
     let weight_grad = needs.weight.then(|| {
         let x = View::new(x, rows, inputs, inputs);
-        timed(Kind::Product, dims.flops(), || {
-            product_vec(dz.t(), x, dims.threads())
-        })
+        timed(Kind::Product, dims.flops(), || product_vec(dz.t(), x, dims.threads()))
     });
     let x_grad = needs.x.then(|| {
         let weight = View::new(weight, outputs, inputs, inputs);
-        timed(Kind::Product, dims.flops(), || {
-            product_vec(dz, weight, dims.threads())
-        })
+        timed(Kind::Product, dims.flops(), || product_vec(dz, weight, dims.threads()))
     });
-    Grads {
-        x: x_grad,
-        weight: weight_grad,
-        bias,
-    }
+    Grads { x: x_grad, weight: weight_grad, bias }
 }
 
 /// The sum of the rows of a `[rows, width]` matrix: every task takes columns of its own, and rows in order.

@@ -20,13 +20,7 @@ pub(crate) fn exp(x: f32) -> f32 {
     p = p.mul_add(r, 0.166_666_65);
     p = p.mul_add(r, 0.5);
     let e = (p * r).mul_add(r, r) + 1.0;
-    let power = f32::from_bits(
-        rounded
-            .to_bits()
-            .wrapping_sub(ROUND.to_bits())
-            .wrapping_add(127)
-            << 23,
-    );
+    let power = f32::from_bits(rounded.to_bits().wrapping_sub(ROUND.to_bits()).wrapping_add(127) << 23);
     if x < -87.0 { 0.0 } else { power * e }
 }
 
@@ -57,11 +51,7 @@ pub(crate) fn tanh(x: f32) -> f32 {
     let large = (1.0 - e) / (1.0 + e);
     // near zero the quotient loses its digits, the series doesn't
     let s = x * x;
-    let small = a
-        * (s.mul_add(
-            s.mul_add(s.mul_add(-17.0 / 315.0, 2.0 / 15.0), -1.0 / 3.0),
-            1.0,
-        ));
+    let small = a * (s.mul_add(s.mul_add(s.mul_add(-17.0 / 315.0, 2.0 / 15.0), -1.0 / 3.0), 1.0));
     (if a < 0.15 { small } else { large }).copysign(x)
 }
 
@@ -199,10 +189,7 @@ mod tests {
                 let e = f64::from(x).exp();
                 assert!((f64::from(exp(x)) - e).abs() <= 3e-7 * e, "exp({x})");
             }
-            assert!(
-                (f64::from(tanh(x)) - f64::from(x).tanh()).abs() < 3e-7,
-                "tanh({x})"
-            );
+            assert!((f64::from(tanh(x)) - f64::from(x).tanh()).abs() < 3e-7, "tanh({x})");
         }
         assert_eq!(exp(-1e30), 0.0);
         assert_eq!(exp(f32::NEG_INFINITY), 0.0);

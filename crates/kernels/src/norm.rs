@@ -142,19 +142,11 @@ pub(crate) unsafe fn by_blocks(
     f: impl Fn(usize, Block<'_>) + Sync,
 ) -> LayerNormForward {
     let mut sum = Vec::with_capacity(if keep_sum { n * h } else { 0 });
-    let (mut y, mut mean, mut rstd) = (
-        Vec::with_capacity(n * h),
-        Vec::with_capacity(n),
-        Vec::with_capacity(n),
-    );
+    let (mut y, mut mean, mut rstd) = (Vec::with_capacity(n * h), Vec::with_capacity(n), Vec::with_capacity(n));
     let at = |buffer: &mut Vec<f32>| Shared::new(buffer.as_mut_ptr());
     let (y_at, sum_at, mean_at, rstd_at) = (at(&mut y), at(&mut sum), at(&mut mean), at(&mut rstd));
     for_row_ranges(n, h, |rows| {
-        let (kept, len) = if keep_sum {
-            (rows.start * h, rows.len() * h)
-        } else {
-            (0, 0)
-        };
+        let (kept, len) = if keep_sum { (rows.start * h, rows.len() * h) } else { (0, 0) };
         // SAFETY: the ranges are disjoint and within n rows, for which there is capacity.
         let block = unsafe {
             Block {
@@ -173,28 +165,16 @@ pub(crate) unsafe fn by_blocks(
         mean.set_len(n);
         rstd.set_len(n);
     }
-    LayerNormForward {
-        y,
-        mean,
-        rstd,
-        sum: keep_sum.then_some(sum),
-    }
+    LayerNormForward { y, mean, rstd, sum: keep_sum.then_some(sum) }
 }
 
 fn run(source: Source<'_>, keep_sum: bool) -> LayerNormForward {
     let h = source.gamma.len();
     assert!(h > 0, "gamma");
     assert_eq!(source.x.len() % h, 0, "x");
-    assert!(
-        source.residual.is_none_or(|r| r.len() == source.x.len()),
-        "residual"
-    );
+    assert!(source.residual.is_none_or(|r| r.len() == source.x.len()), "residual");
     // SAFETY: `norm_rows` writes y, mean, rstd and the kept sum of every row of its block.
-    unsafe {
-        by_blocks(source.x.len() / h, h, keep_sum, |first, block| {
-            norm_rows(source, first, block)
-        })
-    }
+    unsafe { by_blocks(source.x.len() / h, h, keep_sum, |first, block| norm_rows(source, first, block)) }
 }
 
 /// `LayerNorm(dropout(x) + residual)`.
@@ -214,19 +194,7 @@ pub fn add_layer_norm(
     keep_sum: bool,
 ) -> LayerNormForward {
     assert_eq!(gamma.len(), beta.len(), "beta");
-    timed(Kind::Norm, 0, || {
-        run(
-            Source {
-                x,
-                residual,
-                gamma,
-                beta,
-                eps,
-                dropout,
-            },
-            keep_sum,
-        )
-    })
+    timed(Kind::Norm, 0, || run(Source { x, residual, gamma, beta, eps, dropout }, keep_sum))
 }
 
 /// `RMSNorm(dropout(x) + residual)`.
@@ -245,22 +213,8 @@ pub fn add_rms_norm(
     keep_sum: bool,
 ) -> RmsNormForward {
     timed(Kind::Norm, 0, || {
-        let out = run(
-            Source {
-                x,
-                residual,
-                gamma,
-                beta: &[],
-                eps,
-                dropout,
-            },
-            keep_sum,
-        );
-        RmsNormForward {
-            y: out.y,
-            rstd: out.rstd,
-            sum: out.sum,
-        }
+        let out = run(Source { x, residual, gamma, beta: &[], eps, dropout }, keep_sum);
+        RmsNormForward { y: out.y, rstd: out.rstd, sum: out.sum }
     })
 }
 
@@ -326,31 +280,15 @@ fn run_backward(
     assert_eq!(s.len(), n * h, "sum");
     assert!(mean.is_none_or(|mean| mean.len() == n), "mean");
     let dropped = dropout.is_on();
-    let (mut ds, mut dx) = (
-        Vec::with_capacity(n * h),
-        Vec::with_capacity(if dropped { n * h } else { 0 }),
-    );
+    let (mut ds, mut dx) = (Vec::with_capacity(n * h), Vec::with_capacity(if dropped { n * h } else { 0 }));
     let (ds_at, dx_at) = (Shared::new(ds.as_mut_ptr()), Shared::new(dx.as_mut_ptr()));
     let mut gamma_grad = sum_over_rows(n, 2 * h, |rows, acc| {
         let (at, len) = (rows.start * h, rows.len() * h);
         let (dx_from, dx_len) = if dropped { (at, len) } else { (0, 0) };
         // SAFETY: the row ranges of `sum_over_rows` are disjoint and within n rows.
         let (ds, dx) = unsafe { (ds_at.unwritten(at, len), dx_at.unwritten(dx_from, dx_len)) };
-        let given = Given {
-            dy: &dy[at..at + len],
-            s: &s[at..at + len],
-            mean: mean.map(|m| &m[rows.clone()]),
-        };
-        norm_rows_backward(
-            given,
-            &rstd[rows.clone()],
-            gamma,
-            dropout,
-            rows.start,
-            ds,
-            dx,
-            acc,
-        );
+        let given = Given { dy: &dy[at..at + len], s: &s[at..at + len], mean: mean.map(|m| &m[rows.clone()]) };
+        norm_rows_backward(given, &rstd[rows.clone()], gamma, dropout, rows.start, ds, dx, acc);
     });
     // SAFETY: the ranges cover all rows, and `norm_rows_backward` writes every row of ds, and of dx under dropout.
     unsafe {
@@ -359,17 +297,8 @@ fn run_backward(
     }
     let beta = gamma_grad.split_off(h);
     let beta = if mean.is_some() { beta } else { Vec::new() };
-    let (x, residual) = if dropped {
-        (dx, has_residual.then_some(ds))
-    } else {
-        (ds, None)
-    };
-    NormGrads {
-        x,
-        residual,
-        gamma: gamma_grad,
-        beta,
-    }
+    let (x, residual) = if dropped { (dx, has_residual.then_some(ds)) } else { (ds, None) };
+    NormGrads { x, residual, gamma: gamma_grad, beta }
 }
 
 /// The gradients of [`add_layer_norm`]; `sum` is what was normalised: the kept sum, or `x` itself when there was
@@ -386,9 +315,7 @@ pub fn add_layer_norm_backward(
     dropout: Dropout,
     has_residual: bool,
 ) -> NormGrads {
-    timed(Kind::Norm, 0, || {
-        run_backward(dy, sum, Some(mean), rstd, gamma, dropout, has_residual)
-    })
+    timed(Kind::Norm, 0, || run_backward(dy, sum, Some(mean), rstd, gamma, dropout, has_residual))
 }
 
 /// The gradients of [`add_rms_norm`], as [`add_layer_norm_backward`].
@@ -403,9 +330,7 @@ pub fn add_rms_norm_backward(
     dropout: Dropout,
     has_residual: bool,
 ) -> NormGrads {
-    timed(Kind::Norm, 0, || {
-        run_backward(dy, sum, None, rstd, gamma, dropout, has_residual)
-    })
+    timed(Kind::Norm, 0, || run_backward(dy, sum, None, rstd, gamma, dropout, has_residual))
 }
 
 multiversion! {

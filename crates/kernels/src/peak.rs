@@ -13,14 +13,7 @@ pub fn f32_gflops(runs: usize) -> f64 {
     let mut c = vec![0.0; N * N];
     let best = (0..runs.max(1)).map(|_| {
         let start = Instant::now();
-        product(
-            &mut c,
-            false,
-            1.0,
-            View::new(&a, N, N, N),
-            View::new(&b, N, N, N).t(),
-            Threads::All,
-        );
+        product(&mut c, false, 1.0, View::new(&a, N, N, N), View::new(&b, N, N, N).t(), Threads::All);
         start.elapsed().as_secs_f64()
     });
     2.0 * (N * N * N) as f64 / best.fold(f64::INFINITY, f64::min) / 1e9
@@ -31,9 +24,6 @@ pub fn f32_gflops(runs: usize) -> f64 {
 /// # Panics
 /// When the operating system gives no threads.
 pub fn measure_f32_gflops(threads: usize) -> f64 {
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(threads.max(1))
-        .build();
-    pool.expect("threads to measure with")
-        .install(|| f32_gflops(10))
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.max(1)).build();
+    pool.expect("threads to measure with").install(|| f32_gflops(10))
 }

@@ -56,15 +56,10 @@ type Rows = fn(&[f32], &mut [MaybeUninit<f32>], usize);
 type RowsBackward = fn(&[f32], &[f32], &mut [MaybeUninit<f32>], usize);
 
 fn run(f: Rows, x: &[f32], classes: usize) -> Vec<f32> {
-    assert!(
-        classes > 0 && x.len().is_multiple_of(classes),
-        "x is no matrix of {classes} columns"
-    );
+    assert!(classes > 0 && x.len().is_multiple_of(classes), "x is no matrix of {classes} columns");
     timed(Kind::CrossEntropy, 0, || {
         let fill = |y: &mut [MaybeUninit<f32>]| {
-            for_row_blocks(y, classes, |row, y| {
-                f(&x[row * classes..row * classes + y.len()], y, classes)
-            });
+            for_row_blocks(y, classes, |row, y| f(&x[row * classes..row * classes + y.len()], y, classes));
         };
         // SAFETY: blocks hold whole rows, and both functions write every element.
         unsafe { filled(x.len(), fill) }
@@ -72,10 +67,7 @@ fn run(f: Rows, x: &[f32], classes: usize) -> Vec<f32> {
 }
 
 fn run_backward(f: RowsBackward, y: &[f32], dy: &[f32], classes: usize) -> Vec<f32> {
-    assert!(
-        classes > 0 && y.len().is_multiple_of(classes),
-        "y is no matrix of {classes} columns"
-    );
+    assert!(classes > 0 && y.len().is_multiple_of(classes), "y is no matrix of {classes} columns");
     assert_eq!(y.len(), dy.len(), "dy");
     timed(Kind::CrossEntropy, 0, || {
         let fill = |dx: &mut [MaybeUninit<f32>]| {

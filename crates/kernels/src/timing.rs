@@ -23,15 +23,7 @@ pub enum Kind {
     Optimizer,
 }
 
-const NAMES: [&str; 7] = [
-    "product",
-    "activation",
-    "attention",
-    "norm",
-    "cross-entropy",
-    "embedding",
-    "optimizer",
-];
+const NAMES: [&str; 7] = ["product", "activation", "attention", "norm", "cross-entropy", "embedding", "optimizer"];
 
 struct Counter {
     calls: AtomicU64,
@@ -39,13 +31,8 @@ struct Counter {
     flops: AtomicU64,
 }
 
-static COUNTERS: [Counter; NAMES.len()] = [const {
-    Counter {
-        calls: AtomicU64::new(0),
-        nanos: AtomicU64::new(0),
-        flops: AtomicU64::new(0),
-    }
-}; NAMES.len()];
+static COUNTERS: [Counter; NAMES.len()] =
+    [const { Counter { calls: AtomicU64::new(0), nanos: AtomicU64::new(0), flops: AtomicU64::new(0) } }; NAMES.len()];
 
 fn enabled() -> bool {
     static ENABLED: OnceLock<bool> = OnceLock::new();
@@ -61,9 +48,7 @@ pub(crate) fn timed<R>(kind: Kind, flops: u64, f: impl FnOnce() -> R) -> R {
     let result = f();
     let counter = &COUNTERS[kind as usize];
     counter.calls.fetch_add(1, Relaxed);
-    counter
-        .nanos
-        .fetch_add(start.elapsed().as_nanos() as u64, Relaxed);
+    counter.nanos.fetch_add(start.elapsed().as_nanos() as u64, Relaxed);
     counter.flops.fetch_add(flops, Relaxed);
     result
 }
@@ -94,10 +79,7 @@ pub fn report() -> Vec<Line> {
 
 /// Multiplications and additions inside products since the start or the last [`reset`].
 pub fn flops() -> u64 {
-    COUNTERS
-        .iter()
-        .map(|counter| counter.flops.load(Relaxed))
-        .sum()
+    COUNTERS.iter().map(|counter| counter.flops.load(Relaxed)).sum()
 }
 
 /// Sets the table to zero.

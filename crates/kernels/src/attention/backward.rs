@@ -2,13 +2,11 @@
 
 use rayon::prelude::*;
 
-use super::tile::{
-    K_BLOCK, Place, Q_BLOCK, add_bias_grad, clear_rows, probabilities, row_dots, score_grads,
-};
+use super::tile::{K_BLOCK, Place, Q_BLOCK, add_bias_grad, clear_rows, probabilities, row_dots, score_grads};
 use super::{Bias, Call, Grads, Mask, Sequence, Shape};
 use crate::buffer::{SMALL, Shared};
 use crate::dropout::Dropout;
-use crate::gemm::{Threads, View, product_at, product_of_rows};
+use crate::gemm::{Threads, View, product, product_at};
 use crate::timing::{Kind, timed};
 
 /// What a thread reuses from tile to tile.
@@ -17,7 +15,6 @@ struct Scratch {
     p: Vec<f32>,
     pd: Vec<f32>,
     delta: Vec<f32>,
-    turned: Vec<f32>,
 }
 
 /// The buffers that tasks write, each in rows and heads of its own.
@@ -51,11 +48,8 @@ pub fn backward(
     assert_eq!(lse.len(), shape.heads * call.queries, "lse");
     let pairs: usize = sequences.iter().map(|s| s.q_len * s.k_len).sum();
     timed(Kind::Attention, 10 * (pairs * call.width) as u64, || {
-        let (mut dq, mut dk, mut dv) = (
-            Vec::with_capacity(q.len()),
-            Vec::with_capacity(k.len()),
-            Vec::with_capacity(k.len()),
-        );
+        let (mut dq, mut dk, mut dv) =
+            (Vec::with_capacity(q.len()), Vec::with_capacity(k.len()), Vec::with_capacity(k.len()));
         let table = match bias {
             Bias::None => 0,
             Bias::Dense { q_max, k_max, .. } => q_max * k_max,
@@ -80,23 +74,17 @@ pub fn backward(
                 (0..tasks).for_each(|i| one(&mut scratch, i));
             } else {
                 let jobs = rayon::current_num_threads() * 8;
-                (0..tasks)
-                    .into_par_iter()
-                    .with_min_len(tasks / jobs.max(1))
-                    .for_each_init(Scratch::default, one);
+                (0..tasks).into_par_iter().with_min_len(tasks / jobs.max(1)).for_each_init(Scratch::default, one);
             }
         } else {
             // sequences share the bias of a head: one task takes them in order
-            dbias.par_chunks_mut(table).enumerate().for_each_init(
-                Scratch::default,
-                |scratch, (head, dbias)| {
-                    for sequence in &sequences {
-                        let place = Place::new(&call, *sequence, head, dropout);
-                        // SAFETY: tasks differ in their head, so no two write the same elements.
-                        unsafe { one_head(&call, given, place, scratch, outputs, dbias) }
-                    }
-                },
-            );
+            dbias.par_chunks_mut(table).enumerate().for_each_init(Scratch::default, |scratch, (head, dbias)| {
+                for sequence in &sequences {
+                    let place = Place::new(&call, *sequence, head, dropout);
+                    // SAFETY: tasks differ in their head, so no two write the same elements.
+                    unsafe { one_head(&call, given, place, scratch, outputs, dbias) }
+                }
+            });
         }
         // SAFETY: the heads of all sequences are all of the three, and `one_head` writes its own.
         unsafe {
@@ -104,12 +92,7 @@ pub fn backward(
             dk.set_len(k.len());
             dv.set_len(k.len());
         }
-        Grads {
-            q: dq,
-            k: dk,
-            v: dv,
-            bias: needs_bias.then_some(dbias),
-        }
+        Grads { q: dq, k: dk, v: dv, bias: needs_bias.then_some(dbias) }
     })
 }
 
@@ -134,13 +117,7 @@ unsafe fn one_head(
     dbias: &mut [f32],
 ) {
     let (s, head, head_dim, width) = (place.sequence, place.head, call.shape.head_dim, call.width);
-    let Sequence {
-        q_start,
-        q_len,
-        k_start,
-        k_len,
-        ..
-    } = s;
+    let Sequence { q_start, q_len, k_start, k_len, .. } = s;
     let first = q_start * width + head * head_dim;
     // the first product into a place writes, later ones add; where several blocks of queries meet in a key's
     // gradient, or none sees it, zeros come first
@@ -161,20 +138,9 @@ unsafe fn one_head(
         unsafe { clear_rows(outputs.q, first, width, head_dim, q_len) };
         return;
     }
-    let Scratch {
-        p,
-        pd,
-        delta,
-        turned,
-    } = scratch;
+    let Scratch { p, pd, delta } = scratch;
     delta.resize(delta.len().max(q_len), 0.0);
-    row_dots(
-        &given.out[first..],
-        &given.dout[first..],
-        width,
-        head_dim,
-        &mut delta[..q_len],
-    );
+    row_dots(&given.out[first..], &given.dout[first..], width, head_dim, &mut delta[..q_len]);
     for q_from in (0..q_len).step_by(Q_BLOCK) {
         place.q = q_from;
         place.q_len = Q_BLOCK.min(q_len - q_from);
@@ -202,22 +168,12 @@ unsafe fn one_head(
             let k = call.head(call.k, k_start + k_from, m, head);
             let v = call.head(call.v, k_start + k_from, m, head);
             let k_at = (k_start + k_from) * width + head * head_dim;
-            product_of_rows(p, call.shape.scale, q, k, turned);
+            product(p, false, call.shape.scale, q, k.t(), Threads::One);
             probabilities(p, pd, place, lse);
             let (adds, weights) = (!one_block, View::new(pd, n, m, m).t());
             // SAFETY: these rows of this head are ours by the contract, and cleared before where we add.
-            unsafe {
-                product_at(
-                    outputs.v.at(k_at),
-                    width,
-                    adds,
-                    1.0,
-                    weights,
-                    dout,
-                    Threads::One,
-                )
-            };
-            product_of_rows(pd, 1.0, dout, v, turned);
+            unsafe { product_at(outputs.v.at(k_at), width, adds, 1.0, weights, dout, Threads::One) };
+            product(pd, false, 1.0, dout, v.t(), Threads::One);
             score_grads(p, pd, place, &delta[q_from..q_from + n]);
             if !dbias.is_empty() {
                 add_bias_grad(p, &place, dbias);
@@ -227,15 +183,7 @@ unsafe fn one_head(
             // SAFETY: as above; q's rows were written before where we add to them.
             unsafe {
                 product_at(outputs.q.at(q_at), width, begun, scale, ds, k, Threads::One);
-                product_at(
-                    outputs.k.at(k_at),
-                    width,
-                    adds,
-                    scale,
-                    ds.t(),
-                    q,
-                    Threads::One,
-                );
+                product_at(outputs.k.at(k_at), width, adds, scale, ds.t(), q, Threads::One);
             }
             begun = true;
         }

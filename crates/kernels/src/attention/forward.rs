@@ -6,13 +6,12 @@ use super::tile::{K_BLOCK, Place, Q_BLOCK, clear_rows, scale_rows, weights};
 use super::{Bias, Call, Forward, Mask, Sequence, Shape};
 use crate::buffer::{SMALL, Shared};
 use crate::dropout::Dropout;
-use crate::gemm::{Threads, product_at, product_of_rows};
+use crate::gemm::{Threads, product, product_at};
 use crate::timing::{Kind, timed};
 
 /// What a thread reuses from tile to tile.
 struct Scratch {
     scores: Vec<f32>,
-    turned: Vec<f32>,
     top: [f32; Q_BLOCK],
     total: [f32; Q_BLOCK],
     shrink: [f32; Q_BLOCK],
@@ -20,13 +19,7 @@ struct Scratch {
 
 impl Scratch {
     fn new() -> Self {
-        Self {
-            scores: Vec::new(),
-            turned: Vec::new(),
-            top: [0.0; Q_BLOCK],
-            total: [0.0; Q_BLOCK],
-            shrink: [0.0; Q_BLOCK],
-        }
+        Self { scores: Vec::new(), top: [0.0; Q_BLOCK], total: [0.0; Q_BLOCK], shrink: [0.0; Q_BLOCK] }
     }
 }
 
@@ -52,10 +45,8 @@ pub fn forward(
         let mut out = Vec::with_capacity(q.len());
         let mut lse = vec![f32::NEG_INFINITY; shape.heads * call.queries];
         let (out_at, lse_at) = (Shared::new(out.as_mut_ptr()), Shared::new(lse.as_mut_ptr()));
-        let blocks: Vec<(Sequence, usize)> = sequences
-            .iter()
-            .flat_map(|s| (0..s.q_len).step_by(Q_BLOCK).map(|from| (*s, from)))
-            .collect();
+        let blocks: Vec<(Sequence, usize)> =
+            sequences.iter().flat_map(|s| (0..s.q_len).step_by(Q_BLOCK).map(|from| (*s, from))).collect();
         let task = |scratch: &mut Scratch, task: usize| {
             let (sequence, from) = blocks[task / shape.heads];
             let head = task % shape.heads;
@@ -76,10 +67,7 @@ pub fn forward(
         } else {
             // several short tasks a job: waking a thread for one costs more than the task
             let jobs = rayon::current_num_threads() * 8;
-            (0..tasks)
-                .into_par_iter()
-                .with_min_len(tasks / jobs.max(1))
-                .for_each_init(Scratch::new, task);
+            (0..tasks).into_par_iter().with_min_len(tasks / jobs.max(1)).for_each_init(Scratch::new, task);
         }
         // SAFETY: the blocks of all heads are all of `out`, and `one_block` writes its own.
         unsafe { out.set_len(q.len()) };
@@ -101,13 +89,7 @@ unsafe fn one_block(
     lse: &mut [f32],
 ) {
     let (s, n) = (place.sequence, place.q_len);
-    let Scratch {
-        scores,
-        turned,
-        top,
-        total,
-        shrink,
-    } = scratch;
+    let Scratch { scores, top, total, shrink } = scratch;
     let (top, total, shrink) = (&mut top[..n], &mut total[..n], &mut shrink[..n]);
     top.fill(f32::NEG_INFINITY);
     total.fill(0.0);
@@ -126,7 +108,7 @@ unsafe fn one_block(
         let tile = &mut scores[..size];
         let k = call.head(call.k, s.k_start + from, place.k_len, place.head);
         let v = call.head(call.v, s.k_start + from, place.k_len, place.head);
-        product_of_rows(tile, call.shape.scale, q, k, turned);
+        product(tile, false, call.shape.scale, q, k.t(), Threads::One);
         weights(tile, place, top, total, shrink);
         if begun {
             // SAFETY: by this function's contract; written by the product of an earlier block of keys.
@@ -139,11 +121,7 @@ unsafe fn one_block(
     }
     for i in 0..n {
         shrink[i] = if total[i] > 0.0 { 1.0 / total[i] } else { 0.0 };
-        lse[i] = if total[i] > 0.0 {
-            top[i] + total[i].ln()
-        } else {
-            f32::NEG_INFINITY
-        };
+        lse[i] = if total[i] > 0.0 { top[i] + total[i].ln() } else { f32::NEG_INFINITY };
     }
     // SAFETY: by this function's contract.
     unsafe {

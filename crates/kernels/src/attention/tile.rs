@@ -33,27 +33,14 @@ impl<'a> Place<'a> {
     pub(super) fn new(call: &Call<'a>, sequence: Sequence, head: usize, dropout: Dropout) -> Self {
         let bias = call.head_bias(head);
         let (mask, queries) = (call.mask, call.queries);
-        Self {
-            sequence,
-            mask,
-            bias,
-            dropout,
-            head,
-            queries,
-            q: 0,
-            q_len: 0,
-            k: 0,
-            k_len: 0,
-        }
+        Self { sequence, mask, bias, dropout, head, queries, q: 0, q_len: 0, k: 0, k_len: 0 }
     }
 
     /// Whether no query of the tile sees any of its keys.
     pub(super) fn is_hidden(&self) -> bool {
         let seen = match self.mask {
             Mask::Causal => self.leading(self.q_len - 1),
-            Mask::Prefix(prefix) => self
-                .leading(self.q_len - 1)
-                .max(prefix[self.sequence.number]),
+            Mask::Prefix(prefix) => self.leading(self.q_len - 1).max(prefix[self.sequence.number]),
             _ => return false,
         };
         seen <= self.k
@@ -67,12 +54,7 @@ impl<'a> Place<'a> {
 
     #[inline(always)]
     fn dropout_row(&self, row: usize) -> u64 {
-        dropout_index(
-            self.head,
-            self.queries,
-            self.sequence.q_start + self.q + row,
-            self.k,
-        )
+        dropout_index(self.head, self.queries, self.sequence.q_start + self.q + row, self.k)
     }
 }
 
@@ -101,10 +83,7 @@ fn adjust(scores: &mut [f32], place: &Place<'_>, row: usize) {
         Mask::Prefix(prefix) => place.leading(row).max(prefix[s.number]),
         Mask::Keys(flags) => return hide(scores, &flags[s.k_start + place.k..]),
         Mask::Full(flags) => {
-            return hide(
-                scores,
-                &flags[s.pairs + (place.q + row) * s.k_len + place.k..],
-            );
+            return hide(scores, &flags[s.pairs + (place.q + row) * s.k_len + place.k..]);
         }
     };
     let visible = visible.saturating_sub(place.k).min(scores.len());
@@ -223,10 +202,7 @@ pub(super) unsafe fn scale_rows(x: Shared, at: usize, stride: usize, width: usiz
 pub(super) unsafe fn clear_rows(x: Shared, at: usize, stride: usize, width: usize, count: usize) {
     for i in 0..count {
         // SAFETY: by this function's contract.
-        unsafe {
-            x.unwritten(at + i * stride, width)
-                .fill(MaybeUninit::new(0.0))
-        };
+        unsafe { x.unwritten(at + i * stride, width).fill(MaybeUninit::new(0.0)) };
     }
 }
 

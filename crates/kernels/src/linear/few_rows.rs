@@ -81,12 +81,7 @@ impl<'a> Weights<'a> {
 impl Quad {
     #[inline(always)]
     fn new() -> Self {
-        Self {
-            a: [0.0; LANES],
-            b: [0.0; LANES],
-            c: [0.0; LANES],
-            d: [0.0; LANES],
-        }
+        Self { a: [0.0; LANES], b: [0.0; LANES], c: [0.0; LANES], d: [0.0; LANES] }
     }
 
     #[inline(always)]
@@ -146,26 +141,14 @@ struct Panel<'a> {
 /// All of a panel, in tiles of at most `R` rows of x.
 #[inline(always)]
 fn run<const R: usize>(panel: Panel<'_>, y: Shared) {
-    let LinearDims {
-        rows,
-        inputs,
-        outputs,
-    } = panel.dims;
+    let LinearDims { rows, inputs, outputs } = panel.dims;
     let columns = panel.w.len() / inputs;
     for column in (0..columns).step_by(4) {
         // at the end fewer rows, then again those before: what is computed twice is the same
-        let column = if columns >= 4 {
-            column.min(columns - 4)
-        } else {
-            0
-        };
+        let column = if columns >= 4 { column.min(columns - 4) } else { 0 };
         let wide = columns.min(4);
         let w = &panel.w[column * inputs..(column + wide) * inputs];
-        let w = if wide == 4 {
-            Weights::new(w, inputs)
-        } else {
-            Weights::repeated(w, inputs)
-        };
+        let w = if wide == 4 { Weights::new(w, inputs) } else { Weights::repeated(w, inputs) };
         let mut row = 0;
         while row < rows {
             let put = |r: usize, values: [f32; 4]| {
@@ -201,48 +184,18 @@ multiversion! {
 
 /// `x·Wᵀ`, `[rows, outputs]`, for inputs that are not empty.
 pub(super) fn product(x: &[f32], weight: &[f32], dims: LinearDims) -> Vec<f32> {
-    let LinearDims {
-        rows,
-        inputs,
-        outputs,
-    } = dims;
-    assert!(
-        inputs > 0 && x.len() == rows * inputs && weight.len() == outputs * inputs,
-        "linear layer"
-    );
-    let panel = if level() == Level::Avx512 {
-        wide
-    } else {
-        narrow
-    };
+    let LinearDims { rows, inputs, outputs } = dims;
+    assert!(inputs > 0 && x.len() == rows * inputs && weight.len() == outputs * inputs, "linear layer");
+    let panel = if level() == Level::Avx512 { wide } else { narrow };
     let fill = |y: &mut [MaybeUninit<f32>]| {
         let y = Shared::new(y.as_mut_ptr().cast());
         if weight.len() * rows <= 2 * SMALL {
-            return panel(
-                Panel {
-                    x,
-                    w: weight,
-                    dims,
-                    first: 0,
-                },
-                y,
-            );
+            return panel(Panel { x, w: weight, dims, first: 0 }, y);
         }
         let share = (2 * SMALL / inputs).next_multiple_of(4).max(4);
-        weight
-            .par_chunks(share * inputs)
-            .enumerate()
-            .for_each(|(i, w)| {
-                panel(
-                    Panel {
-                        x,
-                        w,
-                        dims,
-                        first: i * share,
-                    },
-                    y,
-                );
-            });
+        weight.par_chunks(share * inputs).enumerate().for_each(|(i, w)| {
+            panel(Panel { x, w, dims, first: i * share }, y);
+        });
     };
     // SAFETY: the panels cover all columns, and each writes all rows of its columns.
     unsafe { filled(rows * outputs, fill) }

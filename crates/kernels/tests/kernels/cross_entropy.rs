@@ -7,34 +7,14 @@ use crate::{Numbers, assert_close, at_every_level, reference};
 
 fn check(n: usize, width: usize, vocab: usize, chosen: usize, smoothing: f32, seed: u64) {
     let mut numbers = Numbers(seed);
-    let (hidden, weight, bias) = (
-        numbers.vec(n * width),
-        numbers.vec(vocab * width),
-        numbers.vec(vocab),
-    );
+    let (hidden, weight, bias) = (numbers.vec(n * width), numbers.vec(vocab * width), numbers.vec(vocab));
     let (rows, targets) = (numbers.ids(chosen, n), numbers.ids(chosen, vocab));
-    let options = Options {
-        label_smoothing: smoothing,
-        scale: 0.37,
-    };
+    let options = Options { label_smoothing: smoothing, scale: 0.37 };
     for bias in [None, Some(&bias[..])] {
-        let e = reference::decoder(
-            [&hidden, &weight],
-            bias,
-            [&rows, &targets],
-            [width, vocab],
-            &options,
-        );
+        let e = reference::decoder([&hidden, &weight], bias, [&rows, &targets], [width, vocab], &options);
         at_every_level(|| {
-            let f = cross_entropy::forward(
-                &hidden, &weight, bias, &rows, &targets, width, vocab, &options, true,
-            );
-            assert!(
-                (f.loss - e.loss).abs() <= 2e-6 * e.loss.abs(),
-                "{} should be {}",
-                f.loss,
-                e.loss
-            );
+            let f = cross_entropy::forward(&hidden, &weight, bias, &rows, &targets, width, vocab, &options, true);
+            assert!((f.loss - e.loss).abs() <= 2e-6 * e.loss.abs(), "{} should be {}", f.loss, e.loss);
             assert_close("per row", &f.per_row, &e.per_row, 2e-6);
             let g = f.grads.expect("gradients were asked for");
             assert_close("hidden", &g.hidden, &e.hidden, 1e-5);
@@ -43,9 +23,7 @@ fn check(n: usize, width: usize, vocab: usize, chosen: usize, smoothing: f32, se
             if let Some(bias) = g.bias {
                 assert_close("bias", &bias, &e.bias, 1e-5);
             }
-            let lean = cross_entropy::forward(
-                &hidden, &weight, bias, &rows, &targets, width, vocab, &options, false,
-            );
+            let lean = cross_entropy::forward(&hidden, &weight, bias, &rows, &targets, width, vocab, &options, false);
             assert!(lean.grads.is_none());
             assert_close("per row without gradients", &lean.per_row, &e.per_row, 2e-6);
         });

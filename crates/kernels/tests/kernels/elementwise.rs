@@ -6,45 +6,23 @@ use ptm_kernels::dropout::{self, Dropout};
 
 use crate::{Numbers, assert_close, at_every_level, reference};
 
-pub const ALL: [Activation; 6] = [
-    Activation::None,
-    Activation::Gelu,
-    Activation::GeluTanh,
-    Activation::Relu,
-    Activation::Silu,
-    Activation::Tanh,
-];
+pub const ALL: [Activation; 6] =
+    [Activation::None, Activation::Gelu, Activation::GeluTanh, Activation::Relu, Activation::Silu, Activation::Tanh];
 
 #[test]
 fn activations_are_accurate_everywhere() {
     // a fine grid over where they bend, a coarse one far out
-    let grid = (-120_000..120_000)
-        .map(|i| i as f32 * 1e-4)
-        .chain((-2_000..2_000).map(|i| i as f32 * 0.31));
+    let grid = (-120_000..120_000).map(|i| i as f32 * 1e-4).chain((-2_000..2_000).map(|i| i as f32 * 0.31));
     let x: Vec<f32> = grid.collect();
     at_every_level(|| {
         for act in ALL {
-            let (y, dy) = (
-                activation::forward(&x, act),
-                activation::backward(&x, &vec![1.0; x.len()], act),
-            );
+            let (y, dy) = (activation::forward(&x, act), activation::backward(&x, &vec![1.0; x.len()], act));
             for (i, &x) in x.iter().enumerate() {
-                let (value, slope) = (
-                    reference::value(act, f64::from(x)),
-                    reference::derivative(act, f64::from(x)),
-                );
+                let (value, slope) = (reference::value(act, f64::from(x)), reference::derivative(act, f64::from(x)));
                 let near = |a: f32, e: f64| (f64::from(a) - e).abs() <= 1.2e-7 + 3e-7 * e.abs();
-                assert!(
-                    near(y[i], value),
-                    "{act:?}({x}) = {} should be {value}",
-                    y[i]
-                );
+                assert!(near(y[i], value), "{act:?}({x}) = {} should be {value}", y[i]);
                 let near = |a: f32, e: f64| (f64::from(a) - e).abs() <= 4e-7 + 3e-7 * e.abs();
-                assert!(
-                    near(dy[i], slope),
-                    "{act:?}'({x}) = {} should be {slope}",
-                    dy[i]
-                );
+                assert!(near(dy[i], slope), "{act:?}'({x}) = {} should be {slope}", dy[i]);
                 // whole vectors and single numbers are the same function
                 assert_eq!(y[i], act.value(x));
                 assert_eq!(dy[i], act.derivative(x));
@@ -57,11 +35,7 @@ fn activations_are_accurate_everywhere() {
 fn activations_keep_their_limits() {
     for act in ALL {
         let far = act.value(1e30);
-        assert_eq!(
-            far,
-            if act == Activation::Tanh { 1.0 } else { 1e30 },
-            "{act:?}"
-        );
+        assert_eq!(far, if act == Activation::Tanh { 1.0 } else { 1e30 }, "{act:?}");
         let low = act.value(-1e30);
         let expected = match act {
             Activation::None => -1e30,
@@ -69,14 +43,8 @@ fn activations_keep_their_limits() {
             _ => 0.0,
         };
         assert_eq!(low, expected, "{act:?}");
-        assert!(
-            act.value(f32::NAN).is_nan() || act == Activation::Relu,
-            "{act:?} hides a NaN"
-        );
-        assert!(
-            act.derivative(1e30).is_finite() && act.derivative(-1e30).is_finite(),
-            "{act:?}'"
-        );
+        assert!(act.value(f32::NAN).is_nan() || act == Activation::Relu, "{act:?} hides a NaN");
+        assert!(act.derivative(1e30).is_finite() && act.derivative(-1e30).is_finite(), "{act:?}'");
     }
 }
 

@@ -9,11 +9,7 @@ fn check(rows: usize, inputs: usize, outputs: usize, seed: u64) {
     let mut numbers = Numbers(seed);
     let (x, w) = (numbers.vec(rows * inputs), numbers.vec(outputs * inputs));
     let (b, dy) = (numbers.vec(outputs), numbers.vec(rows * outputs));
-    let dims = LinearDims {
-        rows,
-        inputs,
-        outputs,
-    };
+    let dims = LinearDims { rows, inputs, outputs };
     // of a sum of products of numbers of size 1
     let size = 0.1 * (inputs as f64).sqrt();
     for bias in [None, Some(&b[..])] {
@@ -32,24 +28,15 @@ fn check(rows: usize, inputs: usize, outputs: usize, seed: u64) {
                 }
                 let pre = kept.pre.expect("pre was asked for");
                 assert_close_of("pre", &pre, &z, 2e-6, size);
-                let slope =
-                    |i: usize| reference::derivative(act, f64::from(pre[i])) * f64::from(dy[i]);
+                let slope = |i: usize| reference::derivative(act, f64::from(pre[i])) * f64::from(dy[i]);
                 let dz: Vec<f64> = (0..dy.len()).map(slope).collect();
                 let expected = reference::linear_backward(&x, &w, &dz, rows, inputs, outputs);
-                let all = Needs {
-                    x: true,
-                    weight: true,
-                    bias: true,
-                };
+                let all = Needs { x: true, weight: true, bias: true };
                 let grads = linear::backward(&x, &w, Some(&pre), act, &dy, dims, all);
                 assert_close("dx", &grads.x.expect("dx"), &expected[0], 1e-5);
                 assert_close("dw", &grads.weight.expect("dw"), &expected[1], 1e-5);
                 assert_close("db", &grads.bias.expect("db"), &expected[2], 1e-5);
-                let none = Needs {
-                    x: false,
-                    weight: false,
-                    bias: false,
-                };
+                let none = Needs { x: false, weight: false, bias: false };
                 let grads = linear::backward(&x, &w, Some(&pre), act, &dy, dims, none);
                 assert!(grads.x.is_none() && grads.weight.is_none() && grads.bias.is_none());
             }
@@ -88,10 +75,6 @@ proptest! {
 #[test]
 #[should_panic(expected = "weight")]
 fn a_weight_of_another_size_is_refused() {
-    let dims = LinearDims {
-        rows: 1,
-        inputs: 2,
-        outputs: 2,
-    };
+    let dims = LinearDims { rows: 1, inputs: 2, outputs: 2 };
     linear::forward(&[0.0; 2], &[0.0; 3], None, ALL[0], dims, false);
 }

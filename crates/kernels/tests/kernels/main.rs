@@ -24,9 +24,7 @@ impl Numbers {
     }
 
     fn vec(&mut self, len: usize) -> Vec<f32> {
-        (0..len)
-            .map(|_| (self.next() >> 40) as f32 / (1 << 23) as f32 - 1.0)
-            .collect()
+        (0..len).map(|_| (self.next() >> 40) as f32 / (1 << 23) as f32 - 1.0).collect()
     }
 
     fn below(&mut self, end: usize) -> usize {
@@ -56,17 +54,10 @@ fn assert_close(what: &str, actual: &[f32], expected: &[f64], tolerance: f64) {
 #[track_caller]
 fn assert_close_of(what: &str, actual: &[f32], expected: &[f64], tolerance: f64, size: f64) {
     assert_eq!(actual.len(), expected.len(), "length of {what}");
-    let largest = expected
-        .iter()
-        .filter(|e| e.is_finite())
-        .fold(size, |a, e| a.max(e.abs()));
+    let largest = expected.iter().filter(|e| e.is_finite()).fold(size, |a, e| a.max(e.abs()));
     for (i, (&a, &e)) in actual.iter().zip(expected).enumerate() {
         let a = f64::from(a);
         let fits = a == e || (a - e).abs() <= tolerance * largest;
-        assert!(
-            fits,
-            "{what}[{i}] of {}: {a} should be {e}, largest {largest}",
-            expected.len()
-        );
+        assert!(fits, "{what}[{i}] of {}: {a} should be {e}, largest {largest}", expected.len());
     }
 }

@@ -57,14 +57,7 @@ pub fn linear(x: &[f32], w: &[f32], b: Option<&[f32]>, t: usize, i: usize, o: us
 }
 
 /// `(dx, dw, db)` from `dz`.
-pub fn linear_backward(
-    x: &[f32],
-    w: &[f32],
-    dz: &[f64],
-    t: usize,
-    i: usize,
-    o: usize,
-) -> [Vec<f64>; 3] {
+pub fn linear_backward(x: &[f32], w: &[f32], dz: &[f64], t: usize, i: usize, o: usize) -> [Vec<f64>; 3] {
     let (mut dx, mut dw, mut db) = (vec![0.0; t * i], vec![0.0; o * i], vec![0.0; o]);
     for r in 0..t {
         for j in 0..o {
@@ -80,14 +73,7 @@ pub fn linear_backward(
 }
 
 /// Whether query `i` of sequence `b` sees key `j`; `pairs` is where the sequence's block of a full mask begins.
-fn sees(
-    mask: Mask<'_>,
-    b: usize,
-    (i, tq): (usize, usize),
-    (j, tk): (usize, usize),
-    k0: usize,
-    pairs: usize,
-) -> bool {
+fn sees(mask: Mask<'_>, b: usize, (i, tq): (usize, usize), (j, tk): (usize, usize), k0: usize, pairs: usize) -> bool {
     let causal = (j + tq) as isize <= (i + tk) as isize;
     match mask {
         Mask::None => true,
@@ -99,12 +85,7 @@ fn sees(
 }
 
 /// Which element of the bias values belongs to a pair.
-fn bias_at(
-    bias: Bias<'_>,
-    head: usize,
-    (i, tq): (usize, usize),
-    (j, tk): (usize, usize),
-) -> Option<usize> {
+fn bias_at(bias: Bias<'_>, head: usize, (i, tq): (usize, usize), (j, tk): (usize, usize)) -> Option<usize> {
     match bias {
         Bias::None => None,
         Bias::Dense { q_max, k_max, .. } => Some((head * q_max + i) * k_max + j),
@@ -162,11 +143,8 @@ pub fn attention(
                         if !sees(mask, b, (i, tq), (j, tk), k0, pairs) {
                             return f64::NEG_INFINITY;
                         }
-                        let dot: f64 = (0..d)
-                            .map(|c| at(q, row, head, c) * at(k, k0 + j, head, c))
-                            .sum();
-                        let bias_value = bias_at(bias, head, (i, tq), (j, tk))
-                            .map(|n| f64::from(bias_values(bias)[n]));
+                        let dot: f64 = (0..d).map(|c| at(q, row, head, c) * at(k, k0 + j, head, c)).sum();
+                        let bias_value = bias_at(bias, head, (i, tq), (j, tk)).map(|n| f64::from(bias_values(bias)[n]));
                         dot * f64::from(shape.scale) + bias_value.unwrap_or(0.0)
                     })
                     .collect();
@@ -177,23 +155,15 @@ pub fn attention(
                 let total: f64 = scores.iter().map(|s| (s - top).exp()).sum();
                 a.lse[head * queries + row] = top + total.ln();
                 let p: Vec<f64> = scores.iter().map(|s| (s - top).exp() / total).collect();
-                let keep: Vec<f64> = (0..tk)
-                    .map(|j| f64::from(dropout.factor(dropout_index(head, queries, row, j))))
-                    .collect();
+                let keep: Vec<f64> =
+                    (0..tk).map(|j| f64::from(dropout.factor(dropout_index(head, queries, row, j)))).collect();
                 for c in 0..d {
                     let n = row * h + head * d + c;
-                    a.out[n] = (0..tk)
-                        .map(|j| p[j] * keep[j] * at(v, k0 + j, head, c))
-                        .sum();
+                    a.out[n] = (0..tk).map(|j| p[j] * keep[j] * at(v, k0 + j, head, c)).sum();
                 }
                 // backward: dp = dout·v, ds = p·(dp - Σ p·dp)
                 let dp: Vec<f64> = (0..tk)
-                    .map(|j| {
-                        keep[j]
-                            * (0..d)
-                                .map(|c| at(dout, row, head, c) * at(v, k0 + j, head, c))
-                                .sum::<f64>()
-                    })
+                    .map(|j| keep[j] * (0..d).map(|c| at(dout, row, head, c) * at(v, k0 + j, head, c)).sum::<f64>())
                     .collect();
                 let inner: f64 = (0..tk).map(|j| p[j] * dp[j]).sum();
                 for j in 0..tk {
@@ -235,36 +205,19 @@ pub fn norm(
 ) -> Norm {
     let (h, len) = (gamma.len(), x.len());
     let factor = |i: usize| f64::from(dropout.factor(i as u64));
-    let sum: Vec<f64> = (0..len)
-        .map(|i| f64::from(x[i]) * factor(i) + residual.map_or(0.0, |r| f64::from(r[i])))
-        .collect();
+    let sum: Vec<f64> =
+        (0..len).map(|i| f64::from(x[i]) * factor(i) + residual.map_or(0.0, |r| f64::from(r[i]))).collect();
     let zeros = |n| vec![0.0; n];
-    let mut a = Norm {
-        sum,
-        y: zeros(len),
-        dx: zeros(len),
-        dgamma: zeros(h),
-        dbeta: zeros(h),
-    };
+    let mut a = Norm { sum, y: zeros(len), dx: zeros(len), dgamma: zeros(h), dbeta: zeros(h) };
     for row in 0..len / h {
         let at = row * h;
         let s = &a.sum[at..at + h];
-        let mean = if beta.is_some() {
-            s.iter().sum::<f64>() / h as f64
-        } else {
-            0.0
-        };
+        let mean = if beta.is_some() { s.iter().sum::<f64>() / h as f64 } else { 0.0 };
         let variance = s.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / h as f64;
         let rstd = 1.0 / (variance + f64::from(eps)).sqrt();
         let hat: Vec<f64> = s.iter().map(|v| (v - mean) * rstd).collect();
-        let dhat: Vec<f64> = (0..h)
-            .map(|j| f64::from(dy[at + j]) * f64::from(gamma[j]))
-            .collect();
-        let m1 = if beta.is_some() {
-            dhat.iter().sum::<f64>() / h as f64
-        } else {
-            0.0
-        };
+        let dhat: Vec<f64> = (0..h).map(|j| f64::from(dy[at + j]) * f64::from(gamma[j])).collect();
+        let m1 = if beta.is_some() { dhat.iter().sum::<f64>() / h as f64 } else { 0.0 };
         let m2 = dhat.iter().zip(&hat).map(|(a, b)| a * b).sum::<f64>() / h as f64;
         for j in 0..h {
             a.y[at + j] = hat[j] * f64::from(gamma[j]) + beta.map_or(0.0, |b| f64::from(b[j]));
@@ -297,24 +250,12 @@ pub fn softmax(x: &[f32], dy: &[f32], classes: usize) -> [Vec<f64>; 4] {
 }
 
 /// The loss of each row of logits with label smoothing, and the gradient of their plain sum.
-pub fn cross_entropy(
-    logits: &[f64],
-    classes: usize,
-    targets: &[u32],
-    smoothing: f64,
-) -> (Vec<f64>, Vec<f64>) {
+pub fn cross_entropy(logits: &[f64], classes: usize, targets: &[u32], smoothing: f64) -> (Vec<f64>, Vec<f64>) {
     let (mut losses, mut grads) = (Vec::new(), Vec::new());
     for (row, &target) in logits.chunks(classes).zip(targets) {
         let top = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let lse = top + row.iter().map(|v| (v - top).exp()).sum::<f64>().ln();
-        let wanted = |j| {
-            smoothing / classes as f64
-                + if j == target as usize {
-                    1.0 - smoothing
-                } else {
-                    0.0
-                }
-        };
+        let wanted = |j| smoothing / classes as f64 + if j == target as usize { 1.0 - smoothing } else { 0.0 };
         losses.push((0..classes).map(|j| wanted(j) * (lse - row[j])).sum());
         grads.extend((0..classes).map(|j| (row[j] - lse).exp() - wanted(j)));
     }
@@ -337,18 +278,10 @@ pub fn decoder(
     [width, vocab]: [usize; 2],
     options: &Options,
 ) -> Decoder {
-    let chosen: Vec<f32> = rows
-        .iter()
-        .flat_map(|&r| &hidden[r as usize * width..][..width])
-        .copied()
-        .collect();
+    let chosen: Vec<f32> = rows.iter().flat_map(|&r| &hidden[r as usize * width..][..width]).copied().collect();
     let logits = linear(&chosen, weight, bias, rows.len(), width, vocab);
-    let (per_row, dlogits) =
-        cross_entropy(&logits, vocab, targets, f64::from(options.label_smoothing));
-    let dlogits: Vec<f64> = dlogits
-        .iter()
-        .map(|d| d * f64::from(options.scale))
-        .collect();
+    let (per_row, dlogits) = cross_entropy(&logits, vocab, targets, f64::from(options.label_smoothing));
+    let dlogits: Vec<f64> = dlogits.iter().map(|d| d * f64::from(options.scale)).collect();
     let [dx, weight, bias] = linear_backward(&chosen, weight, &dlogits, rows.len(), width, vocab);
     let mut hidden_grad = vec![0.0; hidden.len()];
     for (i, &row) in rows.iter().enumerate() {
@@ -357,11 +290,5 @@ pub fn decoder(
         }
     }
     let loss = f64::from(options.scale) * per_row.iter().sum::<f64>();
-    Decoder {
-        loss,
-        per_row,
-        hidden: hidden_grad,
-        weight,
-        bias,
-    }
+    Decoder { loss, per_row, hidden: hidden_grad, weight, bias }
 }

@@ -8,13 +8,7 @@ use crate::{Numbers, assert_close, assert_close_of, at_every_level, reference};
 
 /// Sizes with none, one and many rows and columns.
 fn sizes() -> impl Strategy<Value = (usize, usize)> {
-    prop_oneof![
-        (0_usize..30, 1_usize..100),
-        Just((301, 67)),
-        Just((4096, 1)),
-        Just((2, 4096)),
-        Just((1, 1))
-    ]
+    prop_oneof![(0_usize..30, 1_usize..100), Just((301, 67)), Just((4096, 1)), Just((2, 4096)), Just((1, 1))]
 }
 
 proptest! {

@@ -17,17 +17,12 @@ fn on_threads<R: Send>(threads: usize, f: impl FnOnce() -> R + Send) -> R {
 /// Runs `f` on pools of several sizes and compares the results bit by bit.
 fn assert_same(what: &str, f: impl Fn() -> Vec<Vec<f32>> + Sync) {
     let bits = |all: Vec<Vec<f32>>| -> Vec<Vec<u32>> {
-        all.into_iter()
-            .map(|v| v.into_iter().map(f32::to_bits).collect())
-            .collect()
+        all.into_iter().map(|v| v.into_iter().map(f32::to_bits).collect()).collect()
     };
     at_every_level(|| {
         let one = bits(on_threads(1, &f));
         for threads in [2, 3] {
-            assert!(
-                one == bits(on_threads(threads, &f)),
-                "{what} on {threads} threads"
-            );
+            assert!(one == bits(on_threads(threads, &f)), "{what} on {threads} threads");
         }
     });
 }
@@ -46,37 +41,19 @@ fn rows_and_elements() {
         let f = norm::add_layer_norm(&x, Some(&r), &gamma, &beta, 1e-5, d, true);
         let sum = f.sum.unwrap_or_default();
         let g = norm::add_layer_norm_backward(&dy, &sum, &f.mean, &f.rstd, &gamma, d, true);
-        vec![
-            f.y,
-            f.mean,
-            f.rstd,
-            g.x,
-            g.residual.unwrap_or_default(),
-            g.gamma,
-            g.beta,
-        ]
+        vec![f.y, f.mean, f.rstd, g.x, g.residual.unwrap_or_default(), g.gamma, g.beta]
     });
     assert_same("rms norm", || {
         let f = norm::add_rms_norm(&x, None, &gamma, 1e-5, d, true);
-        let g =
-            norm::add_rms_norm_backward(&dy, &f.sum.unwrap_or_default(), &f.rstd, &gamma, d, false);
+        let g = norm::add_rms_norm_backward(&dy, &f.sum.unwrap_or_default(), &f.rstd, &gamma, d, false);
         vec![f.y, f.rstd, g.x, g.gamma]
     });
     assert_same("activations", || {
         let (a, b) = activation::gated_backward(&x, &r, &dy, Activation::Gelu);
-        vec![
-            activation::forward(&x, Activation::Silu),
-            activation::backward(&x, &dy, Activation::Tanh),
-            a,
-            b,
-        ]
+        vec![activation::forward(&x, Activation::Silu), activation::backward(&x, &dy, Activation::Tanh), a, b]
     });
-    assert_same("softmax", || {
-        vec![softmax::softmax(&x, H), softmax::log_softmax(&x, H)]
-    });
-    assert_same("dropout", || {
-        vec![dropout::forward(&x, &d), norm::dropout_add(&x, &r, d)]
-    });
+    assert_same("softmax", || vec![softmax::softmax(&x, H), softmax::log_softmax(&x, H)]);
+    assert_same("dropout", || vec![dropout::forward(&x, &d), norm::dropout_add(&x, &r, d)]);
     assert_same("rows", || {
         let tables = [(&x[..], &ids[..]), (&r[..], &ids[..])];
         vec![
@@ -87,27 +64,15 @@ fn rows_and_elements() {
         ]
     });
     assert_same("adamw", || {
-        let options = AdamW {
-            lr: 1e-3,
-            beta1: 0.9,
-            beta2: 0.999,
-            eps: 1e-8,
-            weight_decay: 0.01,
-            step: 2,
-            bias_correction: true,
-        };
-        let (mut p, mut m, mut v) = (
-            x.clone(),
-            r.clone(),
-            dy.iter().map(|v| v.abs()).collect::<Vec<f32>>(),
-        );
+        let options =
+            AdamW { lr: 1e-3, beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.01, step: 2, bias_correction: true };
+        let (mut p, mut m, mut v) = (x.clone(), r.clone(), dy.iter().map(|v| v.abs()).collect::<Vec<f32>>());
         adamw::step(&mut p, &dy, &mut m, &mut v, &options);
         vec![p, m, v]
     });
     let targets = numbers.ids(N, H);
     assert_same("cross-entropy of logits", || {
-        let f =
-            cross_entropy::logits_loss(&x, H, &targets, None, &cross_entropy::Options::default());
+        let f = cross_entropy::logits_loss(&x, H, &targets, None, &cross_entropy::Options::default());
         vec![f.grad, f.per_row, vec![f.loss as f32]]
     });
 }
@@ -119,51 +84,17 @@ fn attention_and_bias_gradients() {
     let (heads, head_dim) = (3, 16);
     let [q, k, v, dout] = [0; 4].map(|_| numbers.vec(N * heads * head_dim));
     let values = numbers.vec(heads * 600);
-    let shape = Shape {
-        heads,
-        head_dim,
-        scale: 0.25,
-        q_offsets: &offsets,
-        k_offsets: &offsets,
-    };
-    let bias = Bias::Relative {
-        values: &values,
-        span: 600,
-        zero: 300,
-    };
+    let shape = Shape { heads, head_dim, scale: 0.25, q_offsets: &offsets, k_offsets: &offsets };
+    let bias = Bias::Relative { values: &values, span: 600, zero: 300 };
     let d = Dropout::new(0.1, 8);
     assert_same("attention", || {
         let f = attention::forward(&q, &k, &v, &shape, Mask::Causal, bias, d);
-        let g = attention::backward(
-            &q,
-            &k,
-            &v,
-            &f.out,
-            &f.lse,
-            &dout,
-            &shape,
-            Mask::Causal,
-            bias,
-            d,
-            true,
-        );
+        let g = attention::backward(&q, &k, &v, &f.out, &f.lse, &dout, &shape, Mask::Causal, bias, d, true);
         vec![f.out, f.lse, g.q, g.k, g.v, g.bias.unwrap_or_default()]
     });
     assert_same("attention without bias", || {
         let f = attention::forward(&q, &k, &v, &shape, Mask::None, Bias::None, d);
-        let g = attention::backward(
-            &q,
-            &k,
-            &v,
-            &f.out,
-            &f.lse,
-            &dout,
-            &shape,
-            Mask::None,
-            Bias::None,
-            d,
-            false,
-        );
+        let g = attention::backward(&q, &k, &v, &f.out, &f.lse, &dout, &shape, Mask::None, Bias::None, d, false);
         vec![f.out, f.lse, g.q, g.k, g.v]
     });
 }
@@ -174,26 +105,12 @@ fn linear_layers_of_few_rows_and_bias_gradients() {
     let (w, b, dy) = (numbers.vec(300 * H), numbers.vec(300), numbers.vec(N * 300));
     for rows in 1..=8 {
         let x = numbers.vec(rows * H);
-        let dims = LinearDims {
-            rows,
-            inputs: H,
-            outputs: 300,
-        };
-        assert_same("few rows", || {
-            vec![linear::forward(&x, &w, Some(&b), Activation::Gelu, dims, false).y]
-        });
+        let dims = LinearDims { rows, inputs: H, outputs: 300 };
+        assert_same("few rows", || vec![linear::forward(&x, &w, Some(&b), Activation::Gelu, dims, false).y]);
     }
     let x = numbers.vec(N * H);
-    let needs = Needs {
-        x: false,
-        weight: false,
-        bias: true,
-    };
-    let dims = LinearDims {
-        rows: N,
-        inputs: H,
-        outputs: 300,
-    };
+    let needs = Needs { x: false, weight: false, bias: true };
+    let dims = LinearDims { rows: N, inputs: H, outputs: 300 };
     assert_same("bias gradient", || {
         let g = linear::backward(&x, &w, None, Activation::None, &dy, dims, needs);
         vec![g.bias.unwrap_or_default()]
