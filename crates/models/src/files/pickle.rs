@@ -12,6 +12,10 @@ const MAX_LENGTH: usize = 16 << 20;
 /// Entries that may be copied out of lists, in all: the same list could be given again and again for two bytes each.
 const MAX_COPIED: usize = 1 << 20;
 
+/// Values in the table, and numbers that name some of them: three times what a hundred thousand tensors take. An
+/// instruction of one byte makes a value of thirty.
+const MAX_VALUES: usize = 1 << 22;
+
 /// A value in the machine's table.
 pub(super) type Id = u32;
 
@@ -143,7 +147,11 @@ pub(super) fn read(bytes: &[u8], label: &str) -> Result<Pickle, Error> {
         names: HashMap::new(),
         copied: 0,
     };
-    while machine.step()? {}
+    while machine.step()? {
+        if machine.nodes.len().max(machine.memo.len()) > MAX_VALUES {
+            return machine.wrong("it has more values than any dictionary of tensors");
+        }
+    }
     let root = machine.pop()?;
     Ok(Pickle { nodes: machine.nodes, root, length: machine.at })
 }
@@ -196,7 +204,7 @@ impl Machine<'_> {
     }
 
     fn push(&mut self, node: Node) {
-        // one node an instruction at most, and the pickle's length is limited: the number fits
+        // `MAX_VALUES` are fewer than an Id can tell apart
         self.stack.push(self.nodes.len() as Id);
         self.nodes.push(node);
     }
@@ -270,13 +278,13 @@ impl Machine<'_> {
         Ok(())
     }
 
-    fn refuse<T>(&self, callable: String) -> Result<T, Error> {
-        Err(Error::PickleCode { label: self.label.to_owned(), callable: clean(&callable) })
+    fn refuse<T>(&self, callable: &str) -> Result<T, Error> {
+        Err(Error::PickleCode { label: self.label.to_owned(), callable: clean(callable) })
     }
 
     fn global(&mut self, module: String, name: String) -> Result<(), Error> {
         let Some(found) = known(&module, &name) else {
-            return self.refuse(format!("{module}.{name}"));
+            return self.refuse(&format!("{module}.{name}"));
         };
         let key = (module, name);
         if let Some(&id) = self.names.get(&key) {
@@ -478,10 +486,10 @@ impl Machine<'_> {
             }
             b'i' => {
                 let (module, name) = (self.line()?, self.line()?);
-                return self.refuse(format!("{module}.{name}"));
+                return self.refuse(&format!("{module}.{name}"));
             }
-            b'o' | 0x81 | 0x92 => return self.refuse("the constructor of a class".into()),
-            0x82..=0x84 => return self.refuse("a registered extension".into()),
+            b'o' | 0x81 | 0x92 => return self.refuse("the constructor of a class"),
+            0x82..=0x84 => return self.refuse("a registered extension"),
             _ => return self.wrong(format!("unknown instruction {code:#04x}")),
         }
         Ok(true)
@@ -587,6 +595,14 @@ mod tests {
         }
         doubled.push(b'.');
         assert!(read(&doubled, "x").is_ok());
+    }
+
+    #[test]
+    fn values_without_end() {
+        let empty = b")".repeat(5_000_000);
+        assert!(error(&empty).contains("more values than any dictionary"));
+        let numbered = [b"N".to_vec(), vec![0x94; 5_000_000]].concat();
+        assert!(error(&numbered).contains("more values than any dictionary"));
     }
 
     #[test]

@@ -50,7 +50,10 @@ fn read_zip(file: &Bytes, label: &Arc<str>) -> Result<BTreeMap<String, TensorVie
     let zip_error = |problem: String| Error::Zip { label: label.to_string(), problem };
     let (prefix, range) = entries
         .iter()
-        .find_map(|(name, range)| Some((name.strip_suffix("data.pkl")?, range)))
+        .filter_map(|(name, range)| Some((name.strip_suffix("data.pkl")?, range)))
+        .filter(|(prefix, _)| prefix.is_empty() || prefix.ends_with('/'))
+        // whichever lies least deep, always the same one
+        .min_by_key(|(prefix, _)| (prefix.len(), *prefix))
         .ok_or_else(|| zip_error("it holds no data.pkl, so it is not a file of torch.save".into()))?;
     let entry = |name: &str| entries.get(&format!("{prefix}{name}")).cloned();
     if entry("byteorder").is_some_and(|range| &file[range] == b"big") {
