@@ -1,1 +1,31 @@
 //! Model families, heads, weights by name, model directories and the hub.
+//!
+//! A model directory is Hugging Face's: `config.json`, weights, tokenizer files. [`model::Model`] is a body with a
+//! head; it is read from such a directory and written to one that `transformers` opens.
+//!
+//! Letters used for shapes: `T` packed rows (the sum of all lengths), `B` sequences, `R` chosen rows, `H` hidden
+//! width, `E` embedding width, `V` vocabulary.
+
+pub mod auto;
+pub mod config;
+pub mod encoder;
+mod error;
+pub mod families;
+pub mod files;
+pub mod heads;
+pub mod hub;
+mod init;
+pub mod layers;
+pub mod model;
+pub mod names;
+mod pass;
+mod path;
+mod read;
+mod write;
+
+pub use config::{EncoderConfig, Family, ProblemType};
+pub use encoder::{Encoder, Input, Rows};
+pub use error::{Error, Result};
+pub use model::{Bodies, Loaded, MaskedLm, Model, QuestionAnswering, SequenceClassifier, TokenClassifier};
+pub use pass::Pass;
+pub use write::Named;

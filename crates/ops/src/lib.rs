@@ -9,6 +9,7 @@
 //!
 //! No operation here knows a model or a text.
 
+mod adamw;
 mod add_norm;
 mod attention;
 mod backend;
@@ -21,6 +22,7 @@ mod linear;
 pub mod losses;
 mod mapped;
 
+pub use adamw::{AdamW, AdamWOptions};
 pub use add_norm::{add_layer_norm, dropout, dropout_add, rms_norm};
 pub use attention::{Attention, Bias, Mask, attention};
 pub use backend::{Indices, is_fused};

@@ -1,0 +1,274 @@
+//! The post-norm encoder of BERT (Devlin et al. 2019, after Vaswani et al. 2017), which SpanBERT, RoBERTa,
+//! DistilBERT, ELECTRA and ERNIE share: they differ in their embeddings and in the names of their weights.
+
+use std::sync::Arc;
+
+use burn::module::Param;
+use burn::prelude::*;
+use ptm_ops::{Activation, Attention, Indices, Mask, attention, dropout, embedding_sum, gather_rows};
+use ptm_text::Packed;
+
+use crate::config::EncoderConfig;
+use crate::error::{Error, Result};
+use crate::layers::{LayerNorm, Linear, parameter};
+use crate::pass::Pass;
+
+/// What an encoder reads.
+#[derive(Clone, Debug)]
+pub struct Input<'a> {
+    /// Ids, positions and segments of the packed sequences.
+    pub batch: &'a Packed,
+    /// ERNIE's task id of every row, `[T]`; task 0 when absent.
+    pub tasks: Option<Indices>,
+    /// Who sees whom within a sequence; everyone by default.
+    pub mask: Mask,
+}
+
+impl<'a> From<&'a Packed> for Input<'a> {
+    fn from(batch: &'a Packed) -> Self {
+        Self { batch, tasks: None, mask: Mask::None }
+    }
+}
+
+/// Which rows of the last layer are wanted; it computes only those.
+#[derive(Clone, Debug)]
+pub enum Rows {
+    /// Every row, `[T]`.
+    All,
+    /// The first row of every sequence, `[CLS]`.
+    First,
+    /// These rows in ascending order.
+    Chosen(Indices),
+}
+
+/// Embeddings and layers: token ids to hidden states.
+#[derive(Module, Debug)]
+pub struct Encoder {
+    /// Word embedding, `[V, E]`.
+    pub word: Param<Tensor<2>>,
+    position: Param<Tensor<2>>,
+    segment: Option<Param<Tensor<2>>>,
+    task: Option<Param<Tensor<2>>>,
+    norm: LayerNorm,
+    project: Option<Linear>,
+    layers: Vec<EncoderLayer>,
+    #[module(skip)]
+    config: Arc<EncoderConfig>,
+}
+
+#[derive(Module, Debug)]
+struct EncoderLayer {
+    query: Linear,
+    key: Linear,
+    value: Linear,
+    attention_output: Linear,
+    attention_norm: LayerNorm,
+    up: Linear,
+    down: Linear,
+    output_norm: LayerNorm,
+}
+
+impl EncoderLayer {
+    fn new(config: &EncoderConfig, device: &Device) -> Self {
+        let (hidden, inner) = (config.hidden_size, config.intermediate_size);
+        let square = || Linear::new(hidden, hidden, device);
+        let norm = || LayerNorm::new(hidden, config.norm_eps, device);
+        Self {
+            query: square(),
+            key: square(),
+            value: square(),
+            attention_output: square(),
+            attention_norm: norm(),
+            up: Linear::new(hidden, inner, device),
+            down: Linear::new(inner, hidden, device),
+            output_norm: norm(),
+        }
+    }
+
+    /// `x` are the rows that others may look at, `queries` those that are computed: all of `x`, or some.
+    fn forward(
+        &self,
+        x: Tensor<2>,
+        queries: Tensor<2>,
+        spec: &Attention,
+        config: &EncoderConfig,
+        pass: &Pass,
+    ) -> Tensor<2> {
+        let q = self.query.forward(queries.clone(), Activation::None);
+        let k = self.key.forward(x.clone(), Activation::None);
+        let v = self.value.forward(x, Activation::None);
+        let context = attention(q, k, v, None, spec);
+        let context = self.attention_output.forward(context, Activation::None);
+        let x = self.attention_norm.add(context, queries, pass.dropout(config.hidden_dropout));
+        let y = self.down.forward(self.up.forward(x.clone(), config.activation), Activation::None);
+        self.output_norm.add(y, x, pass.dropout(config.hidden_dropout))
+    }
+}
+
+impl Encoder {
+    /// An encoder whose parameters are still to be read or initialised.
+    pub fn new(config: Arc<EncoderConfig>, device: &Device) -> Self {
+        let width = config.embedding_size;
+        let table = |rows: usize| parameter([rows, width], device);
+        let optional = |rows: usize| (rows > 0).then(|| table(rows));
+        Self {
+            word: table(config.vocab_size),
+            position: table(config.max_positions),
+            segment: optional(config.segments),
+            task: optional(config.tasks),
+            norm: LayerNorm::new(width, config.norm_eps, device),
+            project: (width != config.hidden_size).then(|| Linear::new(width, config.hidden_size, device)),
+            layers: (0..config.layers).map(|_| EncoderLayer::new(&config, device)).collect(),
+            config,
+        }
+    }
+
+    /// The configuration that it was built from.
+    pub fn config(&self) -> &Arc<EncoderConfig> {
+        &self.config
+    }
+
+    /// The device that its weights are on.
+    pub fn device(&self) -> Device {
+        self.word.val().device()
+    }
+
+    /// Says what of `batch` doesn't fit this model, before anything is computed.
+    ///
+    /// # Errors
+    /// When an id, a position or a segment is beyond its embedding.
+    pub fn check(&self, batch: &Packed) -> Result<()> {
+        let limits = [
+            ("token id", &batch.ids, self.config.vocab_size, "the tokenizer doesn't belong to this model"),
+            ("position", &batch.positions, self.config.max_positions, "shorten the text or cut it into windows"),
+        ];
+        for (what, values, limit, hint) in limits {
+            if let Some(value) = values.iter().max().filter(|&&value| value as usize >= limit) {
+                return Err(Error::Input(format!("{what} {value} is beyond the model's {limit}: {hint}")));
+            }
+        }
+        if self.config.segments > 0
+            && let Some(value) = batch.segments.iter().max().filter(|&&value| value as usize >= self.config.segments)
+        {
+            let limit = self.config.segments;
+            return Err(Error::Input(format!("segment id {value} is beyond the model's {limit} segments")));
+        }
+        Ok(())
+    }
+
+    /// Hidden states of the last layer.
+    ///
+    /// # Shapes
+    /// Packed `[T]` → `[T, H]`, or `[R, H]` for R chosen rows.
+    ///
+    /// # Errors
+    /// When the batch doesn't fit the model; see [`Self::check`].
+    ///
+    /// # Panics
+    /// When chosen rows don't ascend or are beyond the batch.
+    pub fn forward(&self, input: &Input<'_>, rows: &Rows, pass: &Pass) -> Result<Tensor<2>> {
+        let batch = input.batch;
+        self.check(batch)?;
+        let config = &*self.config;
+        let mut x = self.embed(input, pass);
+        let offsets: Arc<[usize]> = batch.offsets.as_slice().into();
+        let spec = |q_offsets: Arc<[usize]>, mask: Mask| Attention {
+            heads: config.heads,
+            scale: 1.0 / (config.head_size() as f32).sqrt(),
+            q_offsets,
+            k_offsets: offsets.clone(),
+            mask,
+            dropout: pass.dropout(config.attention_dropout),
+        };
+        let wanted = match rows {
+            Rows::All => None,
+            Rows::First => Some(batch.offsets[..batch.offsets.len() - 1].iter().map(|&row| row as u32).collect()),
+            Rows::Chosen(rows) => Some(rows.clone()),
+        };
+        let Some((last, body)) = self.layers.split_last() else {
+            return Ok(wanted.map_or_else(|| x.clone(), |rows| gather_rows(x.clone(), &rows)));
+        };
+        for layer in body {
+            x = layer.forward(x.clone(), x, &spec(offsets.clone(), input.mask.clone()), config, pass);
+        }
+        let x = match wanted {
+            None => last.forward(x.clone(), x, &spec(offsets.clone(), input.mask.clone()), config, pass),
+            Some(rows) => {
+                let mask = mask_of_rows(&input.mask, &rows, &batch.offsets);
+                let spec = spec(offsets_of_rows(&rows, &batch.offsets).into(), mask);
+                last.forward(x.clone(), gather_rows(x, &rows), &spec, config, pass)
+            }
+        };
+        Ok(x)
+    }
+
+    fn embed(&self, input: &Input<'_>, pass: &Pass) -> Tensor<2> {
+        let batch = input.batch;
+        let mut tables = vec![
+            (self.word.val(), Indices::from(batch.ids.as_slice())),
+            (self.position.val(), Indices::from(batch.positions.as_slice())),
+        ];
+        if let Some(segment) = &self.segment {
+            tables.push((segment.val(), Indices::from(batch.segments.as_slice())));
+        }
+        if let Some(task) = &self.task {
+            let ids = input.tasks.clone().unwrap_or_else(|| vec![0; batch.ids.len()].into());
+            tables.push((task.val(), ids));
+        }
+        let x = dropout(self.norm.forward(embedding_sum(tables)), pass.dropout(self.config.hidden_dropout));
+        match &self.project {
+            Some(project) => project.forward(x, Activation::None),
+            None => x,
+        }
+    }
+}
+
+/// Where each sequence's share of the chosen rows begins and ends.
+fn offsets_of_rows(rows: &[u32], offsets: &[usize]) -> Vec<usize> {
+    assert!(rows.is_sorted(), "chosen rows should ascend");
+    offsets.iter().map(|&offset| rows.partition_point(|&row| (row as usize) < offset)).collect()
+}
+
+/// The mask as the chosen queries see it: a mask of pairs keeps the rows of the chosen, others are of keys only.
+fn mask_of_rows(mask: &Mask, rows: &[u32], offsets: &[usize]) -> Mask {
+    let full = |visible: &dyn Fn(usize, usize, usize) -> bool| {
+        let mut pairs = Vec::new();
+        for (b, w) in offsets.windows(2).enumerate() {
+            for &row in rows.iter().filter(|&&row| (w[0]..w[1]).contains(&(row as usize))) {
+                pairs.extend((0..w[1] - w[0]).map(|key| visible(b, row as usize - w[0], key)));
+            }
+        }
+        Mask::Full(pairs.into())
+    };
+    match mask {
+        Mask::None => Mask::None,
+        Mask::Keys(keys) => Mask::Keys(keys.clone()),
+        // the kernels align queries with the last keys, which chosen rows are not
+        Mask::Causal => full(&|_, query, key| key <= query),
+        Mask::Prefix(prefix) => full(&|b, query, key| key <= query || key < prefix[b]),
+        Mask::Full(pairs) => {
+            let mut blocks = vec![0];
+            for w in offsets.windows(2) {
+                let length = w[1] - w[0];
+                blocks.push(blocks[blocks.len() - 1] + length * length);
+            }
+            full(&|b, query, key| pairs[blocks[b] + query * (offsets[b + 1] - offsets[b]) + key])
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_counted_by_sequence() {
+        assert_eq!(offsets_of_rows(&[0, 2, 3, 3, 9], &[0, 3, 3, 5, 10]), [0, 2, 2, 4, 5]);
+    }
+
+    #[test]
+    fn causal_masks_follow_the_chosen_rows() {
+        let Mask::Full(pairs) = mask_of_rows(&Mask::Causal, &[1, 3], &[0, 2, 5]) else { panic!("a mask of pairs") };
+        assert_eq!(&*pairs, [true, true, true, true, false]);
+    }
+}

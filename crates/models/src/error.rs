@@ -1,0 +1,98 @@
+//! What can go wrong between a model directory and a model's answer.
+
+use std::path::PathBuf;
+
+/// An error of configuration, weights or inputs. Errors of the files themselves are [`crate::files::Error`],
+/// those of the hub [`crate::hub::Error`].
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// `config.json` could not be read.
+    #[error("{path}: {source}; a model directory holds a config.json beside its weights")]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// `config.json` is not the JSON that it should be.
+    #[error("{path}: not a valid configuration: {source}")]
+    ConfigSyntax {
+        /// The file.
+        path: PathBuf,
+        /// What and where.
+        source: serde_json::Error,
+    },
+    /// A field of `config.json` is missing or out of range.
+    #[error("config.json: {field}: {problem}")]
+    ConfigField {
+        /// The field's name.
+        field: &'static str,
+        /// What is wrong and what to do.
+        problem: String,
+    },
+    /// The family is not one of those that ptm knows.
+    #[error("config.json: model_type {found:?} is not supported; ptm knows {}", known.join(", "))]
+    UnknownFamily {
+        /// What the file says.
+        found: String,
+        /// The families there are.
+        known: Vec<&'static str>,
+    },
+    /// The family has no such head.
+    #[error("{family} has no {head} head in this version; it has {}", known.join(", "))]
+    NoSuchHead {
+        /// The family.
+        family: &'static str,
+        /// The head that was asked for.
+        head: &'static str,
+        /// Those it has.
+        known: Vec<&'static str>,
+    },
+    /// Tensors that the model needs are not in the weights.
+    #[error("{label}: {} missing: {}; the checkpoint is of another architecture or incomplete{hint}", count(names), some(names))]
+    MissingTensors {
+        /// Where was looked.
+        label: String,
+        /// What was looked for.
+        names: Vec<String>,
+        /// A way out, when one is known.
+        hint: String,
+    },
+    /// A tensor doesn't have the shape that the configuration asks for.
+    #[error("{label}: tensor {name} has shape {found:?}, but the configuration asks for {expected:?}")]
+    TensorShape {
+        /// Where.
+        label: String,
+        /// Which.
+        name: String,
+        /// The shape in the file.
+        found: Vec<usize>,
+        /// The shape that config.json implies.
+        expected: Vec<usize>,
+    },
+    /// An input doesn't fit the model.
+    #[error("{0}")]
+    Input(String),
+    /// A model file.
+    #[error(transparent)]
+    Files(#[from] crate::files::Error),
+    /// The hub.
+    #[error(transparent)]
+    Hub(#[from] crate::hub::Error),
+}
+
+fn count(names: &[String]) -> String {
+    if names.len() == 1 { "a tensor is".into() } else { format!("{} tensors are", names.len()) }
+}
+
+fn some(names: &[String]) -> String {
+    const SHOWN: usize = 5;
+    let mut text = names.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
+    if names.len() > SHOWN {
+        text.push_str(", …");
+    }
+    text
+}
+
+/// The result of this crate's functions.
+pub type Result<T, E = Error> = std::result::Result<T, E>;

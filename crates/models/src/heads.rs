@@ -1,0 +1,81 @@
+//! Heads: from hidden states to logits and losses. A head doesn't know which body it stands on.
+
+mod choice;
+mod classifier;
+mod masked_lm;
+mod next_sentence;
+mod pretraining;
+mod replaced_token;
+mod span;
+mod token;
+
+use burn::module::ModuleDisplay;
+use burn::prelude::*;
+
+pub use choice::ChoiceHead;
+pub use classifier::{SequenceHead, Targets};
+pub use masked_lm::MaskedLmHead;
+pub use next_sentence::NextSentenceHead;
+pub use pretraining::PretrainingHead;
+pub use replaced_token::ReplacedTokenHead;
+pub use span::SpanHead;
+pub use token::TokenHead;
+
+use crate::config::{EncoderConfig, Family};
+use crate::layers::Linear;
+
+/// What every head says about itself, for reading and writing.
+pub trait Head: Module + ModuleDisplay + Sized {
+    /// The head's name in messages.
+    const NAME: &'static str;
+    /// The head with parameters still to be read or initialised.
+    fn new(config: &EncoderConfig, device: &Device) -> Self;
+    /// The end of the class name in `transformers`, `ForMaskedLM`, if the family has this head.
+    fn class(family: Family) -> Option<&'static str>;
+    /// Whether the published class keeps the body under its own prefix (`bert.`).
+    const PREFIXED: bool = true;
+}
+
+/// No head: hidden states.
+#[derive(Module, Debug)]
+pub struct Bare {}
+
+impl Head for Bare {
+    const NAME: &'static str = "hidden-states";
+    const PREFIXED: bool = false;
+
+    fn new(_: &EncoderConfig, _: &Device) -> Self {
+        Self {}
+    }
+
+    fn class(_: Family) -> Option<&'static str> {
+        Some("Model")
+    }
+}
+
+/// BERT's pooler: a dense layer with tanh over the first hidden state.
+#[derive(Module, Debug)]
+pub struct Pooler {
+    dense: Linear,
+}
+
+impl Pooler {
+    /// # Shapes
+    /// First hidden states `[B, H]` → `[B, H]`.
+    pub fn forward(&self, first: Tensor<2>) -> Tensor<2> {
+        self.dense.forward(first, ptm_ops::Activation::Tanh)
+    }
+}
+
+impl Head for Pooler {
+    const NAME: &'static str = "pooler";
+    const PREFIXED: bool = false;
+
+    fn new(config: &EncoderConfig, device: &Device) -> Self {
+        Self { dense: Linear::new(config.hidden_size, config.hidden_size, device) }
+    }
+
+    fn class(family: Family) -> Option<&'static str> {
+        (!matches!(family, Family::DistilBert | Family::Electra)).then_some("Model")
+    }
+}

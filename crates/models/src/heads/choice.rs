@@ -1,0 +1,61 @@
+//! Multiple choice: every choice is a sequence, its first hidden state gives one score, the choices compete.
+
+use burn::prelude::*;
+use ptm_ops::{Activation, Indices, dropout, losses};
+
+use super::Head;
+use crate::config::{EncoderConfig, Family};
+use crate::layers::Linear;
+use crate::pass::Pass;
+
+/// Dense, activation, dropout, one number.
+#[derive(Module, Debug)]
+pub struct ChoiceHead {
+    dense: Linear,
+    out: Linear,
+    dropout: f32,
+    #[module(skip)]
+    activation: Activation,
+}
+
+impl ChoiceHead {
+    /// A score a choice, the choices of an example side by side.
+    ///
+    /// # Shapes
+    /// First hidden states `[B·choices, H]` → `[B, choices]`.
+    ///
+    /// # Panics
+    /// When the sequences are not a multiple of `choices`.
+    pub fn logits(&self, first: Tensor<2>, choices: usize, pass: &Pass) -> Tensor<2> {
+        let sequences = first.dims()[0];
+        assert_eq!(sequences % choices, 0, "{sequences} sequences are no multiple of {choices} choices");
+        let x = dropout(self.dense.forward(first, self.activation), pass.dropout(self.dropout));
+        self.out.forward(x, Activation::None).reshape([sequences / choices, choices])
+    }
+
+    /// `scale · Σ cross-entropy` over the examples.
+    ///
+    /// # Shapes
+    /// `first` `[B·choices, H]`, `targets` `[B]` → `[1]`.
+    pub fn loss(&self, first: Tensor<2>, choices: usize, targets: &Indices, scale: f32, pass: &Pass) -> Tensor<1> {
+        losses::softmax_cross_entropy(self.logits(first, choices, pass), targets, scale)
+    }
+}
+
+impl Head for ChoiceHead {
+    const NAME: &'static str = "multiple-choice";
+
+    fn new(config: &EncoderConfig, device: &Device) -> Self {
+        let hidden = config.hidden_size;
+        Self {
+            dense: Linear::new(hidden, hidden, device),
+            out: Linear::new(hidden, 1, device),
+            dropout: config.classifier_dropout,
+            activation: super::classifier::dense_style(config.family).0,
+        }
+    }
+
+    fn class(_: Family) -> Option<&'static str> {
+        Some("ForMultipleChoice")
+    }
+}

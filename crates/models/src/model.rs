@@ -1,0 +1,336 @@
+//! A body with a head: what is read from and written to a model directory.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use burn::module::Param;
+use burn::prelude::*;
+use ptm_ops::Indices;
+
+use crate::config::EncoderConfig;
+use crate::encoder::{Encoder, Input, Rows};
+use crate::error::{Error, Result};
+use crate::files::Weights;
+use crate::heads::{
+    Bare, ChoiceHead, Head, MaskedLmHead, NextSentenceHead, Pooler, PretrainingHead, ReplacedTokenHead, SequenceHead,
+    SpanHead, Targets, TokenHead,
+};
+use crate::names::Names;
+use crate::pass::Pass;
+use crate::{init, read, write};
+
+/// An encoder with a head.
+#[derive(Module, Debug)]
+pub struct Model<H: Module> {
+    /// Token ids to hidden states.
+    pub body: Encoder,
+    /// Hidden states to answers.
+    pub head: H,
+}
+
+/// Hidden states without a head.
+pub type Bodies = Model<Bare>;
+/// Masked language model.
+pub type MaskedLm = Model<MaskedLmHead>;
+/// Classification or regression of sequences.
+pub type SequenceClassifier = Model<SequenceHead>;
+/// Classification of tokens.
+pub type TokenClassifier = Model<TokenHead>;
+/// Extractive question answering.
+pub type QuestionAnswering = Model<SpanHead>;
+
+/// A model as it was read, with what the reader noticed.
+#[derive(Debug)]
+pub struct Loaded<M> {
+    /// The model.
+    pub model: M,
+    /// Tensors of the files that it has no use for, without buffers and copies of tied weights.
+    pub unused: Vec<String>,
+    /// Parameters that the files lack and that were initialised, by the names they will be written under.
+    pub new: Vec<String>,
+}
+
+impl<H: Head> Model<H> {
+    /// A model with parameters still to be read or initialised.
+    ///
+    /// # Errors
+    /// When the family has no such head.
+    pub fn skeleton(config: EncoderConfig, device: &Device) -> Result<Self> {
+        let family = config.family;
+        if H::class(family).is_none() {
+            return Err(Error::NoSuchHead {
+                family: family.model_type(),
+                head: H::NAME,
+                known: crate::auto::heads_of(family),
+            });
+        }
+        let head = H::new(&config, device);
+        Ok(Self { body: Encoder::new(Arc::new(config), device), head })
+    }
+
+    /// A model with fresh random weights, the same for the same seed.
+    ///
+    /// # Errors
+    /// As [`Self::skeleton`].
+    pub fn random(config: EncoderConfig, seed: u64, device: &Device) -> Result<Self> {
+        let rule = init::Rule::new(&config, seed);
+        Ok(init::random(Self::skeleton(config, device)?, rule, device))
+    }
+
+    /// Reads the model of a directory; its weights are mapped, not copied.
+    ///
+    /// # Errors
+    /// When configuration or weights can't be read or don't fit each other.
+    pub fn open(dir: &Path, device: &Device) -> Result<Loaded<Self>> {
+        Self::from_weights(EncoderConfig::from_dir(dir)?, &Weights::open(dir)?, device, None)
+    }
+
+    /// Reads the model of a directory that may lack the head, as before fine-tuning: what is missing of the head is
+    /// initialised from `seed`.
+    ///
+    /// # Errors
+    /// As [`Self::open`], but for a missing head.
+    pub fn open_with_new_head(dir: &Path, seed: u64, device: &Device) -> Result<Loaded<Self>> {
+        Self::from_weights(EncoderConfig::from_dir(dir)?, &Weights::open(dir)?, device, Some(seed))
+    }
+
+    /// Builds the model that `config` describes from `weights`; with a seed a missing head is new.
+    ///
+    /// # Errors
+    /// When a tensor is missing or has the wrong shape.
+    pub fn from_weights(
+        config: EncoderConfig,
+        weights: &Weights,
+        device: &Device,
+        new_head: Option<u64>,
+    ) -> Result<Loaded<Self>> {
+        let tied = config.tied;
+        let new_head = new_head.map(|seed| init::Rule::new(&config, seed));
+        let skeleton = Self::skeleton(config, device)?;
+        let names = skeleton.names();
+        read::read(skeleton, weights, &names, tied, new_head, device)
+    }
+
+    /// How files spell this model's parameters.
+    pub fn names(&self) -> Names {
+        Names::new(self.config().family, H::NAME, H::PREFIXED)
+    }
+
+    /// The class that `transformers` opens it with.
+    pub fn architecture(&self) -> String {
+        let family = self.config().family;
+        format!("{}{}", family.class_prefix(), H::class(family).unwrap_or_default())
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &EncoderConfig {
+        self.body.config()
+    }
+
+    /// Writes `config.json` and `model.safetensors` into `dir`, which is made if need be; each file appears whole
+    /// or not at all.
+    ///
+    /// # Errors
+    /// When a file can't be written.
+    pub fn save(&self, dir: &Path) -> Result<()> {
+        let config = self.config().to_json(&self.architecture());
+        write::save(self, &self.names(), config, dir)
+    }
+
+    /// Every parameter under the name that files give it.
+    pub fn named_parameters(&self) -> Vec<write::Named> {
+        write::named(self, &self.names())
+    }
+
+    fn first(&self, input: &Input<'_>, pass: &Pass) -> Result<Tensor<2>> {
+        self.body.forward(input, &Rows::First, pass)
+    }
+
+    fn word(&self) -> &Param<Tensor<2>> {
+        &self.body.word
+    }
+}
+
+impl Model<Pooler> {
+    /// All hidden states, and the pooled first ones.
+    ///
+    /// # Shapes
+    /// `[T, H]` and `[B, H]`.
+    ///
+    /// # Errors
+    /// When the batch doesn't fit the model.
+    pub fn forward(&self, input: &Input<'_>, pass: &Pass) -> Result<(Tensor<2>, Tensor<2>)> {
+        let hidden = self.body.forward(input, &Rows::All, pass)?;
+        let offsets = &input.batch.offsets;
+        let first: Indices = offsets[..offsets.len() - 1].iter().map(|&row| row as u32).collect();
+        let pooled = self.head.forward(ptm_ops::gather_rows(hidden.clone(), &first));
+        Ok((hidden, pooled))
+    }
+}
+
+impl Model<MaskedLmHead> {
+    /// Logits over the vocabulary for the chosen rows, which ascend.
+    ///
+    /// # Shapes
+    /// `rows` `[R]` → `[R, V]`.
+    ///
+    /// # Errors
+    /// When the batch doesn't fit the model.
+    pub fn logits(&self, input: &Input<'_>, rows: &Rows, pass: &Pass) -> Result<Tensor<2>> {
+        Ok(self.head.logits(self.body.forward(input, rows, pass)?, self.word()))
+    }
+
+    /// `scale · Σ cross-entropy` of the chosen rows, which ascend, against their targets.
+    ///
+    /// # Errors
+    /// When the batch doesn't fit the model.
+    pub fn loss(&self, input: &Input<'_>, rows: &Indices, targets: &Indices, scale: f32, pass: &Pass) -> Result<Tensor<1>> {
+        let hidden = self.body.forward(input, &Rows::Chosen(rows.clone()), pass)?;
+        Ok(self.head.loss(hidden, self.word(), targets, scale))
+    }
+}
+
+impl Model<PretrainingHead> {
+    /// Both heads' losses, each the mean over its targets: chosen rows, and sequences.
+    ///
+    /// # Errors
+    /// When the batch doesn't fit the model.
+    pub fn loss(
+        &self,
+        input: &Input<'_>,
+        rows: &Indices,
+        targets: &Indices,
+        next: &Indices,
+        pass: &Pass,
+    ) -> Result<[Tensor<1>; 2]> {
+        // one body serves both heads, so the last layer computes the rows of either
+        let offsets = &input.batch.offsets;
+        let first = offsets[..offsets.len() - 1].iter().map(|&row| row as u32);
+        let mut both: Vec<u32> = rows.iter().copied().chain(first.clone()).collect();
+        both.sort_unstable();
+        both.dedup();
+        let place = |row: u32| both.binary_search(&row).expect("every wanted row is there") as u32;
+        let masked: Indices = rows.iter().map(|&row| place(row)).collect();
+        let first: Indices = first.map(place).collect();
+        let hidden = self.body.forward(input, &Rows::Chosen(both.into()), pass)?;
+        let at = |rows: &Indices| ptm_ops::gather_rows(hidden.clone(), rows);
+        let mean = |count: usize| 1.0 / count.max(1) as f32;
+        let masked = self.head.masked_lm.loss(at(&masked), self.word(), targets, mean(targets.len()));
+        let next = self.head.next_sentence.loss(at(&first), next, mean(next.len()));
+        Ok([masked, next])
+    }
+}
+
+impl Model<NextSentenceHead> {
+    /// Logits of "follows" and "doesn't", `[B, 2]`.
+    ///
+    /// # Errors
+    /// When the batch doesn't fit the model.
+    pub fn logits(&self, input: &Input<'_>, pass: &Pass) -> Result<Tensor<2>> {
+        Ok(self.head.logits(self.first(input, pass)?))
+    }
+
+    /// Mean cross-entropy over the sequences.
+    ///
+    /// # Errors
+    /// When the batch doesn't fit the model.
+    pub fn loss(&self, input: &Input<'_>, targets: &Indices, pass: &Pass) -> Result<Tensor<1>> {
+        Ok(self.head.loss(self.first(input, pass)?, targets, 1.0 / targets.len().max(1) as f32))
+    }
+}
+
+impl Model<SequenceHead> {
+    /// Logits of the labels, `[B, labels]`.
+    ///
+    /// # Errors
+    /// When the batch doesn't fit the model.
+    pub fn logits(&self, input: &Input<'_>, pass: &Pass) -> Result<Tensor<2>> {
+        Ok(self.head.logits(self.first(input, pass)?, pass))
+    }
+
+    /// The mean loss.
+    ///
+    /// # Errors
+    /// When the batch doesn't fit the model.
+    pub fn loss(&self, input: &Input<'_>, targets: &Targets, pass: &Pass) -> Result<Tensor<1>> {
+        Ok(self.head.loss(self.first(input, pass)?, targets, pass))
+    }
+}
+
+impl Model<ChoiceHead> {
+    /// Scores of the choices, `[B, choices]`; the batch holds the choices of an example one after the other.
+    ///
+    /// # Errors
+    /// When the batch doesn't fit the model.
+    pub fn logits(&self, input: &Input<'_>, choices: usize, pass: &Pass) -> Result<Tensor<2>> {
+        Ok(self.head.logits(self.first(input, pass)?, choices, pass))
+    }
+
+    /// Mean cross-entropy over the examples.
+    ///
+    /// # Errors
+    /// When the batch doesn't fit the model.
+    pub fn loss(&self, input: &Input<'_>, choices: usize, targets: &Indices, pass: &Pass) -> Result<Tensor<1>> {
+        let scale = 1.0 / targets.len().max(1) as f32;
+        Ok(self.head.loss(self.first(input, pass)?, choices, targets, scale, pass))
+    }
+}
+
+impl Model<TokenHead> {
+    /// Logits of the labels at every token, `[T, labels]`.
+    ///
+    /// # Errors
+    /// When the batch doesn't fit the model.
+    pub fn logits(&self, input: &Input<'_>, pass: &Pass) -> Result<Tensor<2>> {
+        Ok(self.head.logits(self.body.forward(input, &Rows::All, pass)?, pass))
+    }
+
+    /// Mean cross-entropy over the labelled rows, which ascend.
+    ///
+    /// # Errors
+    /// When the batch doesn't fit the model.
+    pub fn loss(&self, input: &Input<'_>, rows: &Indices, targets: &Indices, pass: &Pass) -> Result<Tensor<1>> {
+        let hidden = self.body.forward(input, &Rows::Chosen(rows.clone()), pass)?;
+        let all: Indices = (0..rows.len() as u32).collect();
+        Ok(self.head.loss(hidden, &all, targets, 1.0 / rows.len().max(1) as f32, pass))
+    }
+}
+
+impl Model<SpanHead> {
+    /// Logits of start and end at every token, `[T, 2]`.
+    ///
+    /// # Errors
+    /// When the batch doesn't fit the model.
+    pub fn logits(&self, input: &Input<'_>, pass: &Pass) -> Result<Tensor<2>> {
+        Ok(self.head.logits(self.body.forward(input, &Rows::All, pass)?, pass))
+    }
+
+    /// Mean over the sequences of the halved sum of both cross-entropies.
+    ///
+    /// # Errors
+    /// When the batch doesn't fit the model.
+    pub fn loss(&self, input: &Input<'_>, starts: &Indices, ends: &Indices, pass: &Pass) -> Result<Tensor<1>> {
+        let hidden = self.body.forward(input, &Rows::All, pass)?;
+        let scale = 1.0 / starts.len().max(1) as f32;
+        Ok(self.head.loss(hidden, &input.batch.offsets, starts, ends, scale, pass))
+    }
+}
+
+impl Model<ReplacedTokenHead> {
+    /// Logits of "replaced" at every token, `[T, 1]`.
+    ///
+    /// # Errors
+    /// When the batch doesn't fit the model.
+    pub fn logits(&self, input: &Input<'_>, pass: &Pass) -> Result<Tensor<2>> {
+        Ok(self.head.logits(self.body.forward(input, &Rows::All, pass)?))
+    }
+
+    /// Mean binary cross-entropy over the tokens.
+    ///
+    /// # Errors
+    /// When the batch doesn't fit the model.
+    pub fn loss(&self, input: &Input<'_>, replaced: &[bool], pass: &Pass) -> Result<Tensor<1>> {
+        let hidden = self.body.forward(input, &Rows::All, pass)?;
+        Ok(self.head.loss(hidden, replaced, 1.0 / replaced.len().max(1) as f32))
+    }
+}

@@ -1,0 +1,119 @@
+//! Weights into a model: every parameter by the name its family's table gives it.
+
+use std::collections::HashSet;
+
+use burn::module::{ModuleMapper, Param};
+use burn::prelude::*;
+
+use crate::error::{Error, Result};
+use crate::files::{TensorView, Weights};
+use crate::init::{self, Rule};
+use crate::model::Loaded;
+use crate::names::{Names, is_noise};
+use crate::path::Path;
+
+struct Reader<'a> {
+    weights: &'a Weights,
+    names: &'a Names,
+    device: &'a Device,
+    new_head: Option<Rule>,
+    path: Path,
+    used: HashSet<String>,
+    new: Vec<String>,
+    missing: Vec<String>,
+    error: Option<Error>,
+}
+
+impl Reader<'_> {
+    fn tensor<const D: usize>(&mut self, view: &TensorView, name: &str, expected: [usize; D]) -> Result<Tensor<D>> {
+        if view.shape != expected {
+            return Err(Error::TensorShape {
+                label: self.weights.label().to_owned(),
+                name: name.to_owned(),
+                found: view.shape.clone(),
+                expected: expected.to_vec(),
+            });
+        }
+        Ok(ptm_ops::from_shared(view.f32_bytes()?, expected, self.device))
+    }
+}
+
+impl ModuleMapper for Reader<'_> {
+    fn enter_module(&mut self, name: &str, _: &str) {
+        self.path.enter(name);
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.exit();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        if self.error.is_some() {
+            return param;
+        }
+        let path = self.path.name();
+        let spellings = self.names.spellings(&path);
+        let found = spellings.iter().find_map(|name| self.weights.get(name).map(|view| (name, view)));
+        let Some((name, view)) = found else {
+            let [written, ..] = spellings.as_slice() else { return param };
+            let Some(rule) = self.new_head.filter(|_| path.starts_with("head.")) else {
+                self.missing.push(written.clone());
+                return param;
+            };
+            self.new.push(written.clone());
+            return rule.fill(param, &path, self.device);
+        };
+        // every spelling of a found tensor counts as read: some files hold a bias twice
+        self.used.extend(spellings.iter().cloned());
+        match self.tensor(&view, name, param.lazy_shape().dims::<D>()) {
+            Ok(tensor) => init::replace(param, tensor),
+            Err(error) => {
+                self.error = Some(error);
+                param
+            }
+        }
+    }
+}
+
+/// Reads every parameter of `model`.
+pub(crate) fn read<M: Module>(
+    model: M,
+    weights: &Weights,
+    names: &Names,
+    tied: bool,
+    new_head: Option<Rule>,
+    device: &Device,
+) -> Result<Loaded<M>> {
+    let mut reader = Reader {
+        weights,
+        names,
+        device,
+        new_head,
+        path: Path::default(),
+        used: HashSet::new(),
+        new: Vec::new(),
+        missing: Vec::new(),
+        error: None,
+    };
+    let model = model.map(&mut reader);
+    if let Some(error) = reader.error {
+        return Err(error);
+    }
+    let unused: Vec<String> = weights
+        .names()
+        .filter(|name| !reader.used.contains(*name) && !is_noise(name, tied))
+        .map(str::to_owned)
+        .collect();
+    if !reader.missing.is_empty() {
+        let hint = if unused.is_empty() {
+            String::new()
+        } else {
+            format!("; it holds {} tensors that this model has no use for, such as {}", unused.len(), unused[0])
+        };
+        return Err(Error::MissingTensors { label: weights.label().to_owned(), names: reader.missing, hint });
+    }
+    if !unused.is_empty() {
+        tracing::debug!(count = unused.len(), first = %unused[0], "tensors without use");
+    }
+    Ok(Loaded { model, unused, new: reader.new })
+}

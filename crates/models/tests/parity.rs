@@ -1,0 +1,486 @@
+//! Every encoder case against `transformers`: logits, loss, every gradient, ten losses of AdamW.
+//! The dumps and the script that makes them lie in `parity/`; `PTM_PARITY_DIR` points at another set of them.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use burn::module::{Module, ModuleVisitor, Param, ParamId};
+use burn::prelude::*;
+use burn::tensor::Gradients;
+use ptm_models::heads::{
+    Bare, ChoiceHead, Head, MaskedLmHead, NextSentenceHead, Pooler, PretrainingHead, ReplacedTokenHead, SequenceHead,
+    SpanHead, Targets, TokenHead,
+};
+use ptm_models::{EncoderConfig, Family, Input, Model, Pass, Rows};
+use ptm_ops::{AdamW, AdamWOptions, Indices, Mask};
+use ptm_text::Packed;
+use safetensors::{Dtype, SafeTensors};
+
+/// The reference of one case.
+struct Reference {
+    tensors: BTreeMap<String, (Vec<usize>, Vec<f32>)>,
+    kind: String,
+    sees_padding: bool,
+}
+
+impl Reference {
+    fn read(dir: &Path) -> Self {
+        let bytes = std::fs::read(dir.join("reference.safetensors")).expect("a case has a reference");
+        let (_, header) = SafeTensors::read_metadata(&bytes).expect("a valid reference");
+        let metadata = header.metadata().clone().expect("a reference says its kind");
+        let file = SafeTensors::deserialize(&bytes).expect("a valid reference");
+        let number = |dtype: Dtype, data: &[u8]| -> Vec<f32> {
+            match dtype {
+                Dtype::F32 => data.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),
+                Dtype::I64 => data.as_chunks().0.iter().map(|b| i64::from_le_bytes(*b) as f32).collect(),
+                other => panic!("{other:?} in a reference"),
+            }
+        };
+        let tensors = file.tensors().into_iter();
+        Self {
+            tensors: tensors.map(|(n, t)| (n, (t.shape().to_vec(), number(t.dtype(), t.data())))).collect(),
+            kind: metadata["kind"].clone(),
+            sees_padding: metadata.get("loss_sees_padding").is_some_and(|v| v == "yes"),
+        }
+    }
+
+    fn get(&self, name: &str) -> Option<&[f32]> {
+        self.tensors.get(name).map(|t| t.1.as_slice())
+    }
+
+    fn ids(&self, name: &str) -> Indices {
+        self.get(name).unwrap_or_else(|| panic!("no {name}")).iter().map(|&x| x as u32).collect()
+    }
+}
+
+/// The padded batch of a reference, packed; `place[row of the padded batch]` is its packed row.
+struct Batch {
+    packed: Packed,
+    tasks: Option<Indices>,
+    mask: Mask,
+    place: Vec<Option<usize>>,
+}
+
+impl Batch {
+    fn new(reference: &Reference, config: &EncoderConfig) -> Self {
+        let seq = *reference.tensors["in.input_ids"].0.last().expect("a shape");
+        let ids = reference.ids("in.input_ids");
+        let segments = reference.get("in.token_type_ids").map(|_| reference.ids("in.token_type_ids"));
+        let tasks = reference.get("in.task_type_ids").map(|_| reference.ids("in.task_type_ids"));
+        let real: Vec<bool> = reference.ids("in.attention_mask").iter().map(|&x| x == 1).collect();
+        // a loss that looks at padding needs the padding's rows; others then may not look at them
+        let kept = |i: usize| real[i] || reference.sees_padding;
+        let mut packed = Packed { offsets: vec![0], ..Packed::default() };
+        let mut place = Vec::new();
+        for sequence in 0..ids.len() / seq {
+            for i in sequence * seq..(sequence + 1) * seq {
+                place.push(kept(i).then_some(packed.ids.len()));
+                if kept(i) {
+                    packed.ids.push(ids[i]);
+                    packed.segments.push(segments.as_ref().map_or(0, |s| s[i]));
+                }
+            }
+            let row = packed.ids[packed.offsets[packed.offsets.len() - 1]..].to_vec();
+            if reference.sees_padding {
+                // RoBERTa gives padding no position of its own; no such case is padded
+                packed.positions.extend(0..row.len() as u32);
+            } else {
+                config.positions().extend(&row, &mut packed.positions);
+            }
+            packed.offsets.push(packed.ids.len());
+        }
+        let rows = |values: Indices| (0..place.len()).filter(|&i| place[i].is_some()).map(|i| values[i]).collect();
+        let mask = if reference.sees_padding { Mask::Keys(real.into()) } else { Mask::None };
+        Self { tasks: tasks.map(rows), packed, mask, place }
+    }
+
+    fn input(&self) -> Input<'_> {
+        Input { batch: &self.packed, tasks: self.tasks.clone(), mask: self.mask.clone() }
+    }
+
+    /// Packed rows and their targets where `labels` isn't -100.
+    fn labelled(&self, labels: &[f32]) -> (Indices, Indices) {
+        let pairs = labels.iter().zip(&self.place).filter(|(label, _)| **label >= 0.0);
+        let pairs = pairs.filter_map(|(label, place)| place.map(|place| (place as u32, *label as u32)));
+        let (rows, targets): (Vec<u32>, Vec<u32>) = pairs.unzip();
+        (rows.into(), targets.into())
+    }
+}
+
+/// A model of any head, as the test needs it.
+trait Case: Head + 'static {
+    /// `out.*` of the reference by name, packed.
+    fn outputs(model: &Model<Self>, batch: &Batch) -> Vec<(&'static str, Vec<f32>)>;
+    fn loss(model: &Model<Self>, batch: &Batch, reference: &Reference) -> Tensor<1>;
+}
+
+fn read<const D: usize>(x: Tensor<D>) -> Vec<f32> {
+    ptm_ops::read_f32(x)
+}
+
+fn column(x: Tensor<2>, c: usize) -> Vec<f32> {
+    let rows = x.dims()[0];
+    read(x.slice([0..rows, c..c + 1]))
+}
+
+const FITS: &str = "the batch fits the model";
+
+impl Case for MaskedLmHead {
+    fn outputs(model: &Model<Self>, batch: &Batch) -> Vec<(&'static str, Vec<f32>)> {
+        vec![("logits", read(model.logits(&batch.input(), &Rows::All, &Pass::eval()).expect(FITS)))]
+    }
+
+    fn loss(model: &Model<Self>, batch: &Batch, reference: &Reference) -> Tensor<1> {
+        let (rows, targets) = batch.labelled(reference.get("in.labels").expect("labels"));
+        model.loss(&batch.input(), &rows, &targets, 1.0 / rows.len() as f32, &Pass::eval()).expect(FITS)
+    }
+}
+
+impl Case for PretrainingHead {
+    fn outputs(model: &Model<Self>, batch: &Batch) -> Vec<(&'static str, Vec<f32>)> {
+        let all = model.body.forward(&batch.input(), &Rows::All, &Pass::eval()).expect(FITS);
+        let first = model.body.forward(&batch.input(), &Rows::First, &Pass::eval()).expect(FITS);
+        vec![
+            ("prediction_logits", read(model.head.masked_lm.logits(all, &model.body.word))),
+            ("seq_relationship_logits", read(model.head.next_sentence.logits(first))),
+        ]
+    }
+
+    fn loss(model: &Model<Self>, batch: &Batch, reference: &Reference) -> Tensor<1> {
+        let (rows, targets) = batch.labelled(reference.get("in.labels").expect("labels"));
+        let next = reference.ids("in.next_sentence_label");
+        let [a, b] = model.loss(&batch.input(), &rows, &targets, &next, &Pass::eval()).expect(FITS);
+        a + b
+    }
+}
+
+impl Case for NextSentenceHead {
+    fn outputs(model: &Model<Self>, batch: &Batch) -> Vec<(&'static str, Vec<f32>)> {
+        vec![("logits", read(model.logits(&batch.input(), &Pass::eval()).expect(FITS)))]
+    }
+
+    fn loss(model: &Model<Self>, batch: &Batch, reference: &Reference) -> Tensor<1> {
+        model.loss(&batch.input(), &reference.ids("in.labels"), &Pass::eval()).expect(FITS)
+    }
+}
+
+impl Case for SequenceHead {
+    fn outputs(model: &Model<Self>, batch: &Batch) -> Vec<(&'static str, Vec<f32>)> {
+        vec![("logits", read(model.logits(&batch.input(), &Pass::eval()).expect(FITS)))]
+    }
+
+    fn loss(model: &Model<Self>, batch: &Batch, reference: &Reference) -> Tensor<1> {
+        let labels = reference.get("in.labels").expect("labels").to_vec();
+        let targets = match reference.kind.as_str() {
+            "multilabel" => Targets::Labels(labels),
+            "regression" => Targets::Numbers(labels),
+            _ => Targets::Label(reference.ids("in.labels")),
+        };
+        model.loss(&batch.input(), &targets, &Pass::eval()).expect(FITS)
+    }
+}
+
+impl Case for ChoiceHead {
+    fn outputs(model: &Model<Self>, batch: &Batch) -> Vec<(&'static str, Vec<f32>)> {
+        vec![("logits", read(model.logits(&batch.input(), 2, &Pass::eval()).expect(FITS)))]
+    }
+
+    fn loss(model: &Model<Self>, batch: &Batch, reference: &Reference) -> Tensor<1> {
+        model.loss(&batch.input(), 2, &reference.ids("in.labels"), &Pass::eval()).expect(FITS)
+    }
+}
+
+impl Case for TokenHead {
+    fn outputs(model: &Model<Self>, batch: &Batch) -> Vec<(&'static str, Vec<f32>)> {
+        vec![("logits", read(model.logits(&batch.input(), &Pass::eval()).expect(FITS)))]
+    }
+
+    fn loss(model: &Model<Self>, batch: &Batch, reference: &Reference) -> Tensor<1> {
+        let (rows, targets) = batch.labelled(reference.get("in.labels").expect("labels"));
+        model.loss(&batch.input(), &rows, &targets, &Pass::eval()).expect(FITS)
+    }
+}
+
+impl Case for SpanHead {
+    fn outputs(model: &Model<Self>, batch: &Batch) -> Vec<(&'static str, Vec<f32>)> {
+        let logits = model.logits(&batch.input(), &Pass::eval()).expect(FITS);
+        vec![("start_logits", column(logits.clone(), 0)), ("end_logits", column(logits, 1))]
+    }
+
+    fn loss(model: &Model<Self>, batch: &Batch, reference: &Reference) -> Tensor<1> {
+        let (starts, ends) = (reference.ids("in.start_positions"), reference.ids("in.end_positions"));
+        model.loss(&batch.input(), &starts, &ends, &Pass::eval()).expect(FITS)
+    }
+}
+
+impl Case for ReplacedTokenHead {
+    fn outputs(model: &Model<Self>, batch: &Batch) -> Vec<(&'static str, Vec<f32>)> {
+        vec![("logits", read(model.logits(&batch.input(), &Pass::eval()).expect(FITS)))]
+    }
+
+    fn loss(model: &Model<Self>, batch: &Batch, reference: &Reference) -> Tensor<1> {
+        let labels = reference.get("in.labels").expect("labels");
+        let pairs = labels.iter().zip(&batch.place).filter(|(_, place)| place.is_some());
+        let replaced: Vec<bool> = pairs.map(|(label, _)| *label == 1.0).collect();
+        model.loss(&batch.input(), &replaced, &Pass::eval()).expect(FITS)
+    }
+}
+
+impl Case for Bare {
+    fn outputs(model: &Model<Self>, batch: &Batch) -> Vec<(&'static str, Vec<f32>)> {
+        vec![("last_hidden_state", read(model.body.forward(&batch.input(), &Rows::All, &Pass::eval()).expect(FITS)))]
+    }
+
+    fn loss(model: &Model<Self>, batch: &Batch, _: &Reference) -> Tensor<1> {
+        model.body.forward(&batch.input(), &Rows::All, &Pass::eval()).expect(FITS).square().mean()
+    }
+}
+
+impl Case for Pooler {
+    fn outputs(model: &Model<Self>, batch: &Batch) -> Vec<(&'static str, Vec<f32>)> {
+        let (hidden, pooled) = model.forward(&batch.input(), &Pass::eval()).expect(FITS);
+        vec![("last_hidden_state", read(hidden)), ("pooler_output", read(pooled))]
+    }
+
+    fn loss(model: &Model<Self>, batch: &Batch, _: &Reference) -> Tensor<1> {
+        let (hidden, pooled) = model.forward(&batch.input(), &Pass::eval()).expect(FITS);
+        hidden.square().mean() + pooled.square().mean()
+    }
+}
+
+/// Gradients by parameter.
+struct Collect<'a>(&'a Gradients, BTreeMap<String, Vec<f32>>);
+
+impl ModuleVisitor for Collect<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if let Some(grad) = param.val().grad(self.0) {
+            self.1.insert(key(param.id), read(grad));
+        }
+    }
+}
+
+fn key(id: ParamId) -> String {
+    format!("{id:?}")
+}
+
+/// `‖a - b‖ / ‖b‖`, where a norm below `least` counts as that: what is zero in theory is rounding in practice.
+fn distance(a: &[f32], b: &[f32], least: f64) -> f64 {
+    assert_eq!(a.len(), b.len());
+    let norm = |x: &mut dyn Iterator<Item = f64>| x.map(|x| x * x).sum::<f64>().sqrt();
+    let size = norm(&mut b.iter().map(|&x| f64::from(x)));
+    norm(&mut a.iter().zip(b).map(|(a, b)| f64::from(a - b))) / size.max(least)
+}
+
+fn check<H: Case>(dir: &Path, reference: &Reference) {
+    let name = dir.display();
+    let plain = Model::<H>::open(dir, &Device::flex()).unwrap_or_else(|e| panic!("{name}: {e}"));
+    assert!(plain.new.is_empty(), "{name}: new {:?}", plain.new);
+    // the only weights a head leaves are the pooler of a body that was saved with one
+    assert!(plain.unused.iter().all(|n| n.contains("pooler")), "{name}: unused {:?}", plain.unused);
+    let batch = Batch::new(reference, plain.model.config());
+    for (output, ours) in H::outputs(&plain.model, &batch) {
+        let (shape, theirs) = &reference.tensors[&format!("out.{output}")];
+        // per-token outputs are compared at real tokens; others have a row a sequence or example
+        let tokens = batch.place.len();
+        let by_token = shape.len() > 2 || output.ends_with("t_logits") || output.ends_with("d_logits") || (reference.kind == "rtd");
+        let theirs: Vec<f32> = if by_token && output != "seq_relationship_logits" {
+            let width = theirs.len() / tokens;
+            (0..tokens).filter(|&i| batch.place[i].is_some()).flat_map(|i| &theirs[i * width..(i + 1) * width]).copied().collect()
+        } else {
+            theirs.clone()
+        };
+        assert_eq!(ours.len(), theirs.len(), "{name}: {output}");
+        let worst = ours.iter().zip(&theirs).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(worst <= 1e-4, "{name}: {output} differs by {worst}");
+    }
+
+    let mut model = Model::<H>::open(dir, &Device::flex().autodiff()).expect("opened before").model;
+    let loss = H::loss(&model, &batch, reference);
+    let expected = f64::from(reference.get("loss").expect("a loss")[0]);
+    let ours = f64::from(read(loss.clone())[0]);
+    assert!((ours - expected).abs() <= 1e-4 * expected.abs(), "{name}: loss {ours}, should be {expected}");
+    let grads = loss.backward();
+    let mut collected = Collect(&grads, BTreeMap::new());
+    model.visit(&mut collected);
+    let pad = model.config().pad_token_id as usize;
+    let mut seen = 0;
+    for parameter in model.named_parameters() {
+        let theirs = reference.get(&format!("grad.{}", parameter.name));
+        let mut ours = collected.1.remove(&key(parameter.id));
+        if let (Some(grad), true) = (&mut ours, reference.sees_padding && parameter.name.contains("word_embeddings")) {
+            // torch gives the padding's embedding no gradient; packed batches otherwise hold no padding
+            let width = parameter.shape[1];
+            grad[pad * width..(pad + 1) * width].fill(0.0);
+        }
+        match (ours, theirs) {
+            (Some(ours), Some(theirs)) => {
+                // a constant added to all scores of a query changes no softmax: this gradient is zero in theory
+                let zero = parameter.name.ends_with("key.bias") || parameter.name.ends_with("k_lin.bias");
+                let d = distance(&ours, theirs, if zero { 0.1 } else { 1e-3 });
+                assert!(d <= 1e-4, "{name}: gradient of {} differs by {d:e}", parameter.name);
+                seen += 1;
+            }
+            (None, None) => {}
+            (None, Some(theirs)) => {
+                assert!(theirs.iter().all(|g| *g == 0.0), "{name}: {} has no gradient", parameter.name);
+                seen += 1;
+            }
+            (Some(ours), None) => panic!("{name}: {} has a gradient of {}", parameter.name, ours.len()),
+        }
+    }
+    // names that ours lack: parameters of theirs that take no part in the loss have no gradient either
+    let theirs = reference.tensors.keys().filter(|k| k.starts_with("grad.")).count();
+    assert_eq!(seen, theirs, "{name}: not every gradient was compared");
+
+    if reference.sees_padding {
+        return; // ten steps would move the padding's embedding, which torch holds still
+    }
+    let mut optimizer = AdamW::new();
+    for (step, expected) in reference.get("adamw").expect("ten losses").iter().enumerate() {
+        let loss = H::loss(&model, &batch, reference);
+        let ours = read(loss.clone())[0];
+        assert!((ours - expected).abs() <= 1e-4 * expected.abs().max(0.1), "{name}: step {step}: loss {ours}, should be {expected}");
+        let options = AdamWOptions {
+            lr: 1e-3,
+            beta1: 0.9,
+            beta2: 0.999,
+            eps: 1e-8,
+            weight_decay: 0.01,
+            step: step as u64 + 1,
+            bias_correction: true,
+        };
+        model = optimizer.step(model, loss.backward(), options);
+    }
+}
+
+fn dumps() -> PathBuf {
+    std::env::var_os("PTM_PARITY_DIR")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../parity/dumps"), PathBuf::from)
+}
+
+fn check_case(dir: &Path) {
+    let reference = Reference::read(dir);
+    let family = EncoderConfig::from_dir(dir).unwrap_or_else(|e| panic!("{}: {e}", dir.display())).family;
+    match reference.kind.as_str() {
+        "mlm" => check::<MaskedLmHead>(dir, &reference),
+        "mlm+nsp" => check::<PretrainingHead>(dir, &reference),
+        "nsp" => check::<NextSentenceHead>(dir, &reference),
+        "sequence" | "multilabel" | "regression" => check::<SequenceHead>(dir, &reference),
+        "token" => check::<TokenHead>(dir, &reference),
+        "span" => check::<SpanHead>(dir, &reference),
+        "choice" => check::<ChoiceHead>(dir, &reference),
+        "rtd" => check::<ReplacedTokenHead>(dir, &reference),
+        "hidden" if Pooler::class(family).is_some() => check::<Pooler>(dir, &reference),
+        "hidden" => check::<Bare>(dir, &reference),
+        other => panic!("{}: kind {other}", dir.display()),
+    }
+}
+
+/// Checks every case whose name begins with `family`.
+fn check_family(family: &str) {
+    let mut cases: Vec<PathBuf> = std::fs::read_dir(dumps())
+        .expect("a folder of dumps")
+        .map(|entry| entry.expect("a readable folder").path())
+        .filter(|path| path.file_name().is_some_and(|n| n.to_string_lossy().starts_with(&format!("{family}-"))))
+        .collect();
+    cases.sort();
+    assert!(!cases.is_empty() || std::env::var_os("PTM_PARITY_DIR").is_some(), "no case of {family}");
+    for case in cases {
+        check_case(&case);
+    }
+}
+
+#[test]
+fn bert() {
+    check_family("bert");
+}
+
+#[test]
+fn roberta() {
+    check_family("roberta");
+}
+
+#[test]
+fn xlm_roberta() {
+    check_family("xlmroberta");
+}
+
+#[test]
+fn distilbert() {
+    check_family("distilbert");
+}
+
+#[test]
+fn electra() {
+    check_family("electra");
+}
+
+#[test]
+fn ernie() {
+    check_family("ernie");
+}
+
+/// The last layer computes only the rows that are wanted; they equal those of a full pass.
+#[test]
+fn chosen_rows_equal_all_rows() {
+    let dir = dumps().join("bert-mlm");
+    let reference = Reference::read(&dir);
+    let model = Model::<MaskedLmHead>::open(&dir, &Device::flex()).expect("a case").model;
+    let batch = Batch::new(&reference, model.config());
+    let all = read(model.logits(&batch.input(), &Rows::All, &Pass::eval()).expect(FITS));
+    let rows: Indices = vec![0, 3, 10, 12, 20].into();
+    let some = read(model.logits(&batch.input(), &Rows::Chosen(rows.clone()), &Pass::eval()).expect(FITS));
+    let width = model.config().vocab_size;
+    for (i, &row) in rows.iter().enumerate() {
+        for j in 0..width {
+            let (a, b) = (some[i * width + j], all[row as usize * width + j]);
+            assert!((a - b).abs() < 1e-5, "row {row}, {j}: {a} and {b}");
+        }
+    }
+}
+
+/// A batch gives each sequence what it gets alone.
+#[test]
+fn sequences_do_not_see_each_other() {
+    let dir = dumps().join("roberta-mlm");
+    let model = Model::<MaskedLmHead>::open(&dir, &Device::flex()).expect("a case").model;
+    let pack = |sequences: &[&[u32]]| {
+        let mut packed = Packed { offsets: vec![0], ..Packed::default() };
+        for ids in sequences {
+            packed.ids.extend_from_slice(ids);
+            packed.segments.resize(packed.ids.len(), 0);
+            model.config().positions().extend(ids, &mut packed.positions);
+            packed.offsets.push(packed.ids.len());
+        }
+        packed
+    };
+    let run = |packed: &Packed| read(model.logits(&packed.into(), &Rows::All, &Pass::eval()).expect(FITS));
+    let (a, b): (&[u32], &[u32]) = (&[5, 9, 13], &[7, 8, 21, 30, 2]);
+    let together = run(&pack(&[a, b]));
+    let apart: Vec<f32> = run(&pack(&[a])).into_iter().chain(run(&pack(&[b]))).collect();
+    let worst = together.iter().zip(&apart).map(|(x, y)| (x - y).abs()).fold(0.0, f32::max);
+    assert!(worst < 1e-5, "{worst}");
+}
+
+/// Every trainable parameter of a fresh model has a gradient, with dropout on.
+#[test]
+fn no_parameter_without_a_gradient() {
+    let dir = dumps().join("bert-pretraining");
+    let reference = Reference::read(&dir);
+    let config = EncoderConfig::from_dir(&dir).expect("a case");
+    assert_eq!(config.family, Family::Bert);
+    let model = Model::<PretrainingHead>::random(config, 3, &Device::flex().autodiff()).expect("BERT has this head");
+    let batch = Batch::new(&reference, model.config());
+    let (rows, targets) = batch.labelled(reference.get("in.labels").expect("labels"));
+    let next = reference.ids("in.next_sentence_label");
+    let [a, b] = model.loss(&batch.input(), &rows, &targets, &next, &Pass::train(1)).expect(FITS);
+    let grads = (a + b).backward();
+    let mut collected = Collect(&grads, BTreeMap::new());
+    model.visit(&mut collected);
+    for parameter in model.named_parameters() {
+        let grad = collected.1.get(&key(parameter.id)).unwrap_or_else(|| panic!("{} has none", parameter.name));
+        let zero = grad.iter().all(|g| *g == 0.0);
+        // a constant added to every score changes no softmax
+        assert!(!zero || parameter.name.ends_with("key.bias"), "{} has a gradient of zeros", parameter.name);
+    }
+}

@@ -1,0 +1,216 @@
+//! Sentence embeddings: encoder, pooling, and what the directory puts after it
+//! (Sentence-BERT, Reimers and Gurevych 2019).
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use burn::prelude::*;
+use ptm_models::files::Weights;
+use ptm_models::{Bodies, EncoderConfig, Pass, Rows};
+use ptm_text::{EncodeOptions, Encoding, Tokenizer, Truncation};
+
+use crate::batch::{check_vocabulary, pack, plan};
+use crate::default_model;
+use crate::error::{Error, Result};
+use crate::sentence_transformers::{Modules, Step};
+
+/// A model that gives every text a vector.
+#[derive(Debug)]
+pub struct Embedder {
+    name: String,
+    tokenizer: Tokenizer,
+    model: Bodies,
+    modules: Modules,
+    max_length: usize,
+}
+
+/// How texts are embedded; by default as the model's files say.
+#[derive(Clone, Debug, Default)]
+pub struct EmbedOptions<'a> {
+    /// Whether vectors are scaled to length 1.
+    pub normalize: Option<bool>,
+    /// Put before every text.
+    pub prompt: Option<String>,
+    /// The model's prompt of this name, put before every text.
+    pub prompt_name: Option<String>,
+    /// Tokens of a batch.
+    pub batch_tokens: Option<usize>,
+    /// Set by the caller to stop between batches.
+    pub stop: Option<&'a AtomicBool>,
+}
+
+impl Embedder {
+    /// The model that is part of the program, all-MiniLM-L6-v2.
+    ///
+    /// # Errors
+    /// When the program was built from damaged assets.
+    pub fn embedded() -> Result<Self> {
+        let tokenizer = Tokenizer::from_files(&default_model::tokenizer_files())?;
+        let config = EncoderConfig::from_bytes(default_model::CONFIG)?;
+        let weights = Weights::from_bytes(default_model::WEIGHTS, default_model::NAME)?;
+        let json = |bytes| serde_json::from_slice(bytes).map_err(|error| Error::Input(error.to_string()));
+        let pooling = crate::pooling::Pooling::from_json(&json(default_model::POOLING)?).map_err(Error::Input)?;
+        let mut modules = Modules { pooling, steps: vec![Step::Normalize], ..Modules::default() };
+        modules.set_lengths(&json(default_model::SENTENCE_CONFIG)?);
+        let model = Bodies::from_weights(config, &weights, &Device::flex(), None)?.model;
+        Self::new(default_model::NAME.to_owned(), tokenizer, model, modules)
+    }
+
+    /// Opens a sentence-transformers directory, or a plain encoder, whose token vectors are then averaged.
+    ///
+    /// # Errors
+    /// When a file is missing, damaged, or doesn't fit the others.
+    pub fn open(dir: &Path) -> Result<Self> {
+        let modules = Modules::read(dir)?;
+        let encoder = modules.encoder.clone();
+        let config = EncoderConfig::from_dir(&encoder)?;
+        let tokenizer = Tokenizer::from_dir(&encoder)?;
+        let model = Bodies::from_weights(config, &Weights::open(&encoder)?, &Device::flex(), None)?.model;
+        Self::new(dir.display().to_string(), tokenizer, model, modules)
+    }
+
+    fn new(name: String, tokenizer: Tokenizer, model: Bodies, modules: Modules) -> Result<Self> {
+        let config = model.config();
+        check_vocabulary(&tokenizer, config.vocab_size)?;
+        // without a length of its own the directory takes the tokenizer's, and nothing exceeds the positions
+        let longest = modules.max_length.or(tokenizer.model_max_length()).unwrap_or(usize::MAX);
+        let max_length = longest.min(config.max_length());
+        let this = Self { max_length, name, tokenizer, model, modules };
+        let mut width = this.model.config().hidden_size * this.modules.pooling.ways.len();
+        for step in &this.modules.steps {
+            if let Step::Dense(dense) = step {
+                let [inputs, outputs] = dense.widths();
+                if inputs != width {
+                    let problem = format!("a dense module reads {inputs} numbers, but gets {width}");
+                    return Err(Error::Module { path: this.name.into(), problem });
+                }
+                width = outputs;
+            }
+        }
+        Ok(this)
+    }
+
+    /// The model's name or directory.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Numbers in a vector.
+    pub fn dimension(&self) -> usize {
+        let pooled = self.model.config().hidden_size * self.modules.pooling.ways.len();
+        self.modules.steps.iter().fold(pooled, |width, step| match step {
+            Step::Dense(dense) => dense.widths()[1],
+            Step::Normalize => width,
+        })
+    }
+
+    /// Tokens of a text that are read; what follows is cut off, as sentence-transformers does.
+    pub fn max_length(&self) -> usize {
+        self.max_length
+    }
+
+    /// The model's prompts, name and text.
+    pub fn prompts(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.modules.prompts.iter().map(|(name, prompt)| (name.as_str(), prompt.as_str()))
+    }
+
+    fn prompt<'a>(&'a self, options: &'a EmbedOptions<'_>) -> Result<&'a str> {
+        if let Some(prompt) = &options.prompt {
+            return Ok(prompt);
+        }
+        let Some(name) = options.prompt_name.as_ref().or(self.modules.default_prompt.as_ref()) else { return Ok("") };
+        let found = self.prompts().find(|(n, _)| n == name).map(|(_, prompt)| prompt);
+        found.ok_or_else(|| {
+            let names: Vec<&str> = self.prompts().map(|(name, _)| name).collect();
+            let known = if names.is_empty() { "it has none".to_owned() } else { format!("it has {}", names.join(", ")) };
+            Error::Option(format!("{} has no prompt {name:?}; {known}", self.name))
+        })
+    }
+
+    /// A vector a text, in order. `progress` hears how many texts are done.
+    ///
+    /// # Errors
+    /// When an option doesn't fit the model, or the caller asked to stop.
+    pub fn embed(
+        &self,
+        texts: &[&str],
+        options: &EmbedOptions<'_>,
+        progress: &mut dyn FnMut(usize),
+    ) -> Result<Vec<Vec<f32>>> {
+        let prompt = self.prompt(options)?;
+        let encode = EncodeOptions { truncation: Truncation::Longest { max: self.max_length }, ..EncodeOptions::default() };
+        let prepared: Vec<String> = texts.iter().map(|text| self.prepare(prompt, text)).collect();
+        let inputs: Vec<_> = prepared.iter().map(|text| ptm_text::Input::Single(text)).collect();
+        let encodings = self.tokenizer.encode_batch(&inputs, &encode)?;
+        let skip = self.prompt_tokens(prompt, &encode)?;
+        let mut vectors = vec![Vec::new(); texts.len()];
+        let mut done = 0;
+        for batch in plan(&encodings, options.batch_tokens) {
+            if options.stop.is_some_and(|stop| stop.load(Relaxed)) {
+                return Err(Error::Stopped);
+            }
+            let members: Vec<&Encoding> = batch.iter().map(|&i| &encodings[i]).collect();
+            for (&i, pooled) in batch.iter().zip(self.pooled(&members, skip)?) {
+                vectors[i] = self.finish(pooled, options.normalize);
+            }
+            done += batch.len();
+            progress(done);
+        }
+        Ok(vectors)
+    }
+
+    /// The text that is tokenised.
+    fn prepare(&self, prompt: &str, text: &str) -> String {
+        let text = format!("{prompt}{text}");
+        if self.modules.lower_case { text.to_lowercase() } else { text }
+    }
+
+    /// How many rows at the beginning belong to a prompt that is left out of the pooling.
+    fn prompt_tokens(&self, prompt: &str, encode: &EncodeOptions) -> Result<usize> {
+        if prompt.is_empty() || self.modules.pooling.include_prompt {
+            return Ok(0);
+        }
+        let encoding = self.tokenizer.encode(&self.prepare(prompt, ""), encode)?;
+        // the final special token is not the prompt's
+        let closing = encoding.special.last().copied().unwrap_or(false);
+        Ok(encoding.ids.len() - usize::from(closing))
+    }
+
+    /// Pooled vectors of a batch.
+    fn pooled(&self, encodings: &[&Encoding], skip: usize) -> Result<Vec<Vec<f32>>> {
+        let config = self.model.config();
+        let (width, pooling) = (config.hidden_size, &self.modules.pooling);
+        let batch = pack(encodings.iter().copied(), config.positions())?;
+        let rows = if pooling.needs_first_only() { Rows::First } else { Rows::All };
+        let hidden = ptm_ops::read_f32(self.model.body.forward(&(&batch).into(), &rows, &Pass::eval())?);
+        if pooling.needs_first_only() {
+            return Ok(hidden.chunks_exact(width).map(<[f32]>::to_vec).collect());
+        }
+        let pool = |w: &[usize]| {
+            let rows = &hidden[w[0] * width..w[1] * width];
+            // a text cut within its prompt still has a vector: that of its last token
+            pooling.pool(rows, width, skip.min(w[1] - w[0] - 1))
+        };
+        Ok(batch.offsets.windows(2).map(pool).collect())
+    }
+
+    fn finish(&self, mut vector: Vec<f32>, normalize: Option<bool>) -> Vec<f32> {
+        for step in &self.modules.steps {
+            match step {
+                Step::Dense(dense) => vector = dense.apply(&vector),
+                Step::Normalize if normalize == Some(false) => {}
+                Step::Normalize => scale_to_one(&mut vector),
+            }
+        }
+        if normalize == Some(true) {
+            scale_to_one(&mut vector);
+        }
+        vector
+    }
+}
+
+/// Divides by the Euclidean length, which counts as 1e-12 where it is less.
+fn scale_to_one(vector: &mut [f32]) {
+    let length = vector.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>().sqrt().max(1e-12);
+    vector.iter_mut().for_each(|x| *x = (f64::from(*x) / length) as f32);
+}

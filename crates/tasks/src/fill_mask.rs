@@ -1,0 +1,219 @@
+//! Masked words: the likeliest tokens in the place of every mask.
+
+use std::path::Path;
+
+use burn::prelude::*;
+use ptm_kernels::softmax::softmax;
+use ptm_models::{MaskedLm, Pass, Rows};
+use ptm_text::{EncodeOptions, Encoding, Special, Tokenizer, Truncation};
+use serde::Serialize;
+
+use crate::batch::{check_vocabulary, pack, plan};
+use crate::error::{Error, Result};
+
+/// A masked language model with its tokenizer.
+#[derive(Debug)]
+pub struct FillMask {
+    tokenizer: Tokenizer,
+    model: MaskedLm,
+    mask: Special,
+}
+
+/// How masks are filled.
+#[derive(Clone, Debug, Default)]
+pub struct FillMaskOptions {
+    /// How many guesses a mask gets; 5 by default.
+    pub top_k: Option<usize>,
+    /// Only these words are guessed; a word that isn't a token stands for its first token. Scores stay those of the
+    /// whole vocabulary.
+    pub targets: Option<Vec<String>>,
+    /// Tokens of a batch.
+    pub batch_tokens: Option<usize>,
+    /// Cut texts that are longer than the model reads; otherwise they are an error.
+    pub truncate: bool,
+}
+
+/// A token in the place of a mask.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Guess {
+    /// Its probability.
+    pub score: f32,
+    /// Its id.
+    pub token: u32,
+    /// Its text.
+    pub token_str: String,
+    /// The input with the mask filled; with several masks the others stay, and special tokens are shown.
+    pub sequence: String,
+}
+
+/// The guesses for a text.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Filled {
+    /// Of its only mask.
+    One(Vec<Guess>),
+    /// Of each mask in turn.
+    Several(Vec<Vec<Guess>>),
+}
+
+impl FillMask {
+    /// Opens a model directory.
+    ///
+    /// # Errors
+    /// When a file is missing or damaged, or the tokenizer has no mask.
+    pub fn open(dir: &Path) -> Result<Self> {
+        let tokenizer = Tokenizer::from_dir(dir)?;
+        let model = MaskedLm::open(dir, &Device::flex())?.model;
+        check_vocabulary(&tokenizer, model.config().vocab_size)?;
+        let mask = tokenizer.special().mask.clone();
+        let mask = mask.ok_or_else(|| {
+            Error::Input(format!("{}: the tokenizer does not define a mask_token", dir.display()))
+        })?;
+        Ok(Self { tokenizer, model, mask })
+    }
+
+    /// How the mask is written, `[MASK]` or `<mask>`.
+    pub fn mask_token(&self) -> &str {
+        &self.mask.text
+    }
+
+    /// Guesses for the masks of every text, in order.
+    ///
+    /// # Errors
+    /// When a text has no mask or is too long, or an option doesn't fit.
+    pub fn fill(&self, texts: &[&str], options: &FillMaskOptions) -> Result<Vec<Filled>> {
+        let longest = self.longest();
+        let truncation = if options.truncate { Truncation::Longest { max: longest } } else { Truncation::None };
+        let encode = EncodeOptions { truncation, ..EncodeOptions::default() };
+        let inputs: Vec<_> = texts.iter().map(|text| ptm_text::Input::Single(text)).collect();
+        let encodings = self.tokenizer.encode_batch(&inputs, &encode)?;
+        let targets = options.targets.as_ref().map(|words| self.target_ids(words)).transpose()?;
+        let vocab = self.model.config().vocab_size;
+        let candidates = targets.as_ref().map_or(vocab, Vec::len);
+        let top_k = options.top_k.unwrap_or(5);
+        let top_k = if targets.is_some() { top_k.min(candidates) } else { top_k };
+        if top_k > candidates {
+            return Err(Error::Option(format!("top_k is {top_k}, but the model knows only {candidates} tokens")));
+        }
+        for (text, encoding) in texts.iter().zip(&encodings) {
+            if !encoding.ids.contains(&self.mask.id) {
+                let shown: String = text.chars().take(60).collect();
+                return Err(Error::Input(format!("No mask_token ({}) found on the input {shown:?}", self.mask.text)));
+            }
+            if encoding.ids.len() > longest {
+                let length = encoding.ids.len();
+                let problem = format!("a text has {length} tokens, but the model reads {longest}; shorten it or truncate");
+                return Err(Error::Input(problem));
+            }
+        }
+        let mut filled: Vec<Option<Filled>> = vec![None; texts.len()];
+        for batch in plan(&encodings, options.batch_tokens) {
+            let members: Vec<&Encoding> = batch.iter().map(|&i| &encodings[i]).collect();
+            let packed = pack(members.iter().copied(), self.model.config().positions())?;
+            let rows: Vec<u32> =
+                (0..packed.ids.len() as u32).filter(|&row| packed.ids[row as usize] == self.mask.id).collect();
+            let logits = self.model.logits(&(&packed).into(), &Rows::Chosen(rows.into()), &Pass::eval())?;
+            let probabilities = softmax(&ptm_ops::read_f32(logits), vocab);
+            let mut rows = probabilities.chunks_exact(vocab);
+            for (&i, encoding) in batch.iter().zip(&members) {
+                filled[i] = Some(self.answer(encoding, &mut rows, targets.as_deref(), top_k));
+            }
+        }
+        Ok(filled.into_iter().flatten().collect())
+    }
+
+    /// How many tokens the model reads.
+    fn longest(&self) -> usize {
+        self.tokenizer.model_max_length().unwrap_or(usize::MAX).min(self.model.config().max_length())
+    }
+
+    fn answer<'a>(
+        &self,
+        encoding: &Encoding,
+        rows: &mut impl Iterator<Item = &'a [f32]>,
+        targets: Option<&[u32]>,
+        top_k: usize,
+    ) -> Filled {
+        let masks: Vec<usize> = (0..encoding.ids.len()).filter(|&i| encoding.ids[i] == self.mask.id).collect();
+        let single = masks.len() == 1;
+        let pad = self.tokenizer.special().pad.as_ref().map(|pad| pad.id);
+        let mut answers: Vec<Vec<Guess>> = Vec::with_capacity(masks.len());
+        for (&place, row) in masks.iter().zip(rows) {
+            let guess = |(token, score): (u32, f32)| {
+                let mut ids = encoding.ids.clone();
+                ids[place] = token;
+                ids.retain(|&id| Some(id) != pad);
+                let token_str = self.tokenizer.decode(&[token], false);
+                Guess { score, token, token_str, sequence: self.tokenizer.decode(&ids, single) }
+            };
+            answers.push(best(row, targets, top_k).into_iter().map(guess).collect());
+        }
+        match answers.pop() {
+            Some(only) if single => Filled::One(only),
+            last => {
+                answers.extend(last);
+                Filled::Several(answers)
+            }
+        }
+    }
+
+    /// The ids that `words` stand for, each once.
+    fn target_ids(&self, words: &[String]) -> Result<Vec<u32>> {
+        let mut ids = Vec::new();
+        let plain = EncodeOptions { add_special_tokens: false, ..EncodeOptions::default() };
+        for word in words {
+            let id = match self.tokenizer.id(word) {
+                Some(id) => id,
+                None => match self.tokenizer.encode(word, &plain)?.ids.first() {
+                    Some(&first) => {
+                        let token = self.tokenizer.token(first).unwrap_or_default();
+                        tracing::warn!("the target {word:?} is no token of the model; {token:?} stands for it");
+                        first
+                    }
+                    None => {
+                        tracing::warn!("the target {word:?} has no token; it is left out");
+                        continue;
+                    }
+                },
+            };
+            ids.push(id);
+        }
+        ids.sort_unstable();
+        ids.dedup();
+        if ids.is_empty() {
+            return Err(Error::Option("At least one target must be provided when passed.".into()));
+        }
+        Ok(ids)
+    }
+}
+
+/// The `k` likeliest ids with their probabilities, the likeliest first, lower ids first among equals.
+fn best(row: &[f32], targets: Option<&[u32]>, k: usize) -> Vec<(u32, f32)> {
+    let mut all: Vec<(u32, f32)> = match targets {
+        Some(ids) => ids.iter().map(|&id| (id, row[id as usize])).collect(),
+        None => row.iter().enumerate().map(|(id, &p)| (id as u32, p)).collect(),
+    };
+    let order = |a: &(u32, f32), b: &(u32, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
+    if k == 0 {
+        return Vec::new();
+    }
+    if k < all.len() {
+        all.select_nth_unstable_by(k - 1, order);
+        all.truncate(k);
+    }
+    all.sort_unstable_by(order);
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_best_in_order() {
+        let row = [0.1, 0.4, 0.05, 0.4, 0.05];
+        assert_eq!(best(&row, None, 3), [(1, 0.4), (3, 0.4), (0, 0.1)]);
+        assert_eq!(best(&row, Some(&[0, 2]), 2), [(0, 0.1), (2, 0.05)]);
+        assert_eq!(best(&row, None, 5).len(), 5);
+    }
+}
