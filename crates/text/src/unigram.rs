@@ -2,8 +2,6 @@
 //! sampling): the best path by single-precision scores, as the published models of Marian were used.
 //! The other families are segmented by the tokenizers library, whose results differ in rare cases.
 
-use std::collections::HashMap;
-
 use crate::sentencepiece::{Kind, Model};
 
 /// The mark of a space.
@@ -23,18 +21,71 @@ pub(crate) struct Segment {
 /// A model ready to segment texts.
 #[derive(Clone, Debug)]
 pub(crate) struct Segmenter {
-    /// Child of a node by byte; the root is node 0.
-    children: HashMap<(u32, u8), u32>,
-    /// The piece that ends at a node.
-    ends: HashMap<u32, u32>,
+    trie: Trie,
     scores: Vec<f32>,
     user_defined: Vec<bool>,
+    /// Whether there is any such piece.
+    has_user_defined: bool,
     unknown: u32,
     unknown_score: f32,
     best_score: f32,
     table: Table,
     dummy_prefix: bool,
     single_spaces: bool,
+}
+
+/// The pieces by their bytes. The children of a node stand together, sorted by byte; the root is node 0.
+#[derive(Clone, Debug, Default)]
+struct Trie {
+    /// Where each node's children start in `bytes` and `targets`, and the end of the last.
+    starts: Vec<u32>,
+    bytes: Vec<u8>,
+    targets: Vec<u32>,
+    /// The piece that ends at a node; `NO_PIECE` for none.
+    ends: Vec<u32>,
+}
+
+const NO_PIECE: u32 = u32::MAX;
+
+impl Trie {
+    /// Of texts with their piece; of two equal texts the later piece counts.
+    fn new(mut pieces: Vec<(&[u8], u32)>) -> Self {
+        pieces.sort();
+        let mut trie = Self::default();
+        // Nodes wait with the range of pieces below them and their depth; children are made in order.
+        let mut waiting = std::collections::VecDeque::from([(0..pieces.len(), 0_usize)]);
+        let mut nodes = 1_u32;
+        while let Some((mut range, depth)) = waiting.pop_front() {
+            trie.starts.push(trie.bytes.len() as u32);
+            let mut end = NO_PIECE;
+            while range.start < range.end && pieces[range.start].0.len() == depth {
+                end = pieces[range.start].1;
+                range.start += 1;
+            }
+            trie.ends.push(end);
+            while range.start < range.end {
+                let byte = pieces[range.start].0[depth];
+                let same = pieces[range.clone()].partition_point(|(text, _)| text[depth] <= byte);
+                trie.bytes.push(byte);
+                trie.targets.push(nodes);
+                nodes += 1;
+                waiting.push_back((range.start..range.start + same, depth + 1));
+                range.start += same;
+            }
+        }
+        trie.starts.push(trie.bytes.len() as u32);
+        trie
+    }
+
+    fn child(&self, node: u32, byte: u8) -> Option<u32> {
+        let (from, to) = (self.starts[node as usize] as usize, self.starts[node as usize + 1] as usize);
+        self.bytes[from..to].binary_search(&byte).ok().map(|i| self.targets[from + i])
+    }
+
+    fn piece(&self, node: u32) -> Option<u32> {
+        let piece = self.ends[node as usize];
+        (piece != NO_PIECE).then_some(piece)
+    }
 }
 
 /// The replacements before segmentation: a double array over bytes and the texts that its leaves name.
@@ -83,29 +134,20 @@ impl Table {
 impl Segmenter {
     /// Prepares a unigram model.
     pub fn new(model: &Model) -> Self {
-        let mut children = HashMap::new();
-        let mut ends = HashMap::new();
-        let mut nodes = 0_u32;
-        for (index, piece) in model.pieces.iter().enumerate() {
-            if !matches!(piece.kind, Kind::Normal | Kind::UserDefined) || piece.text.is_empty() {
-                continue;
-            }
-            let mut node = 0;
-            for &byte in piece.text.as_bytes() {
-                node = *children.entry((node, byte)).or_insert_with(|| {
-                    nodes += 1;
-                    nodes
-                });
-            }
-            ends.insert(node, index as u32);
-        }
+        let pieces = model
+            .pieces
+            .iter()
+            .enumerate()
+            .filter(|(_, p)| matches!(p.kind, Kind::Normal | Kind::UserDefined) && !p.text.is_empty())
+            .map(|(index, piece)| (piece.text.as_bytes(), index as u32))
+            .collect();
         let normal = model.pieces.iter().filter(|p| p.kind == Kind::Normal).map(|p| p.score);
         let (worst, best) = normal.fold((f32::MAX, f32::MIN), |(low, high), s| (low.min(s), high.max(s)));
         Self {
-            children,
-            ends,
+            trie: Trie::new(pieces),
             scores: model.pieces.iter().map(|p| p.score).collect(),
             user_defined: model.pieces.iter().map(|p| p.kind == Kind::UserDefined).collect(),
+            has_user_defined: model.pieces.iter().any(|p| p.kind == Kind::UserDefined),
             unknown: model.unk_id,
             unknown_score: worst - UNKNOWN_PENALTY,
             best_score: best,
@@ -150,17 +192,17 @@ impl Segmenter {
     }
 
     fn user_symbol(&self, text: &[u8]) -> Option<usize> {
-        if !self.user_defined.contains(&true) {
+        if !self.has_user_defined {
             return None;
         }
         let mut node = 0;
         let mut longest = None;
         for (i, &byte) in text.iter().enumerate() {
-            match self.children.get(&(node, byte)) {
-                Some(&child) => node = child,
+            match self.trie.child(node, byte) {
+                Some(child) => node = child,
                 None => break,
             }
-            if self.ends.get(&node).is_some_and(|&piece| self.user_defined[piece as usize]) {
+            if self.trie.piece(node).is_some_and(|piece| self.user_defined[piece as usize]) {
                 longest = Some(i + 1);
             }
         }
@@ -239,13 +281,11 @@ impl Segmenter {
             let mut single = false;
             let mut node = 0;
             for (i, &byte) in bytes[start..].iter().enumerate() {
-                match self.children.get(&(node, byte)) {
-                    Some(&child) => node = child,
+                match self.trie.child(node, byte) {
+                    Some(child) => node = child,
                     None => break,
                 }
-                let Some(&piece) = self.ends.get(&node) else {
-                    continue;
-                };
+                let Some(piece) = self.trie.piece(node) else { continue };
                 let length = i + 1;
                 let score = if self.user_defined[piece as usize] {
                     // Such symbols are always chosen.
@@ -286,6 +326,20 @@ mod tests {
 
     fn own(list: &[(&str, (usize, usize))]) -> Vec<(String, (usize, usize))> {
         list.iter().map(|(t, r)| ((*t).to_owned(), *r)).collect()
+    }
+
+    #[test]
+    fn trie_finds_every_text() {
+        let texts = ["b", "ab", "abc", "a", "\u{e9}", "abd", "b"];
+        let trie = Trie::new(texts.iter().zip(0..).map(|(t, i)| (t.as_bytes(), i)).collect());
+        let find = |text: &str| {
+            let node = text.bytes().try_fold(0, |node, byte| trie.child(node, byte));
+            node.and_then(|node| trie.piece(node))
+        };
+        for (text, piece) in texts.iter().zip(0..).skip(1) {
+            assert_eq!(find(text), Some(piece));
+        }
+        assert_eq!((find(""), find("abcd"), find("c")), (None, None, None));
     }
 
     #[test]
