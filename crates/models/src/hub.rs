@@ -56,7 +56,10 @@ pub struct Hub {
 impl fmt::Debug for Hub {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // without the token
-        f.debug_struct("Hub").field("cache", &self.settings.cache).field("endpoint", &self.settings.endpoint).finish()
+        f.debug_struct("Hub")
+            .field("cache", &self.settings.cache)
+            .field("endpoint", &self.settings.endpoint)
+            .finish_non_exhaustive()
     }
 }
 
@@ -211,7 +214,7 @@ impl Hub {
             || {
                 let answer = self.http()?.get(&url)?;
                 if !answer.status().is_success() {
-                    return Err(self.refusal(answer, id, revision, None));
+                    return Err(self.refusal(&answer, id, revision, None));
                 }
                 let bad = |problem: String| Error::BadAnswer { url: url.clone(), problem };
                 let listing: Listing =
@@ -225,7 +228,7 @@ impl Hub {
     }
 
     /// What a refused request means.
-    fn refusal(&self, answer: Answer, id: &str, revision: &str, file: Option<&str>) -> Failure {
+    fn refusal(&self, answer: &Answer, id: &str, revision: &str, file: Option<&str>) -> Failure {
         let (id, page) = (id.to_owned(), self.page(id));
         let status = answer.status().as_u16();
         match (status, header(&answer.first, "x-error-code"), file) {

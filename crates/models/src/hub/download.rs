@@ -48,7 +48,7 @@ impl Hub {
             || {
                 let answer = self.http()?.head(url)?;
                 if !answer.status().is_success() && !answer.status().is_redirection() {
-                    return Err(self.refusal(answer, id, commit, Some(file)));
+                    return Err(self.refusal(&answer, id, commit, Some(file)));
                 }
                 let bad = |problem: &str| Error::BadAnswer { url: url.to_owned(), problem: problem.into() };
                 if header(&answer.first, "x-repo-commit").is_some_and(|found| found != commit) {
@@ -89,7 +89,7 @@ impl Hub {
 
     /// Adds what is missing. On failure what came stays, for the next attempt.
     fn fill(&self, url: &str, file: &str, path: &Path, partial: &mut File, facts: &Facts) -> Result<(), Failure> {
-        let io = |error| Failure::Final(Error::io(path, "write")(error));
+        let io = |error| Failure::from(Error::io(path, "write")(error));
         let mut have = partial.metadata().map_err(io)?.len();
         if facts.size.is_some_and(|size| have > size) {
             partial.set_len(0).map_err(io)?;
@@ -113,7 +113,7 @@ impl Hub {
             206 | 416 => {
                 partial.set_len(0).map_err(io)?;
                 let problem = "the server continues at another place".into();
-                return Err(Failure::Passing(Error::Damaged { file: file.to_owned(), problem }, None));
+                return Err(Failure::passing(Error::Damaged { file: file.to_owned(), problem }));
             }
             _ => return Err(answer.unexpected()),
         }
@@ -123,7 +123,7 @@ impl Hub {
             return Err(Error::Damaged { file: file.to_owned(), problem }.into());
         }
         self.progress.advance(have);
-        let cut = |problem: String| Failure::Passing(Error::Network { url: url.to_owned(), problem }, None);
+        let cut = |problem: String| Failure::passing(Error::Network { url: url.to_owned(), problem });
         let mut reader = answer.reader();
         let mut buffer = vec![0; 1 << 17];
         loop {
@@ -178,7 +178,7 @@ fn check(partial: &mut File, file: &str, facts: &Facts) -> Result<(), Error> {
             }
             hash.update(&buffer[..count]);
         }
-        let found: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        let found = names::hex(&hash.finalize());
         if found != facts.etag {
             return Err(damaged(format!("its SHA-256 is {found} where {} was announced", facts.etag)));
         }
@@ -191,6 +191,9 @@ fn lock(path: &Path) -> Result<File, Error> {
     cache::make_parent(path)?;
     let open = File::options().read(true).write(true).create(true).truncate(false).open(path);
     let file = open.map_err(Error::io(path, "lock"))?;
+    if matches!(file.try_lock(), Err(fs::TryLockError::WouldBlock)) {
+        tracing::info!("waiting for another program that fetches the same file");
+    }
     if let Err(error) = file.lock() {
         // some network file systems know no locks; then the worst is a file fetched twice
         tracing::debug!(path = %path.display(), %error, "no lock");

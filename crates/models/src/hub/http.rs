@@ -18,22 +18,28 @@ const REDIRECTS: usize = 8;
 const MAX_LIST: u64 = 64 << 20;
 
 /// What failed: for good, or perhaps not.
-#[derive(Debug)]
-pub(super) enum Failure {
-    /// Worth another attempt, after this time if the server says so.
-    Passing(Error, Option<Duration>),
-    /// Not.
-    Final(Error),
+pub(super) struct Failure {
+    error: Box<Error>,
+    /// Whether it is worth another attempt.
+    passing: bool,
+    /// When, if the server says so.
+    after: Option<Duration>,
+}
+
+impl Failure {
+    /// Worth another attempt.
+    pub(super) fn passing(error: Error) -> Self {
+        Self { error: Box::new(error), passing: true, after: None }
+    }
 }
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Self::Final(error)
+        Self { error: Box::new(error), passing: false, after: None }
     }
 }
 
 /// A client for one endpoint.
-#[derive(Debug)]
 pub(super) struct Http {
     questions: Agent,
     downloads: Agent,
@@ -64,9 +70,10 @@ impl Answer {
         let error = Error::Status { url: self.url.clone(), status };
         if matches!(status, 408 | 429 | 500 | 502 | 503 | 504) {
             let after = self.header("retry-after").and_then(|seconds| seconds.parse().ok());
-            Failure::Passing(error, after.map(|seconds: u64| Duration::from_secs(seconds.min(60))))
+            let after = after.map(|seconds: u64| Duration::from_secs(seconds.min(60)));
+            Failure { after, ..Failure::passing(error) }
         } else {
-            Failure::Final(error)
+            error.into()
         }
     }
 
@@ -75,7 +82,7 @@ impl Answer {
         let mut bytes = Vec::new();
         let url = self.url;
         let read = self.response.into_body().into_reader().take(MAX_LIST + 1).read_to_end(&mut bytes);
-        read.map_err(|error| Failure::Passing(Error::Network { url: url.clone(), problem: error.to_string() }, None))?;
+        read.map_err(|error| Failure::passing(Error::Network { url: url.clone(), problem: error.to_string() }))?;
         if bytes.len() as u64 > MAX_LIST {
             return Err(Error::BadAnswer { url, problem: format!("longer than {MAX_LIST} bytes") }.into());
         }
@@ -134,14 +141,14 @@ impl Http {
         loop {
             let (error, after) = match attempt() {
                 Ok(done) => return Ok(done),
-                Err(Failure::Final(error)) => return Err(error),
-                Err(Failure::Passing(error, after)) => (error, after),
+                Err(failure) if !failure.passing => return Err(*failure.error),
+                Err(failure) => (failure.error, failure.after),
             };
             let now = progress();
             failed = if now > reached { 1 } else { failed + 1 };
             reached = now;
             if failed >= attempts {
-                return Err(error);
+                return Err(*error);
             }
             let pause = after.unwrap_or(self.pause * 2_u32.pow(failed - 1));
             tracing::debug!(%error, ?pause, "trying again");
@@ -228,16 +235,16 @@ fn failure(url: &str, error: &ureq::Error) -> Failure {
     let shown = url.split('?').next().unwrap_or(url).to_owned();
     let network = Error::Network { url: shown.clone(), problem: error.to_string() };
     match error {
+        E::BadUri(_) | E::Http(_) => Error::BadAnswer { url: shown, problem: error.to_string() }.into(),
         // a machine without network: waiting does not help
-        E::HostNotFound | E::InvalidProxyUrl => Failure::Final(network),
         E::Io(io) if matches!(io.kind(), io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable) => {
-            Failure::Final(network)
+            network.into()
         }
         E::Io(_) | E::Timeout(_) | E::ConnectionFailed | E::Protocol(_) | E::BodyStalled | E::ConnectProxyFailed(_) => {
-            Failure::Passing(network, None)
+            Failure::passing(network)
         }
-        E::BadUri(_) | E::Http(_) => Failure::Final(Error::BadAnswer { url: shown, problem: error.to_string() }),
-        _ => Failure::Final(network),
+        // no such host, no encryption, …
+        _ => network.into(),
     }
 }
 

@@ -76,10 +76,17 @@ pub(super) fn quote(text: &str, keep: &[u8]) -> String {
         if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) || keep.contains(&byte) {
             quoted.push(byte as char);
         } else {
-            quoted.push_str(&format!("%{byte:02X}"));
+            quoted.push('%');
+            quoted.push_str(&hex(&[byte]).to_uppercase());
         }
     }
     quoted
+}
+
+/// Bytes as hexadecimal digits.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    let digit = |value: u8| char::from_digit(u32::from(value), 16).unwrap_or('0');
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 /// `models--organisation--name`.

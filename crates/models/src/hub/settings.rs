@@ -28,7 +28,17 @@ pub struct Settings {
     pub symlinks: bool,
     /// The pause before the first repetition of a request that failed; it doubles with each.
     pub retry_pause: Duration,
-    pub(super) token: Option<String>,
+    pub(super) token: Option<Token>,
+}
+
+/// A token, which no log may show.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Token(pub(super) String);
+
+impl std::fmt::Debug for Token {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("***")
+    }
 }
 
 /// Where the token comes from.
@@ -90,16 +100,16 @@ impl Settings {
 
     /// Uses this token, whatever the environment says.
     pub fn set_token(&mut self, token: &str) {
-        self.token = clean(token);
+        self.token = clean(token).map(Token);
         self.token_source = if self.token.is_some() { TokenSource::Program } else { TokenSource::None };
     }
 
     pub(super) fn checked_token(&self) -> Result<Option<&str>, Error> {
         match &self.token {
-            Some(token) if !token.bytes().all(|byte| byte.is_ascii_graphic()) => {
+            Some(Token(token)) if !token.bytes().all(|byte| byte.is_ascii_graphic()) => {
                 Err(Error::BadToken { source_name: self.token_source.to_string() })
             }
-            token => Ok(token.as_deref()),
+            token => Ok(token.as_ref().map(|token| token.0.as_str())),
         }
     }
 }
@@ -115,16 +125,16 @@ impl std::fmt::Display for TokenSource {
     }
 }
 
-fn find_token(set: &dyn Fn(&str) -> Option<String>, file: &Path) -> (Option<String>, TokenSource) {
+fn find_token(set: &dyn Fn(&str) -> Option<String>, file: &Path) -> (Option<Token>, TokenSource) {
     for name in ["HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"] {
         if let Some(token) = set(name).as_deref().and_then(clean) {
-            return (Some(token), TokenSource::Variable(name));
+            return (Some(Token(token)), TokenSource::Variable(name));
         }
     }
     // a token is a line; whatever else has the name is not read in full
     let small = file.metadata().is_ok_and(|found| found.is_file() && found.len() <= 4096);
     match small.then(|| fs::read_to_string(file).ok()).flatten().as_deref().and_then(clean) {
-        Some(token) => (Some(token), TokenSource::File(file.to_owned())),
+        Some(token) => (Some(Token(token)), TokenSource::File(file.to_owned())),
         None => (None, TokenSource::None),
     }
 }
@@ -199,13 +209,14 @@ mod tests {
         fs::write(dir.path().join("token"), "hf_file\n").unwrap();
         let file = with(&[("HF_HOME", home)]);
         assert_eq!(
-            (file.token.as_deref(), &file.token_source),
+            (file.token.as_ref().map(|t| &t.0[..]), &file.token_source),
             (Some("hf_file"), &TokenSource::File(dir.path().join("token")))
         );
         let old = with(&[("HF_HOME", home), ("HUGGING_FACE_HUB_TOKEN", "hf_old")]);
         assert_eq!(old.token_source, TokenSource::Variable("HUGGING_FACE_HUB_TOKEN"));
         let both = with(&[("HUGGING_FACE_HUB_TOKEN", "hf_old"), ("HF_TOKEN", " hf_new\r\n")]);
-        assert_eq!(both.token.as_deref(), Some("hf_new"));
+        assert_eq!(both.checked_token().unwrap(), Some("hf_new"));
+        assert!(!format!("{both:?}").contains("hf_new"));
         assert_eq!(with(&[("HF_TOKEN", "x"), ("HF_HUB_DISABLE_IMPLICIT_TOKEN", "1")]).token, None);
         assert!(with(&[("HF_TOKEN", "a b\u{7f}")]).checked_token().is_err());
     }

@@ -121,7 +121,7 @@ pub(super) fn select<'a>(all: &'a [String], wanted: &[Pattern]) -> Vec<&'a str> 
         .filter(|file| !replaced(file) || (wanted.len() == 1 && wanted[0].name().is_some()))
         .collect();
     // small ones first: a wrong model shows early
-    files.sort_by_key(|file| file.ends_with(".safetensors") || file.ends_with(".bin"));
+    files.sort_by_key(|file| matches!(file.rsplit('.').next(), Some("safetensors" | "bin")));
     files
 }
 

@@ -20,8 +20,8 @@ fn large() -> Vec<u8> {
 
 fn settings(endpoint: &str, cache: &Path) -> Settings {
     let mut settings = Settings::from_lookup(&|_| None);
-    settings.endpoint = endpoint.to_owned();
-    settings.cache = cache.to_owned();
+    endpoint.clone_into(&mut settings.endpoint);
+    cache.clone_into(&mut settings.cache);
     settings.retry_pause = Duration::from_millis(1);
     settings
 }
@@ -448,8 +448,9 @@ fn copies_where_links_are_not_wanted() {
 
 #[test]
 fn progress_adds_up() {
+    type Entry = (String, Option<u64>, u64, bool);
     #[derive(Default)]
-    struct Log(Mutex<Vec<(String, Option<u64>, u64, bool)>>);
+    struct Log(Mutex<Vec<Entry>>);
     impl Progress for Log {
         fn start(&self, file: &str, total: Option<u64>) {
             self.0.lock().unwrap().push((file.to_owned(), total, 0, false));
