@@ -140,7 +140,7 @@ impl Embedder {
         let prompt = self.prompt(options)?;
         let encode = EncodeOptions { truncation: Truncation::Longest { max: self.max_length }, ..EncodeOptions::default() };
         let prepared: Vec<String> = texts.iter().map(|text| self.prepare(prompt, text)).collect();
-        let inputs: Vec<_> = prepared.iter().map(|text| ptm_text::Input::Single(text)).collect();
+        let inputs: Vec<_> = prepared.iter().map(|text| ptm_text::Input::Text(text)).collect();
         let encodings = self.tokenizer.encode_batch(&inputs, &encode)?;
         let skip = self.prompt_tokens(prompt, &encode)?;
         let mut vectors = vec![Vec::new(); texts.len()];

@@ -85,7 +85,7 @@ impl FillMask {
         let longest = self.longest();
         let truncation = if options.truncate { Truncation::Longest { max: longest } } else { Truncation::None };
         let encode = EncodeOptions { truncation, ..EncodeOptions::default() };
-        let inputs: Vec<_> = texts.iter().map(|text| ptm_text::Input::Single(text)).collect();
+        let inputs: Vec<_> = texts.iter().map(|text| ptm_text::Input::Text(text)).collect();
         let encodings = self.tokenizer.encode_batch(&inputs, &encode)?;
         let targets = options.targets.as_ref().map(|words| self.target_ids(words)).transpose()?;
         let vocab = self.model.config().vocab_size;
