@@ -1,2 +1,28 @@
-//! The `ptm` binary.
-fn main() {}
+//! The `ptm` binary: arguments in, answers out. What a command computes is the library's; here are its manners.
+//! Exit codes: 0 done, 1 a negative answer, 2 an error (wrong usage too), 130 stopped by Ctrl-C.
+
+mod args;
+mod commands;
+mod failure;
+mod hub;
+mod input;
+mod output;
+mod progress;
+mod report;
+mod stop;
+mod vectors;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let arguments = args::Arguments::parse();
+    report::log(arguments.verbose, arguments.quiet);
+    stop::watch();
+    let done = commands::run(&arguments);
+    failure::exit_code(done)
+}

@@ -1,0 +1,94 @@
+//! `ptm doctor`: what ptm runs on. Never shows the token itself.
+
+use ptm_kernels::{peak, simd};
+use ptm_models::hub::{Hub, TokenSource};
+use ptm_tasks::Embedder;
+use serde_json::json;
+
+use crate::args::Doctor;
+use crate::output::Output;
+
+/// The dependencies that matter when something is off.
+const MAIN_CRATES: [&str; 5] = ["burn", "tokenizers", "safetensors", "faer", "rayon"];
+/// The versions that this program is built from.
+const LOCK: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../Cargo.lock"));
+/// The best of so many products is the machine's rate.
+const RUNS: usize = 5;
+
+pub fn run(args: &Doctor) -> anyhow::Result<()> {
+    let hub = Hub::from_env();
+    let settings = hub.settings();
+    let embedder = Embedder::embedded()?;
+    let gflops = peak::f32_gflops(RUNS);
+    let cores = std::thread::available_parallelism().map_or(1, Into::into);
+    let threads = rayon::current_num_threads();
+    let (used, detected) = (simd::level().name(), simd::detected().name());
+    let cache = settings.cache.display().to_string();
+    let present = settings.token_source != TokenSource::None;
+    let token_source = if present { Some(settings.token_source.to_string()) } else { None };
+    let versions: Vec<(&str, &str)> =
+        MAIN_CRATES.iter().filter_map(|&name| Some((name, locked(LOCK, name)?))).collect();
+    let mut output = Output::new();
+    if args.json {
+        let crates: serde_json::Map<_, _> = versions.iter().map(|&(name, v)| (name.to_owned(), v.into())).collect();
+        output.json(&json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "target": format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS),
+            "simd": { "used": used, "detected": detected },
+            "cores": cores,
+            "threads": threads,
+            "f32_gflops": (gflops * 10.0).round() / 10.0,
+            "cache": cache,
+            "endpoint": settings.endpoint,
+            "offline": settings.offline,
+            "token": { "present": present, "source": token_source },
+            "embedded": [{ "name": embedder.name(), "dimension": embedder.dimension(), "max_length": embedder.max_length() }],
+            "crates": crates,
+        }))?;
+        return Ok(output.flush()?);
+    }
+    let lower = if used == detected { String::new() } else { format!(" (the processor has {detected}; see PTM_SIMD)") };
+    let absent = if settings.cache.is_dir() { "" } else { " (not there yet)" };
+    let crates: Vec<String> = versions.iter().map(|(name, version)| format!("{name} {version}")).collect();
+    for (label, text) in [
+        ("version", format!("ptm {}", env!("CARGO_PKG_VERSION"))),
+        ("machine", format!("{}, {}, {cores} cores", std::env::consts::ARCH, std::env::consts::OS)),
+        ("instructions", format!("{used}{lower}")),
+        ("threads", threads.to_string()),
+        ("f32 products", format!("{gflops:.0} Gflop/s")),
+        (
+            "built in",
+            format!("{}: {} numbers, {} tokens", embedder.name(), embedder.dimension(), embedder.max_length()),
+        ),
+        ("cache", format!("{cache}{absent}")),
+        ("hub", format!("{}{}", settings.endpoint, if settings.offline { ", offline" } else { "" })),
+        ("token", token_source.map_or("none".into(), |source| format!("from {source}"))),
+        ("built with", crates.join(", ")),
+    ] {
+        let label = output.faint(&format!("{label:<13}"));
+        output.line(&format!("{label} {text}"))?;
+    }
+    Ok(output.flush()?)
+}
+
+/// The version of a crate in a `Cargo.lock`.
+fn locked<'a>(lock: &'a str, name: &str) -> Option<&'a str> {
+    let (_, rest) = lock.split_once(&format!("\nname = \"{name}\"\n"))?;
+    rest.strip_prefix("version = \"")?.split('"').next()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_come_from_the_lock() {
+        let lock =
+            "[[package]]\nname = \"burn-x\"\nversion = \"9\"\n\n[[package]]\nname = \"burn\"\nversion = \"0.1.2\"\n";
+        assert_eq!(locked(lock, "burn"), Some("0.1.2"));
+        assert_eq!(locked(lock, "bur"), None);
+        for name in MAIN_CRATES {
+            assert!(locked(LOCK, name).is_some(), "{name}");
+        }
+    }
+}

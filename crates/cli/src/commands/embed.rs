@@ -1,0 +1,163 @@
+//! `ptm embed`: texts to vectors.
+
+use ptm_tasks::{EmbedOptions, Embedder};
+
+use crate::args::{Embed, ModelArgs, PromptArgs};
+use crate::failure::Stopped;
+use crate::input::{self, Stream};
+use crate::output::{Output, one_line};
+use crate::progress::{Progress, Unit};
+use crate::vectors::VectorFile;
+use crate::{hub, report, stop};
+
+/// An embedder with what every call of it shares.
+pub struct Model {
+    embedder: Embedder,
+    /// As the user calls it.
+    pub name: String,
+    options: EmbedOptions<'static>,
+    quiet: bool,
+}
+
+impl Model {
+    /// The built-in model, or the one that is asked for.
+    pub fn open(model: &ModelArgs, prompt: &PromptArgs, normalize: Option<bool>, quiet: bool) -> anyhow::Result<Self> {
+        let (embedder, name) = match &model.model {
+            Some(wanted) => {
+                let dir = hub::resolve(wanted, model.revision.as_deref(), quiet)?;
+                (Embedder::open(&dir)?, wanted.clone())
+            }
+            None => {
+                let embedder = Embedder::embedded()?;
+                let name = embedder.name().to_owned();
+                (embedder, name)
+            }
+        };
+        let options = EmbedOptions {
+            normalize,
+            prompt: prompt.prompt.clone(),
+            prompt_name: prompt.prompt_name.clone(),
+            batch_tokens: model.batch_tokens.map(Into::into),
+            stop: None,
+        };
+        Ok(Self { embedder, name, options, quiet })
+    }
+
+    /// Numbers in a vector.
+    pub fn dimension(&self) -> usize {
+        self.embedder.dimension()
+    }
+
+    /// A vector a text.
+    pub fn embed(&self, texts: &[&str]) -> anyhow::Result<Vec<Vec<f32>>> {
+        let mut progress = Progress::new(Unit::Things("texts"), Some(texts.len() as u64), self.quiet);
+        self.embed_counting(texts, &mut |done| progress.at(done as u64))
+    }
+
+    /// A vector a text; `count` hears how many are done.
+    pub fn embed_counting(&self, texts: &[&str], count: &mut dyn FnMut(usize)) -> anyhow::Result<Vec<Vec<f32>>> {
+        stop::computing(|stop| {
+            let options = EmbedOptions { stop: Some(stop), ..self.options.clone() };
+            self.embedder.embed(texts, &options, count).map_err(|error| match error {
+                ptm_tasks::Error::Stopped => Stopped.into(),
+                other => other.into(),
+            })
+        })
+    }
+}
+
+pub fn run(args: &Embed, quiet: bool) -> anyhow::Result<()> {
+    let file = args.output.as_deref().map(VectorFile::new).transpose()?;
+    let mut output = Output::new();
+    if args.texts.is_empty() {
+        let stream =
+            if args.stream.file.is_empty() { Stream::stdin("text")? } else { Stream::files(&args.stream.file) };
+        return streamed(args, stream, file.as_ref(), output, quiet);
+    }
+    let texts = input::checked(&args.texts)?;
+    let model = Model::open(&args.model, &args.prompt, args.normalize, quiet)?;
+    let vectors = model.embed(&texts)?;
+    if let Some(file) = file {
+        return save(&file, &vectors, &model, quiet);
+    }
+    if args.stream.json {
+        output.json(&vectors)?;
+    } else {
+        head(&mut output, &model)?;
+        for (text, vector) in texts.iter().zip(&vectors) {
+            show(&mut output, text, vector)?;
+        }
+    }
+    Ok(output.flush()?)
+}
+
+/// Texts as they come in, vectors as they are done, or all of them into a file.
+fn streamed(
+    args: &Embed,
+    mut stream: Stream,
+    file: Option<&VectorFile>,
+    mut output: Output,
+    quiet: bool,
+) -> anyhow::Result<()> {
+    let mut progress = Progress::new(Unit::Things("texts"), None, quiet || file.is_none());
+    let mut model: Option<Model> = None;
+    let (mut kept, mut done) = (Vec::new(), 0);
+    while let Some(piece) = stream.piece()? {
+        let texts =
+            piece.into_iter().map(|record| record.text(&args.stream.key)).collect::<anyhow::Result<Vec<_>>>()?;
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        let model = match &mut model {
+            Some(model) => model,
+            empty => {
+                let model = empty.insert(Model::open(&args.model, &args.prompt, args.normalize, quiet)?);
+                if file.is_none() && !args.stream.json {
+                    head(&mut output, model)?;
+                }
+                model
+            }
+        };
+        let vectors = model.embed_counting(&texts, &mut |new| progress.at((done + new) as u64))?;
+        done += texts.len();
+        if file.is_some() {
+            kept.extend(vectors);
+            continue;
+        }
+        for (text, vector) in texts.iter().zip(&vectors) {
+            if args.stream.json {
+                output.json(vector)?;
+            } else {
+                show(&mut output, text, vector)?;
+            }
+        }
+        output.flush()?;
+    }
+    drop(progress);
+    match (model, file) {
+        (None, _) => Err(input::nothing("text")),
+        (Some(model), Some(file)) => save(file, &kept, &model, quiet),
+        (Some(_), None) => Ok(()),
+    }
+}
+
+fn save(file: &VectorFile, vectors: &[Vec<f32>], model: &Model, quiet: bool) -> anyhow::Result<()> {
+    file.write(vectors, model.dimension())?;
+    if !quiet {
+        let (count, dimension) = (vectors.len(), model.dimension());
+        report::note(&format!("{}: {count} × {dimension} numbers written", file.path().display()));
+    }
+    Ok(())
+}
+
+fn head(output: &mut Output, model: &Model) -> std::io::Result<()> {
+    let line = output.faint(&format!("{} · {} numbers a text", model.name, model.dimension()));
+    output.line(&line)
+}
+
+/// The first numbers, the length, the text.
+fn show(output: &mut Output, text: &str, vector: &[f32]) -> std::io::Result<()> {
+    let first: String = vector.iter().take(4).map(|x| format!("{x:+.4} ")).collect();
+    let more = if vector.len() > 4 { "… " } else { "" };
+    let length = vector.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>().sqrt();
+    let norm = output.faint(&format!("norm {length:.4}"));
+    output.line(&format!("{first}{more} {norm}  {}", one_line(text, 60)))
+}

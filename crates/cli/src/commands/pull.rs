@@ -1,0 +1,19 @@
+//! `ptm pull`: a model of the hub into the cache.
+
+use serde_json::json;
+
+use crate::args::Pull;
+use crate::hub;
+use crate::output::Output;
+
+pub fn run(args: &Pull, quiet: bool) -> anyhow::Result<()> {
+    let dir = hub::resolve(&args.id, args.revision.as_deref(), quiet)?;
+    let shown = dir.display().to_string();
+    let mut output = Output::new();
+    if args.json {
+        output.json(&json!({ "id": args.id, "path": shown }))?;
+    } else {
+        output.line(&shown)?;
+    }
+    Ok(output.flush()?)
+}

@@ -1,0 +1,366 @@
+//! Texts from arguments, files and standard input: plain lines, or JSON objects one a line (JSONL). A stream is read
+//! in pieces as it comes, so that answers begin before it ends and memory stays small.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, IsTerminal, Read, stdin};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use serde_json::{Map, Value};
+
+use crate::failure::hinted;
+
+/// Longer lines are refused: a file without line ends would otherwise fill the memory.
+const LONGEST_LINE: u64 = 64 << 20;
+/// A piece holds at most that many records…
+const PIECE: usize = 1024;
+/// …and about that many bytes.
+const PIECE_BYTES: usize = 4 << 20;
+
+/// One line of a stream and where it stood.
+#[derive(Debug)]
+pub struct Record {
+    /// File name and line number, for messages.
+    pub place: Place,
+    /// What it holds.
+    pub content: Content,
+}
+
+/// A line of a file.
+#[derive(Clone, Debug)]
+pub struct Place {
+    file: String,
+    line: u64,
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}, line {}", self.file, self.line)
+    }
+}
+
+/// A line's content.
+#[derive(Debug)]
+pub enum Content {
+    /// A line of text.
+    Plain(String),
+    /// A line that held a JSON object.
+    Object(Map<String, Value>),
+}
+
+impl Record {
+    /// The text itself, or the string under `key`.
+    ///
+    /// # Errors
+    /// When there is no such string, or it is empty.
+    pub fn text(self, key: &str) -> anyhow::Result<String> {
+        match self.content {
+            Content::Plain(text) => Ok(text),
+            Content::Object(mut object) => take_string(&mut object, key, &self.place),
+        }
+    }
+
+    /// Two texts: the strings under `a` and `b`, or two columns with a tab between them.
+    ///
+    /// # Errors
+    /// When there are not exactly two.
+    pub fn pair(self) -> anyhow::Result<(String, String)> {
+        match self.content {
+            Content::Object(mut object) => {
+                Ok((take_string(&mut object, "a", &self.place)?, take_string(&mut object, "b", &self.place)?))
+            }
+            Content::Plain(line) => {
+                let columns: Vec<&str> = line.split('\t').collect();
+                match columns[..] {
+                    [a, b] if !a.trim().is_empty() && !b.trim().is_empty() => Ok((a.to_owned(), b.to_owned())),
+                    _ => Err(hinted(
+                        format!("{}: a pair needs two texts with one tab between them", self.place),
+                        "or give each line as {\"a\": …, \"b\": …}; for one query against many lines use --query",
+                    )),
+                }
+            }
+        }
+    }
+}
+
+fn take_string(object: &mut Map<String, Value>, key: &str, place: &Place) -> anyhow::Result<String> {
+    match object.remove(key) {
+        Some(Value::String(text)) if !text.trim().is_empty() => Ok(text),
+        Some(Value::String(_)) => {
+            Err(hinted(format!("{place}: the text under \"{key}\" is empty"), "remove the line, or give it a text"))
+        }
+        Some(_) => Err(hinted(format!("{place}: \"{key}\" is no string"), "each line needs a text there")),
+        None => {
+            let keys: Vec<String> = object.keys().take(8).map(|key| format!("\"{key}\"")).collect();
+            Err(hinted(
+                format!("{place}: there is no \"{key}\""),
+                if keys.is_empty() {
+                    "the object is empty".to_owned()
+                } else {
+                    format!("the line has {}; --key says which one holds the text", keys.join(", "))
+                },
+            ))
+        }
+    }
+}
+
+/// How lines are understood.
+#[derive(Clone, Copy, PartialEq)]
+enum Form {
+    /// A line that begins with `{` is JSON, others are text.
+    Either,
+    /// Every line is text.
+    Plain,
+    /// Every line is a JSON object.
+    Json,
+}
+
+/// Lines of several files, or of standard input, one after the other.
+pub struct Stream {
+    waiting: std::vec::IntoIter<PathBuf>,
+    open: Option<Lines>,
+}
+
+struct Lines {
+    from: BufReader<Box<dyn Read>>,
+    name: String,
+    line: u64,
+    form: Form,
+}
+
+impl Stream {
+    /// Standard input.
+    ///
+    /// # Errors
+    /// When that is a terminal, where nobody would know that input is awaited.
+    pub fn stdin(what: &str) -> anyhow::Result<Self> {
+        if stdin().is_terminal() {
+            return Err(hinted(
+                format!("no {what} given"),
+                "give it as an argument, with --file, or through standard input; --help has examples",
+            ));
+        }
+        Ok(Self { waiting: Vec::new().into_iter(), open: Some(Lines::stdin()) })
+    }
+
+    /// `files` in order; `-` is standard input. A name that ends in `.jsonl` holds JSON objects, others plain lines.
+    pub fn files(files: &[PathBuf]) -> Self {
+        Self { waiting: files.to_vec().into_iter(), open: None }
+    }
+
+    /// The next lines: those that are there already, at least one. None at the end. Blank lines are left out.
+    ///
+    /// # Errors
+    /// A file that cannot be read; a line that is not UTF-8, too long, or not the JSON it should be.
+    pub fn piece(&mut self) -> anyhow::Result<Option<Vec<Record>>> {
+        let mut records = Vec::new();
+        let mut bytes = 0;
+        loop {
+            let lines = match &mut self.open {
+                Some(lines) => lines,
+                None => match self.waiting.next() {
+                    Some(path) => self.open.insert(Lines::open(&path)?),
+                    None => break,
+                },
+            };
+            match lines.next()? {
+                None => self.open = None,
+                Some((length, record)) => {
+                    bytes += length;
+                    records.extend(record);
+                    let enough = records.len() >= PIECE || bytes >= PIECE_BYTES;
+                    if !records.is_empty() && (enough || lines.from.buffer().is_empty()) {
+                        break;
+                    }
+                }
+            }
+        }
+        Ok((!records.is_empty()).then_some(records))
+    }
+
+    /// Everything up to the end.
+    ///
+    /// # Errors
+    /// As [`Self::piece`].
+    pub fn all(mut self) -> anyhow::Result<Vec<Record>> {
+        let mut records = Vec::new();
+        while let Some(piece) = self.piece()? {
+            records.extend(piece);
+        }
+        Ok(records)
+    }
+}
+
+impl Lines {
+    fn stdin() -> Self {
+        Self::new(Box::new(stdin()), "standard input".into(), Form::Either)
+    }
+
+    fn open(path: &Path) -> anyhow::Result<Self> {
+        if path == Path::new("-") {
+            return Ok(Self::stdin());
+        }
+        let name = path.display().to_string();
+        let file = File::open(path).with_context(|| format!("{name}: cannot open the file"))?;
+        if file.metadata().is_ok_and(|metadata| metadata.is_dir()) {
+            return Err(hinted(format!("{name}: this is a directory"), "name the files in it"));
+        }
+        let json =
+            path.extension().is_some_and(|e| e.eq_ignore_ascii_case("jsonl") || e.eq_ignore_ascii_case("ndjson"));
+        Ok(Self::new(Box::new(file), name, if json { Form::Json } else { Form::Plain }))
+    }
+
+    fn new(from: Box<dyn Read>, name: String, form: Form) -> Self {
+        Self { from: BufReader::with_capacity(1 << 18, from), name, line: 0, form }
+    }
+
+    /// The next line with its length in bytes; no record where it is blank.
+    fn next(&mut self) -> anyhow::Result<Option<(usize, Option<Record>)>> {
+        let mut bytes = Vec::new();
+        let read = (&mut self.from).take(LONGEST_LINE + 1).read_until(b'\n', &mut bytes);
+        read.map_err(|error| match error.kind() {
+            // a pipe closed while reading is an error, not the quiet end of a reader of ours
+            io::ErrorKind::BrokenPipe => io::Error::other("the pipe broke"),
+            _ => error,
+        })
+        .with_context(|| format!("{}: cannot read on after line {}", self.name, self.line))?;
+        if bytes.is_empty() {
+            return Ok(None);
+        }
+        self.line += 1;
+        let place = Place { file: self.name.clone(), line: self.line };
+        let length = bytes.len();
+        if length as u64 > LONGEST_LINE {
+            return Err(hinted(
+                format!("{place}: the line is longer than {} MB", LONGEST_LINE >> 20),
+                "one text a line is expected; models read some hundred words of it at most",
+            ));
+        }
+        while bytes.last().is_some_and(|byte| matches!(byte, b'\n' | b'\r')) {
+            bytes.pop();
+        }
+        let mut text = String::from_utf8(bytes).map_err(|error| {
+            hinted(
+                format!("{place}: not UTF-8 at byte {} of the line", error.utf8_error().valid_up_to() + 1),
+                "convert the file first, for instance with iconv -f LATIN1 -t UTF-8",
+            )
+        })?;
+        if self.line == 1 && text.starts_with('\u{feff}') {
+            // the byte order mark that some editors leave behind
+            text.drain(..'\u{feff}'.len_utf8());
+        }
+        if text.trim().is_empty() {
+            return Ok(Some((length, None)));
+        }
+        let content = if self.form == Form::Json || self.form == Form::Either && text.trim_start().starts_with('{') {
+            Content::Object(serde_json::from_str(&text).map_err(|error| {
+                hinted(
+                    format!("{place}: not a JSON object: {}", spoken(&error)),
+                    "a line that begins with { is read as JSON here; put plain texts into a file and give it with --file",
+                )
+            })?)
+        } else {
+            Content::Plain(text)
+        };
+        Ok(Some((length, Some(Record { place, content }))))
+    }
+}
+
+/// A parser's complaint with the column alone: it thinks that every line is the first.
+fn spoken(error: &serde_json::Error) -> String {
+    error.to_string().replace(" at line 1 column ", " at column ")
+}
+
+/// Texts given as arguments.
+///
+/// # Errors
+/// When one of them is empty.
+pub fn checked(texts: &[String]) -> anyhow::Result<Vec<&str>> {
+    if let Some(index) = texts.iter().position(|text| text.trim().is_empty()) {
+        return Err(hinted(
+            format!("text {} of {} is empty", index + 1, texts.len()),
+            "give some words; in a shell, put a text with spaces into quotes",
+        ));
+    }
+    Ok(texts.iter().map(String::as_str).collect())
+}
+
+/// Nothing came in.
+pub fn nothing(what: &str) -> anyhow::Error {
+    hinted(format!("the input holds no {what}"), "blank lines do not count; --help has examples")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(bytes: &[u8], form: Form) -> Stream {
+        let from = Box::new(io::Cursor::new(bytes.to_vec()));
+        Stream { waiting: Vec::new().into_iter(), open: Some(Lines::new(from, "f".into(), form)) }
+    }
+
+    fn texts(bytes: &[u8], form: Form) -> anyhow::Result<Vec<String>> {
+        lines(bytes, form).all()?.into_iter().map(|record| record.text("text")).collect()
+    }
+
+    #[test]
+    fn lines_and_objects_in_order() {
+        let bytes = "\u{feff}one\r\n\n{\"id\": 1, \"text\": \"two\"}\n  three".as_bytes();
+        assert_eq!(texts(bytes, Form::Either).unwrap(), ["one", "two", "  three"]);
+        assert_eq!(texts(b"{not json}\n", Form::Plain).unwrap(), ["{not json}"]);
+        assert!(texts(b"", Form::Either).unwrap().is_empty());
+    }
+
+    #[test]
+    fn wrong_lines_are_named() {
+        for (bytes, wanted) in [
+            (&b"a\n\xff\xfe\n"[..], "f, line 2: not UTF-8 at byte 1"),
+            (b"a\n\n{\"text\": 3}", "f, line 3: \"text\" is no string"),
+            (b"{\"body\": \"x\"}", "f, line 1: there is no \"text\""),
+            (b"{\"text\": \" \"}", "f, line 1: the text under \"text\" is empty"),
+            (b"{\"text\": \"x\"", "f, line 1: not a JSON object: EOF while parsing an object at column"),
+        ] {
+            let error = texts(bytes, Form::Either).unwrap_err().to_string();
+            assert!(error.starts_with(wanted), "{error}");
+        }
+        let error = texts(b"plain\n", Form::Json).unwrap_err().to_string();
+        assert!(error.starts_with("f, line 1: not a JSON object"), "{error}");
+    }
+
+    #[test]
+    fn a_line_without_end_is_refused() {
+        let endless = Box::new(io::repeat(b'x'));
+        let mut stream =
+            Stream { waiting: Vec::new().into_iter(), open: Some(Lines::new(endless, "f".into(), Form::Either)) };
+        let error = stream.piece().unwrap_err().to_string();
+        assert_eq!(error, "f, line 1: the line is longer than 64 MB");
+    }
+
+    #[test]
+    fn pieces_are_bounded() {
+        let many = "x\n".repeat(PIECE * 2 + 5);
+        let mut stream = lines(many.as_bytes(), Form::Either);
+        let mut total = 0;
+        while let Some(piece) = stream.piece().unwrap() {
+            assert!(piece.len() <= PIECE);
+            total += piece.len();
+        }
+        assert_eq!(total, PIECE * 2 + 5);
+    }
+
+    #[test]
+    fn pairs() {
+        let pair = |bytes: &[u8]| lines(bytes, Form::Either).all().unwrap().remove(0).pair();
+        assert_eq!(pair(b"a b\tc\n").unwrap(), ("a b".into(), "c".into()));
+        assert_eq!(pair(b"{\"b\": \"y\", \"a\": \"x\"}").unwrap(), ("x".into(), "y".into()));
+        for wrong in [&b"a"[..], b"a\tb\tc", b"a\t ", b"{\"a\": \"x\"}"] {
+            assert!(pair(wrong).is_err());
+        }
+    }
+
+    #[test]
+    fn empty_arguments_are_refused() {
+        assert!(checked(&["a".into(), " ".into()]).unwrap_err().to_string().contains("text 2 of 2"));
+        assert_eq!(checked(&["a".into()]).unwrap(), ["a"]);
+    }
+}

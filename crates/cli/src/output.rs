@@ -1,0 +1,114 @@
+//! Standard output: answers for readers, with colours on a terminal, or JSON and nothing else.
+
+use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write, stdout};
+
+use serde::Serialize;
+
+/// Where answers go.
+pub struct Output {
+    to: BufWriter<StdoutLock<'static>>,
+    colours: bool,
+}
+
+impl Output {
+    /// Standard output; colours on a terminal unless `NO_COLOR` is set.
+    pub fn new() -> Self {
+        let colours = stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        Self { to: BufWriter::new(stdout().lock()), colours }
+    }
+
+    /// One line.
+    pub fn line(&mut self, text: &str) -> io::Result<()> {
+        self.to.write_all(text.as_bytes())?;
+        self.to.write_all(b"\n")
+    }
+
+    /// One JSON value on one line.
+    pub fn json(&mut self, value: &impl Serialize) -> io::Result<()> {
+        serde_json::to_writer(&mut self.to, value).map_err(|error| match error.io_error_kind() {
+            // keeps a closed pipe what it is
+            Some(kind) => io::Error::from(kind),
+            None => io::Error::other(error),
+        })?;
+        self.to.write_all(b"\n")
+    }
+
+    /// Lets the reader see what there is so far.
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.to.flush()
+    }
+
+    /// `text` set off from its neighbours.
+    pub fn strong(&self, text: &str) -> String {
+        self.painted("1;32", text)
+    }
+
+    /// `text` as an aside.
+    pub fn faint(&self, text: &str) -> String {
+        self.painted("2", text)
+    }
+
+    fn painted(&self, code: &str, text: &str) -> String {
+        if self.colours { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+}
+
+/// A share of 1 as twenty cells; what is less than nothing is empty.
+pub fn bar(share: f32) -> String {
+    const CELLS: usize = 20;
+    const PARTS: [char; 8] = [' ', '▏', '▎', '▍', '▌', '▋', '▊', '▉'];
+    let share = if share.is_finite() { share.clamp(0.0, 1.0) } else { 0.0 };
+    let eighths = (share * (CELLS * 8) as f32).round() as usize;
+    let mut cells = "█".repeat(eighths / 8);
+    if eighths / 8 < CELLS {
+        cells.push(PARTS[eighths % 8]);
+        cells.extend(std::iter::repeat_n(' ', CELLS - 1 - eighths / 8));
+    }
+    cells
+}
+
+/// A text on one line of at most `width` characters. Control characters, which could steer the terminal, show as `·`.
+pub fn one_line(text: &str, width: usize) -> String {
+    let mut line = String::new();
+    let mut spaced = false;
+    for (shown, character) in text.trim().chars().enumerate() {
+        if shown >= width {
+            line.push('…');
+            break;
+        }
+        let blank = character.is_whitespace();
+        if !(blank && spaced) {
+            line.push(if blank {
+                ' '
+            } else if character.is_control() {
+                '·'
+            } else {
+                character
+            });
+        }
+        spaced = blank;
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bars_have_twenty_cells() {
+        for share in [-1.0, 0.0, 0.003, 0.5, 0.97, 0.999, 1.0, 7.0, f32::NAN] {
+            assert_eq!(bar(share).chars().count(), 20, "{share}");
+        }
+        assert_eq!(bar(0.5).trim_end(), "██████████");
+        assert_eq!(bar(1.0), "█".repeat(20));
+        assert_eq!(bar(-0.3).trim(), "");
+    }
+
+    #[test]
+    fn a_text_cannot_steer_the_terminal() {
+        assert_eq!(one_line("a\x1b[31m\n\n  b\0", 80), "a·[31m b·");
+        assert_eq!(one_line("abcdef", 3), "abc…");
+        assert_eq!(one_line("  ", 3), "");
+    }
+}
