@@ -245,8 +245,13 @@ fn cut(raw: Raw, keep: usize, side: Side) -> Raw {
         raw.get_special_tokens_mask()[range.clone()].to_vec(),
         raw.get_attention_mask()[range].to_vec(),
         Vec::new(),
-        Default::default(),
+        no_ranges(),
     )
+}
+
+/// Which tokens belong to which text is set when the frame is put around.
+pub(crate) fn no_ranges<K: std::hash::Hash + Eq, V, M: FromIterator<(K, V)>>() -> M {
+    std::iter::empty().collect()
 }
 
 /// Byte offsets to code points. An end inside a character counts up to that character.

@@ -87,7 +87,7 @@ pub(crate) fn json_error(file: &str, error: &serde_json::Error) -> Error {
 /// The bytes as text, or the line where they stop to be UTF-8.
 pub(crate) fn text<'a>(file: &str, bytes: &'a [u8]) -> Result<&'a str, Error> {
     std::str::from_utf8(bytes).map_err(|e| {
-        let line = 1 + bytes[..e.valid_up_to()].iter().filter(|&&b| b == b'\n').count();
+        let line = bytes[..e.valid_up_to()].split(|&b| b == b'\n').count();
         Error::NotUtf8 { file: file.to_owned(), line }
     })
 }

@@ -39,7 +39,7 @@ impl Made {
         }
     }
 
-    fn model(&self, reason: impl ToString) -> Error {
+    fn model(&self, reason: impl std::fmt::Display) -> Error {
         Error::Model { file: self.file.clone(), reason: reason.to_string() }
     }
 }
@@ -383,11 +383,11 @@ fn set_post_processor(made: &mut Made, value: Value) -> Result<(), Error> {
 /// The special tokens that a family adds to those that the files name.
 fn complete_additional(family: &Family, config: &Object, declared: &mut Declared) -> Result<(), Error> {
     match family.recipe {
-        Recipe::SentencePiece { pieces: families::Pieces::T5, .. } => {
-            if !declared.additional.iter().any(|t| t.content().contains("<extra_id_")) {
-                let count = config.count("extra_ids", 100_000)?.unwrap_or(100);
-                declared.additional.extend((0..count).map(|i| Named::Text(format!("<extra_id_{i}>"))));
-            }
+        Recipe::SentencePiece { pieces: families::Pieces::T5, .. }
+            if !declared.additional.iter().any(|t| t.content().contains("<extra_id_")) =>
+        {
+            let count = config.count("extra_ids", 100_000)?.unwrap_or(100);
+            declared.additional.extend((0..count).map(|i| Named::Text(format!("<extra_id_{i}>"))));
         }
         Recipe::SentencePiece { pieces: families::Pieces::FairSeq { languages }, .. } if !languages.is_empty() => {
             let mut all: Vec<Named> = languages.iter().map(|&t| Named::Text(t.to_owned())).collect();

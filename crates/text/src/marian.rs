@@ -97,7 +97,7 @@ impl Marian {
             vec![0; length],
             vec![1; length],
             Vec::new(),
-            Default::default(),
+            crate::encode::no_ranges(),
         )
     }
 
@@ -133,7 +133,7 @@ impl Marian {
     }
 
     /// Joins pieces to text; the tokens in `special` stand as they are with a space after.
-    pub fn join<'a>(&self, tokens: impl Iterator<Item = &'a str>, special: &[&str]) -> String {
+    pub fn join<'a>(tokens: impl Iterator<Item = &'a str>, special: &[&str]) -> String {
         let mut out = String::new();
         let mut piece_run = String::new();
         for token in tokens {

@@ -78,12 +78,11 @@ fn merges(source: &Model, vocab: &[(String, f64)]) -> Vec<(String, String)> {
     let mut place: HashMap<&str, usize> = HashMap::new();
     let mut scores: Vec<(&str, f64)> = Vec::new();
     for (text, score) in vocab {
-        match place.get(text.as_str()) {
-            Some(&i) => scores[i].1 = *score,
-            None => {
-                place.insert(text, scores.len());
-                scores.push((text, *score));
-            }
+        if let Some(&i) = place.get(text.as_str()) {
+            scores[i].1 = *score;
+        } else {
+            place.insert(text, scores.len());
+            scores.push((text, *score));
         }
     }
     let mut merges: Vec<(&str, &str, f64)> = Vec::new();

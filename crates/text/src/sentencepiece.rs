@@ -105,9 +105,8 @@ impl Model {
                             40 => unk_id = value.int().unwrap_or(0),
                             45 => {
                                 let text = value.bytes().and_then(|b| std::str::from_utf8(b).ok());
-                                model.unk_piece = text
-                                    .ok_or_else(|| wrong(start, "trainer_spec.unk_piece is not UTF-8".to_owned()))?
-                                    .to_owned();
+                                text.ok_or_else(|| wrong(start, "trainer_spec.unk_piece is not UTF-8".to_owned()))?
+                                    .clone_into(&mut model.unk_piece);
                             }
                             _ => {}
                         }
@@ -280,7 +279,7 @@ pub(crate) mod tests {
         assert!(check_charsmap(&table(&units, b"x\0")).is_err());
         units[3] = 0;
         units[0] = (1 << 8) | (5 << 10);
-        units[5] = (1 << 31) | 40;
+        units[5] = (1 << 31) | 0x28;
         assert!(check_charsmap(&table(&units, b"x\0")).is_err(), "text 40 does not exist");
         units[5] = (1 << 31) | 1;
         assert!(check_charsmap(&table(&units, "ü\0".as_bytes())).is_err(), "inside a character");

@@ -72,6 +72,7 @@ impl SpecialTokens {
 
 /// A token as the files describe it, with how it is found in text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "the fields of the file format")]
 pub(crate) struct Token {
     pub content: String,
     pub single_word: bool,

@@ -14,7 +14,7 @@ use crate::encoding::Encoding;
 use crate::files::TokenizerFiles;
 use crate::load::{self, Loaded};
 use crate::special::{Special, SpecialTokens};
-use crate::{Error, frame};
+use crate::{Error, Marian, frame};
 
 /// A tokenizer. Cloning is cheap, and one can serve many threads.
 #[derive(Clone)]
@@ -127,10 +127,10 @@ impl Tokenizer {
     /// Joins tokens to text as the model's class does: WordPiece joins `##`, byte-level BPE decodes its bytes.
     pub fn convert_tokens_to_string(&self, tokens: &[String]) -> String {
         let encoder = &self.inner.encoder;
-        if let Some(marian) = &encoder.marian {
+        if encoder.marian.is_some() {
             let special = self.inner.special.all();
             let special: Vec<&str> = special.iter().map(|s| s.text.as_str()).collect();
-            return marian.join(tokens.iter().map(String::as_str), &special);
+            return Marian::join(tokens.iter().map(String::as_str), &special);
         }
         encoder
             .tokenizer

@@ -50,11 +50,11 @@ impl Report {
         self.checked += 1;
         if ours != expected {
             let difference = match (ours, expected) {
-                (Value::Object(a), Value::Object(b)) => b
-                    .iter()
-                    .filter(|(key, value)| a.get(*key) != Some(value))
-                    .map(|(key, value)| format!("\n    {key}: {}\n    expected {value}", a[key]))
-                    .collect::<String>(),
+                (Value::Object(a), Value::Object(b)) => {
+                    let wrong = b.iter().filter(|(key, value)| a.get(*key) != Some(value));
+                    let lines = wrong.map(|(key, value)| format!("\n    {key}: {}\n    expected {value}", a[key]));
+                    lines.collect::<Vec<_>>().concat()
+                }
                 _ => format!("\n    {ours}\n    expected {expected}"),
             };
             self.wrong.push(format!("{}: {what}:{difference}", self.name));
