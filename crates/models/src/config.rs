@@ -234,7 +234,8 @@ fn labels(fields: &Fields<'_>) -> Result<Vec<String>> {
         let mut labels = vec![None; map.len()];
         for (id, label) in map {
             let slot = id.parse::<usize>().ok().and_then(|id| labels.get_mut(id));
-            let slot = slot.ok_or_else(|| field("id2label", format!("ids should run from 0 on; {id:?} doesn't fit")))?;
+            let slot =
+                slot.ok_or_else(|| field("id2label", format!("ids should run from 0 on; {id:?} doesn't fit")))?;
             // some published files have numbers for names
             *slot = Some(label.as_str().map_or_else(|| label.to_string(), str::to_owned));
         }
@@ -295,11 +296,10 @@ impl EncoderConfig {
             return Err(field(name, format!("{kind:?} is not supported; only \"absolute\" is")));
         }
         let distil = family == Family::DistilBert;
-        let hidden_size = fields.positive(&["hidden_size", "dim"], if family == Family::Electra { 256 } else { 768 })?;
-        let heads = fields.positive(
-            &["num_attention_heads", "n_heads"],
-            if family == Family::Electra { 4 } else { 12 },
-        )?;
+        let hidden_size =
+            fields.positive(&["hidden_size", "dim"], if family == Family::Electra { 256 } else { 768 })?;
+        let heads =
+            fields.positive(&["num_attention_heads", "n_heads"], if family == Family::Electra { 4 } else { 12 })?;
         if hidden_size % heads != 0 {
             let problem = format!("should be a multiple of the {heads} attention heads, not {hidden_size}");
             return Err(field("hidden_size", problem));
@@ -326,10 +326,8 @@ impl EncoderConfig {
             embedding_size,
             layers: fields.size(&["num_hidden_layers", "n_layers"], if distil { 6 } else { 12 })?,
             heads,
-            intermediate_size: fields.positive(
-                &["intermediate_size", "hidden_dim"],
-                if family == Family::Electra { 1024 } else { 3072 },
-            )?,
+            intermediate_size: fields
+                .positive(&["intermediate_size", "hidden_dim"], if family == Family::Electra { 1024 } else { 3072 })?,
             activation: activation(&fields)?,
             hidden_dropout,
             attention_dropout: fields.rate(&["attention_probs_dropout_prob", "attention_dropout"], 0.1)?,
@@ -406,7 +404,8 @@ mod tests {
 
     #[test]
     fn old_and_new_spellings_are_one() {
-        let old = read(r#"{"architectures":["DistilBertForMaskedLM"],"dim":32,"n_heads":4,"n_layers":3,"hidden_dim":64}"#);
+        let old =
+            read(r#"{"architectures":["DistilBertForMaskedLM"],"dim":32,"n_heads":4,"n_layers":3,"hidden_dim":64}"#);
         let new = read(
             r#"{"model_type":"distilbert","hidden_size":32,"num_attention_heads":4,"num_hidden_layers":3,"intermediate_size":64}"#,
         );

@@ -49,7 +49,11 @@ pub enum Error {
         known: Vec<&'static str>,
     },
     /// Tensors that the model needs are not in the weights.
-    #[error("{label}: {} missing: {}; the checkpoint is of another architecture or incomplete{hint}", count(names), some(names))]
+    #[error(
+        "{label}: {} missing: {}; the checkpoint is of another architecture or incomplete{hint}",
+        count(names),
+        some(names)
+    )]
     MissingTensors {
         /// Where was looked.
         label: String,

@@ -184,7 +184,14 @@ impl Model<MaskedLmHead> {
     ///
     /// # Errors
     /// When the batch doesn't fit the model.
-    pub fn loss(&self, input: &Input<'_>, rows: &Indices, targets: &Indices, scale: f32, pass: &Pass) -> Result<Tensor<1>> {
+    pub fn loss(
+        &self,
+        input: &Input<'_>,
+        rows: &Indices,
+        targets: &Indices,
+        scale: f32,
+        pass: &Pass,
+    ) -> Result<Tensor<1>> {
         let hidden = self.body.forward(input, &Rows::Chosen(rows.clone()), pass)?;
         Ok(self.head.loss(hidden, self.word(), targets, scale))
     }

@@ -40,7 +40,7 @@ impl Names {
         let found = found.unwrap_or_else(|| panic!("the name tables lack {path}"));
         let mut names = Vec::new();
         for name in found {
-            let with = name.replacen("@", &format!("{}.", self.prefix), 1);
+            let with = name.replacen('@', &format!("{}.", self.prefix), 1);
             let without = name.replacen('@', "", 1);
             let (first, second) = if self.prefixed { (with, without) } else { (without, with) };
             for name in [first, second] {

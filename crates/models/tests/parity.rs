@@ -282,10 +282,17 @@ fn check<H: Case>(dir: &Path, reference: &Reference) {
         let (shape, theirs) = &reference.tensors[&format!("out.{output}")];
         // per-token outputs are compared at real tokens; others have a row a sequence or example
         let tokens = batch.place.len();
-        let by_token = shape.len() > 2 || output.ends_with("t_logits") || output.ends_with("d_logits") || (reference.kind == "rtd");
+        let by_token = shape.len() > 2
+            || output.ends_with("t_logits")
+            || output.ends_with("d_logits")
+            || (reference.kind == "rtd");
         let theirs: Vec<f32> = if by_token && output != "seq_relationship_logits" {
             let width = theirs.len() / tokens;
-            (0..tokens).filter(|&i| batch.place[i].is_some()).flat_map(|i| &theirs[i * width..(i + 1) * width]).copied().collect()
+            (0..tokens)
+                .filter(|&i| batch.place[i].is_some())
+                .flat_map(|i| &theirs[i * width..(i + 1) * width])
+                .copied()
+                .collect()
         } else {
             theirs.clone()
         };
@@ -339,7 +346,10 @@ fn check<H: Case>(dir: &Path, reference: &Reference) {
     for (step, expected) in reference.get("adamw").expect("ten losses").iter().enumerate() {
         let loss = H::loss(&model, &batch, reference);
         let ours = read(loss.clone())[0];
-        assert!((ours - expected).abs() <= 1e-4 * expected.abs().max(0.1), "{name}: step {step}: loss {ours}, should be {expected}");
+        assert!(
+            (ours - expected).abs() <= 1e-4 * expected.abs().max(0.1),
+            "{name}: step {step}: loss {ours}, should be {expected}"
+        );
         let options = AdamWOptions {
             lr: 1e-3,
             beta1: 0.9,

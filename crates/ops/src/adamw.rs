@@ -108,8 +108,15 @@ mod tests {
             let values: Vec<f32> = (0..35).map(|i| ((i as f32 + salt) * 1.7).sin()).collect();
             Tensor::<2>::from_data(TensorData::new(values, [5, 7]), &device)
         };
-        let options =
-            AdamWOptions { lr: 0.01, beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.1, step: 3, bias_correction: true };
+        let options = AdamWOptions {
+            lr: 0.01,
+            beta1: 0.9,
+            beta2: 0.999,
+            eps: 1e-8,
+            weight_decay: 0.1,
+            step: 3,
+            bias_correction: true,
+        };
         let (p, g, m, v) = (tensor(0.0), tensor(1.0), tensor(2.0), tensor(3.0).square());
         let a = step(p.clone(), g.clone(), m.clone(), v.clone(), &options);
         let b = composed(p, g, m, v, &options);

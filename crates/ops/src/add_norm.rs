@@ -40,26 +40,13 @@ fn layer_norm(x: &F, residual: &F, gamma: &F, beta: &F, eps: f32, dropout: Dropo
     let (x, residual, gamma, beta) = (contiguous(x), contiguous(residual), contiguous(gamma), contiguous(beta));
     let has_residual = optional(&residual).is_some();
     let keep_sum = keep && (has_residual || dropout.is_on());
-    let out = kernel::add_layer_norm(
-        slice(&x),
-        optional(&residual),
-        slice(&gamma),
-        slice(&beta),
-        eps,
-        dropout,
-        keep_sum,
-    );
+    let out =
+        kernel::add_layer_norm(slice(&x), optional(&residual), slice(&gamma), slice(&beta), eps, dropout, keep_sum);
     let rows = out.mean.len();
     let shape = x.shape();
     let sum = out.sum.map_or(x, |sum| pack(sum, shape.clone()));
-    let state = NormState {
-        sum,
-        mean: pack(out.mean, [rows]),
-        rstd: pack(out.rstd, [rows]),
-        gamma,
-        dropout,
-        has_residual,
-    };
+    let state =
+        NormState { sum, mean: pack(out.mean, [rows]), rstd: pack(out.rstd, [rows]), gamma, dropout, has_residual };
     (pack(out.y, shape), state)
 }
 

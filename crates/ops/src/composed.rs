@@ -96,12 +96,7 @@ pub fn embedding_sum(tables: Vec<(Tensor<2>, Indices)>) -> Tensor<2> {
 }
 
 /// See [`crate::cross_entropy`].
-pub fn cross_entropy(
-    hidden: Tensor<2>,
-    weight: Tensor<2>,
-    bias: Option<Tensor<1>>,
-    chosen: &ChosenRows,
-) -> Tensor<1> {
+pub fn cross_entropy(hidden: Tensor<2>, weight: Tensor<2>, bias: Option<Tensor<1>>, chosen: &ChosenRows) -> Tensor<1> {
     let device = hidden.device();
     let count = chosen.rows.len();
     if count == 0 {

@@ -102,8 +102,7 @@ impl<C: CheckpointStrategy> CrossEntropyOp for Autodiff<Flex, C> {
         bias: FloatTensor<Self>,
         chosen: ChosenRows,
     ) -> FloatTensor<Self> {
-        let run =
-            |with_grads| forward(hidden.primitive(), weight.primitive(), bias.primitive(), &chosen, with_grads);
+        let run = |with_grads| forward(hidden.primitive(), weight.primitive(), bias.primitive(), &chosen, with_grads);
         let nodes = [hidden.node(), weight.node(), bias.node()];
         match Backward::<Flex, 3>::prepare::<C>(CrossEntropyBackward, nodes).compute_bound().stateful() {
             OpsKind::Tracked(prep) => {
@@ -122,12 +121,7 @@ impl<C: CheckpointStrategy> CrossEntropyOp for Autodiff<Flex, C> {
 ///
 /// # Panics
 /// When rows and targets differ in length, a row is beyond `T` or a target beyond `V`.
-pub fn cross_entropy(
-    hidden: Tensor<2>,
-    weight: Tensor<2>,
-    bias: Option<Tensor<1>>,
-    chosen: &ChosenRows,
-) -> Tensor<1> {
+pub fn cross_entropy(hidden: Tensor<2>, weight: Tensor<2>, bias: Option<Tensor<1>>, chosen: &ChosenRows) -> Tensor<1> {
     let device = hidden.device();
     if !is_fused(&device) {
         return composed::cross_entropy(hidden, weight, bias, chosen);

@@ -71,14 +71,8 @@ fn compare<const N: usize>(
     }
 }
 
-const ACTIVATIONS: [Activation; 6] = [
-    Activation::None,
-    Activation::Gelu,
-    Activation::GeluTanh,
-    Activation::Relu,
-    Activation::Silu,
-    Activation::Tanh,
-];
+const ACTIVATIONS: [Activation; 6] =
+    [Activation::None, Activation::Gelu, Activation::GeluTanh, Activation::Relu, Activation::Silu, Activation::Tanh];
 
 fn flat(x: Tensor<2>) -> Tensor<1> {
     x.flatten(0, 1)
@@ -127,8 +121,7 @@ fn norms() {
             let drop = Dropout::new(rate, 5);
             // a row of one number has no deviation, its norm amplifies rounding by 1/√eps
             let eps = if width == 1 { 1.0 } else { 1e-5 };
-            let leaves =
-                [leaf([rows, width], 1), leaf([rows, width], 2), leaf([1, width], 3), leaf([1, width], 4)];
+            let leaves = [leaf([rows, width], 1), leaf([rows, width], 2), leaf([1, width], 3), leaf([1, width], 4)];
             let name = format!("norm {rows}×{width} dropout {rate}");
             compare(
                 &name,
@@ -163,12 +156,7 @@ fn norms() {
 #[test]
 fn rows_and_embeddings() {
     let rows: Indices = vec![4, 0, 4, 2].into();
-    compare(
-        "gather",
-        [leaf([6, 5], 1)],
-        |[x]| ptm_ops::gather_rows(x, &rows),
-        |[x]| composed::gather_rows(x, &rows),
-    );
+    compare("gather", [leaf([6, 5], 1)], |[x]| ptm_ops::gather_rows(x, &rows), |[x]| composed::gather_rows(x, &rows));
     let ids: [Indices; 3] = [vec![9, 1, 9, 0, 3].into(), vec![0, 1, 2, 3, 4].into(), vec![0, 0, 1, 1, 1].into()];
     let tables = |[a, b, c]: [Tensor<2>; 3]| vec![(a, ids[0].clone()), (b, ids[1].clone()), (c, ids[2].clone())];
     compare(
@@ -202,11 +190,9 @@ fn cross_entropy() {
 
 #[test]
 fn nothing_chosen_costs_nothing_and_gives_zero_gradients() {
-    let chosen =
-        ChosenRows { rows: Vec::new().into(), targets: Vec::new().into(), label_smoothing: 0.0, scale: 1.0 };
-    let (y, grads) = run([leaf([3, 4], 1), leaf([5, 4], 2)], |[x, w]| {
-        ptm_ops::cross_entropy(x, w, None, &chosen).unsqueeze()
-    });
+    let chosen = ChosenRows { rows: Vec::new().into(), targets: Vec::new().into(), label_smoothing: 0.0, scale: 1.0 };
+    let (y, grads) =
+        run([leaf([3, 4], 1), leaf([5, 4], 2)], |[x, w]| ptm_ops::cross_entropy(x, w, None, &chosen).unsqueeze());
     assert_eq!(y, [0.0]);
     assert!(grads.iter().flatten().all(|&g| g == 0.0));
 }
@@ -217,7 +203,8 @@ fn empty_batches_pass_through() {
     let y = ptm_ops::linear(x, leaf([4, 6], 2), None, Activation::Gelu);
     assert_eq!(y.dims(), [0, 4]);
     let x = leaf([0, 6], 1);
-    let y = ptm_ops::add_layer_norm(x.clone(), Some(x), flat(leaf([1, 6], 2)), flat(leaf([1, 6], 3)), 1e-5, Dropout::OFF);
+    let y =
+        ptm_ops::add_layer_norm(x.clone(), Some(x), flat(leaf([1, 6], 2)), flat(leaf([1, 6], 3)), 1e-5, Dropout::OFF);
     assert_eq!(y.dims(), [0, 6]);
 }
 

@@ -75,7 +75,7 @@ impl Embedder {
         // without a length of its own the directory takes the tokenizer's, and nothing exceeds the positions
         let longest = modules.max_length.or(tokenizer.model_max_length()).unwrap_or(usize::MAX);
         let max_length = longest.min(config.max_length());
-        let this = Self { max_length, name, tokenizer, model, modules };
+        let this = Self { name, tokenizer, model, modules, max_length };
         let mut width = this.model.config().hidden_size * this.modules.pooling.ways.len();
         for step in &this.modules.steps {
             if let Step::Dense(dense) = step {
@@ -122,7 +122,8 @@ impl Embedder {
         let found = self.prompts().find(|(n, _)| n == name).map(|(_, prompt)| prompt);
         found.ok_or_else(|| {
             let names: Vec<&str> = self.prompts().map(|(name, _)| name).collect();
-            let known = if names.is_empty() { "it has none".to_owned() } else { format!("it has {}", names.join(", ")) };
+            let known =
+                if names.is_empty() { "it has none".to_owned() } else { format!("it has {}", names.join(", ")) };
             Error::Option(format!("{} has no prompt {name:?}; {known}", self.name))
         })
     }
@@ -138,7 +139,8 @@ impl Embedder {
         progress: &mut dyn FnMut(usize),
     ) -> Result<Vec<Vec<f32>>> {
         let prompt = self.prompt(options)?;
-        let encode = EncodeOptions { truncation: Truncation::Longest { max: self.max_length }, ..EncodeOptions::default() };
+        let encode =
+            EncodeOptions { truncation: Truncation::Longest { max: self.max_length }, ..EncodeOptions::default() };
         let prepared: Vec<String> = texts.iter().map(|text| self.prepare(prompt, text)).collect();
         let inputs: Vec<_> = prepared.iter().map(|text| ptm_text::Input::Text(text)).collect();
         let encodings = self.tokenizer.encode_batch(&inputs, &encode)?;
@@ -212,5 +214,7 @@ impl Embedder {
 /// Divides by the Euclidean length, which counts as 1e-12 where it is less.
 fn scale_to_one(vector: &mut [f32]) {
     let length = vector.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>().sqrt().max(1e-12);
-    vector.iter_mut().for_each(|x| *x = (f64::from(*x) / length) as f32);
+    for x in vector {
+        *x = (f64::from(*x) / length) as f32;
+    }
 }

@@ -66,9 +66,8 @@ impl FillMask {
         let model = MaskedLm::open(dir, &Device::flex())?.model;
         check_vocabulary(&tokenizer, model.config().vocab_size)?;
         let mask = tokenizer.special().mask.clone();
-        let mask = mask.ok_or_else(|| {
-            Error::Input(format!("{}: the tokenizer does not define a mask_token", dir.display()))
-        })?;
+        let mask =
+            mask.ok_or_else(|| Error::Input(format!("{}: the tokenizer does not define a mask_token", dir.display())))?;
         Ok(Self { tokenizer, model, mask })
     }
 
@@ -102,7 +101,8 @@ impl FillMask {
             }
             if encoding.ids.len() > longest {
                 let length = encoding.ids.len();
-                let problem = format!("a text has {length} tokens, but the model reads {longest}; shorten it or truncate");
+                let problem =
+                    format!("a text has {length} tokens, but the model reads {longest}; shorten it or truncate");
                 return Err(Error::Input(problem));
             }
         }
@@ -164,17 +164,15 @@ impl FillMask {
         for word in words {
             let id = match self.tokenizer.id(word) {
                 Some(id) => id,
-                None => match self.tokenizer.encode(word, &plain)?.ids.first() {
-                    Some(&first) => {
-                        let token = self.tokenizer.token(first).unwrap_or_default();
-                        tracing::warn!("the target {word:?} is no token of the model; {token:?} stands for it");
-                        first
-                    }
-                    None => {
+                None => {
+                    let Some(&first) = self.tokenizer.encode(word, &plain)?.ids.first() else {
                         tracing::warn!("the target {word:?} has no token; it is left out");
                         continue;
-                    }
-                },
+                    };
+                    let token = self.tokenizer.token(first).unwrap_or_default();
+                    tracing::warn!("the target {word:?} is no token of the model; {token:?} stands for it");
+                    first
+                }
             };
             ids.push(id);
         }

@@ -80,7 +80,9 @@ impl Pooling {
                 let weight = weight(i);
                 sum.iter_mut().zip(row).for_each(|(s, x)| *s += weight * x);
             }
-            sum.iter_mut().for_each(|s| *s /= divisor);
+            for s in &mut sum {
+                *s /= divisor;
+            }
             sum
         };
         let mut pooled = Vec::with_capacity(self.ways.len() * width);

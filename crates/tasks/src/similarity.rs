@@ -51,7 +51,8 @@ mod tests {
 
     #[test]
     fn the_nearest_comes_first() {
-        let ranked = rank(&[1.0, 0.0], &[vec![0.0, 1.0], vec![2.0, 0.0], vec![1.0, 1.0], vec![0.0, 0.0]], &["a", "b", "c", "d"]);
+        let ranked =
+            rank(&[1.0, 0.0], &[vec![0.0, 1.0], vec![2.0, 0.0], vec![1.0, 1.0], vec![0.0, 0.0]], &["a", "b", "c", "d"]);
         let order: Vec<usize> = ranked.iter().map(|r| r.index).collect();
         assert_eq!(order, [1, 2, 0, 3]);
         assert_eq!(ranked[0].score, 1.0);

@@ -16,8 +16,11 @@ fn sentences() -> Vec<String> {
     serde_json::from_slice(&bytes).expect("a list of strings")
 }
 
+/// Rows of matrices by name.
+type Matrices = HashMap<String, Vec<Vec<f32>>>;
+
 /// Rows of every matrix of a file, and its metadata.
-fn golden(path: &Path) -> (HashMap<String, Vec<Vec<f32>>>, HashMap<String, String>) {
+fn golden(path: &Path) -> (Matrices, HashMap<String, String>) {
     let bytes = std::fs::read(path).expect("golden embeddings");
     let (_, header) = SafeTensors::read_metadata(&bytes).expect("a valid file");
     let metadata = header.metadata().clone().unwrap_or_default();
