@@ -37,9 +37,7 @@ pub fn open(dir: &Path) -> Result<Bodies> {
 
 /// Encodes `batch`; two numbers of the first sequence's first state and two of its last.
 pub fn answer(model: &Bodies, batch: &Packed) -> Result<Vec<f32>> {
-    let hidden = model
-        .body
-        .forward(&Input::from(batch), &Rows::All, &Pass::eval())?;
+    let hidden = model.body.forward(&Input::from(batch), &Rows::All, &Pass::eval())?;
     let [_, width] = hidden.dims();
     let hidden = ptm_ops::read_f32(hidden);
     let last = (batch.offsets[1] - 1) * width;

@@ -21,9 +21,6 @@ impl Work for Load {
         if !self.0.answer {
             return Ok(Vec::new());
         }
-        answer(
-            &model,
-            &Packed::from_ids(&self.0.sequences, model.config().positions())?,
-        )
+        answer(&model, &Packed::from_ids(&self.0.sequences, model.config().positions())?)
     }
 }

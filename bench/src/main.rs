@@ -41,19 +41,12 @@ fn answer(line: &str, work: &mut Option<Box<dyn Work>>) -> Result<Answer> {
             Ok(Answer::Ok { ok: true })
         }
         Request::Run => {
-            let Some(work) = work else {
-                bail!("nothing is prepared: send a `prepare` request first")
-            };
+            let Some(work) = work else { bail!("nothing is prepared: send a `prepare` request first") };
             let start = Instant::now();
             let check = work.run()?;
-            Ok(Answer::Run {
-                seconds: start.elapsed().as_secs_f64(),
-                check,
-            })
+            Ok(Answer::Run { seconds: start.elapsed().as_secs_f64(), check })
         }
-        Request::Memory => Ok(Answer::Memory {
-            peak_bytes: memory::peak()?,
-        }),
+        Request::Memory => Ok(Answer::Memory { peak_bytes: memory::peak()? }),
     }
 }
 
@@ -61,9 +54,7 @@ fn main() -> Result<()> {
     let mut work = None;
     let mut out = std::io::stdout().lock();
     for line in std::io::stdin().lock().lines() {
-        let answer = answer(&line?, &mut work).unwrap_or_else(|e| Answer::Error {
-            error: format!("{e:#}"),
-        });
+        let answer = answer(&line?, &mut work).unwrap_or_else(|e| Answer::Error { error: format!("{e:#}") });
         serde_json::to_writer(&mut out, &answer)?;
         out.write_all(b"\n")?;
         out.flush()?;
@@ -86,21 +77,12 @@ mod tests {
     fn a_product_is_prepared_and_run() {
         let mut work = None;
         assert!(text(r#"{"op":"run"}"#, &mut work).contains("nothing is prepared"));
-        assert_eq!(
-            text(
-                r#"{"op":"prepare","what":"product","m":8,"k":4,"n":8}"#,
-                &mut work
-            ),
-            r#"{"ok":true}"#
-        );
+        assert_eq!(text(r#"{"op":"prepare","what":"product","m":8,"k":4,"n":8}"#, &mut work), r#"{"ok":true}"#);
         assert!(text(r#"{"op":"run"}"#, &mut work).starts_with(r#"{"seconds":"#));
         assert!(text(r#"{"op":"fly"}"#, &mut work).contains("fly"));
         assert!(
-            text(
-                r#"{"op":"prepare","what":"encode","model":"nowhere","sequences":[[1]]}"#,
-                &mut work
-            )
-            .contains("nowhere")
+            text(r#"{"op":"prepare","what":"encode","model":"nowhere","sequences":[[1]]}"#, &mut work)
+                .contains("nowhere")
         );
     }
 }

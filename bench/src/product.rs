@@ -18,25 +18,14 @@ pub struct Product {
 impl Product {
     pub fn new(job: &protocol::Product) -> Self {
         let &protocol::Product { m, k, n } = job;
-        let fill =
-            |len: usize, step: usize| (0..len).map(|i| (i * step % 17) as f32 / 17.0).collect();
-        Self {
-            m,
-            k,
-            n,
-            a: fill(m * k, 7),
-            b: fill(n * k, 5),
-            c: vec![0.0; m * n],
-        }
+        let fill = |len: usize, step: usize| (0..len).map(|i| (i * step % 17) as f32 / 17.0).collect();
+        Self { m, k, n, a: fill(m * k, 7), b: fill(n * k, 5), c: vec![0.0; m * n] }
     }
 }
 
 impl Work for Product {
     fn run(&mut self) -> Result<Vec<f32>> {
-        let (a, b) = (
-            View::new(&self.a, self.m, self.k, self.k),
-            View::new(&self.b, self.n, self.k, self.k).t(),
-        );
+        let (a, b) = (View::new(&self.a, self.m, self.k, self.k), View::new(&self.b, self.n, self.k, self.k).t());
         product(&mut self.c, false, 1.0, a, b, Threads::All);
         Ok(Vec::new())
     }

@@ -44,19 +44,11 @@ impl Train {
 
 impl Work for Train {
     fn run(&mut self) -> Result<Vec<f32>> {
-        let Some(model) = self.model.take() else {
-            bail!("an earlier step failed: prepare the job again")
-        };
+        let Some(model) = self.model.take() else { bail!("an earlier step failed: prepare the job again") };
         self.options.step += 1;
         let scale = 1.0 / self.rows.len() as f32;
         let pass = Pass::train(self.options.step);
-        let loss = model.loss(
-            &Input::from(&self.batch),
-            &self.rows,
-            &self.targets,
-            scale,
-            &pass,
-        )?;
+        let loss = model.loss(&Input::from(&self.batch), &self.rows, &self.targets, scale, &pass)?;
         let value = loss.clone().into_scalar::<f32>();
         self.model = Some(self.optimizer.step(model, loss.backward(), self.options));
         Ok(vec![value])
