@@ -45,7 +45,7 @@ pub struct Arguments {
 pub enum Command {
     /// Turn texts into vectors
     #[command(after_help = "\
-Texts are arguments, lines of files, or lines of standard input; blank lines are left out. A line of standard input
+Texts are arguments, lines of files, or lines of standard input; blank lines are left out. A line of standard input \
 that begins with { is JSON, its text is under --key. Without --model the built-in all-MiniLM-L6-v2 answers.
 
 --json prints [[f, …], …] for arguments, and one vector a line for files and standard input.
@@ -59,11 +59,11 @@ Examples:
 
     /// Compare texts by meaning: the cosine of their vectors
     #[command(after_help = "\
-The first text is compared with each of the others; --query compares one text with many lines and ranks them; without
-texts, pairs come from files or standard input, one a line: two columns with a tab between them, or
+The first text is compared with each of the others; --query compares one text with many lines and ranks them; without \
+texts, pairs come from files or standard input, one a line: two columns with a tab between them, or \
 {\"a\": …, \"b\": …}. Without --model the built-in all-MiniLM-L6-v2 answers.
 
---json prints [f, …] in the order of the texts; with --query [{\"index\", \"score\", \"text\"}, …], the best first; for
+--json prints [f, …] in the order of the texts; with --query [{\"index\", \"score\", \"text\"}, …], the best first; for \
 pairs one number a line.
 
 Examples:
@@ -76,10 +76,10 @@ Examples:
     #[command(
         name = "fill-mask",
         after_help = "\
-No model for this task is built in: --model takes a directory or an id of the hub. The mask is written as the model
+No model for this task is built in: --model takes a directory or an id of the hub. The mask is written as the model \
 writes it, often [MASK] or <mask>.
 
---json prints what the transformers pipeline returns: [{\"score\", \"token\", \"token_str\", \"sequence\"}, …]; a list of
+--json prints what the transformers pipeline returns: [{\"score\", \"token\", \"token_str\", \"sequence\"}, …]; a list of \
 those for several texts or several masks; one value a line for files and standard input.
 
 Examples:

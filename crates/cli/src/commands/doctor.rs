@@ -71,9 +71,9 @@ pub fn run(args: &Doctor) -> anyhow::Result<()> {
     Ok(output.flush()?)
 }
 
-/// The version of a crate in a `Cargo.lock`.
+/// The version of a crate in a `Cargo.lock`; the newest where it holds several.
 fn locked<'a>(lock: &'a str, name: &str) -> Option<&'a str> {
-    let (_, rest) = lock.split_once(&format!("\nname = \"{name}\"\n"))?;
+    let (_, rest) = lock.rsplit_once(&format!("\nname = \"{name}\"\n"))?;
     rest.strip_prefix("version = \"")?.split('"').next()
 }
 

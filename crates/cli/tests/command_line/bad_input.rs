@@ -1,0 +1,135 @@
+//! Input and models that cannot be used: one sentence on standard error and exit code 2.
+
+use std::fs;
+use std::path::Path;
+
+use super::{copy, json, ptm, refused};
+
+#[test]
+fn nothing_to_read() {
+    for command in [&["embed"][..], &["similarity"], &["similarity", "--query", "x"]] {
+        for input in ["", "\n", " \n\t\n"] {
+            assert!(refused(ptm().args(command).write_stdin(input)).contains("the input holds no"));
+        }
+    }
+    refused(ptm().args(["embed", ""]));
+    refused(ptm().args(["similarity", "a", " "]));
+}
+
+#[test]
+fn text_that_is_not_utf8() {
+    let said = refused(ptm().arg("embed").write_stdin(b"fine\nb\xe9b\xe9\n".to_vec()));
+    assert!(said.contains("standard input, line 2") && said.contains("UTF-8"), "{said}");
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("latin.txt");
+    fs::write(&file, b"\xff\n").unwrap();
+    let said = refused(ptm().args(["embed", "--file"]).arg(&file));
+    assert!(said.contains("latin.txt, line 1"), "{said}");
+}
+
+#[test]
+fn lines_that_are_not_what_they_should_be() {
+    for (line, wanted) in
+        [("{\"body\": \"x\"}", "--key"), ("{\"text\": 1}", "no string"), ("{\"text\"", "not a JSON object")]
+    {
+        let said = refused(ptm().arg("embed").write_stdin(format!("\n{line}\n")));
+        assert!(said.contains("standard input, line 2") && said.contains(wanted), "{said}");
+    }
+    // as deep as a hostile line may be
+    refused(ptm().arg("embed").write_stdin(format!("{{\"text\": {}", "[".repeat(200_000))));
+}
+
+#[test]
+fn missing_files_and_forbidden_directories() {
+    let dir = tempfile::tempdir().unwrap();
+    let said = refused(ptm().args(["embed", "--file"]).arg(dir.path().join("no.txt")));
+    assert!(said.contains("no.txt"), "{said}");
+    refused(ptm().args(["embed", "--file"]).arg(dir.path()));
+    refused(ptm().args(["embed", "a", "--model"]).arg(dir.path()));
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o000)).unwrap();
+        refused(ptm().args(["embed", "a", "--model"]).arg(dir.path()));
+        // the superuser may write anywhere
+        if fs::write(dir.path().join("probe"), "").is_err() {
+            refused(ptm().args(["embed", "a", "--output"]).arg(dir.path().join("v.npy")));
+        }
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o700)).unwrap();
+    }
+}
+
+#[test]
+fn ten_megabytes_on_one_line() {
+    let line = "word ".repeat(2 << 20);
+    let value = json(ptm().args(["embed", "--json"]).write_stdin(line));
+    assert_eq!(value.as_array().unwrap().len(), 384);
+    let line = "x".repeat(10 << 20);
+    json(ptm().args(["embed", "--json"]).write_stdin(line));
+}
+
+fn refuses_model(dir: &Path, wanted: &str) {
+    for arguments in [&["embed", "hello"][..], &["fill-mask", "the [MASK]"]] {
+        let said = refused(ptm().args(arguments).arg("--model").arg(dir));
+        assert!(said.contains(wanted), "{arguments:?} {wanted}: {said}");
+    }
+}
+
+fn edit_config(dir: &Path, edit: impl FnOnce(&mut serde_json::Map<String, serde_json::Value>)) {
+    let path = dir.join("config.json");
+    let mut config: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    edit(config.as_object_mut().unwrap());
+    fs::write(path, config.to_string()).unwrap();
+}
+
+#[test]
+fn configurations() {
+    let dir = copy("pipelines/bert");
+    edit_config(dir.path(), |config| {
+        config.insert("model_type".into(), "mystery".into());
+        config.insert("architectures".into(), serde_json::json!(["MysteryModel"]));
+    });
+    refuses_model(dir.path(), "mystery");
+    edit_config(dir.path(), |config| {
+        config.remove("model_type");
+        config.remove("architectures");
+    });
+    refuses_model(dir.path(), "model_type");
+    fs::write(dir.path().join("config.json"), "{\"model_type\": ").unwrap();
+    refuses_model(dir.path(), "config.json");
+    fs::remove_file(dir.path().join("config.json")).unwrap();
+    refuses_model(dir.path(), "config.json");
+}
+
+#[test]
+fn weights() {
+    let dir = copy("pipelines/bert");
+    let path = dir.path().join("model.safetensors");
+    let whole = fs::read(&path).unwrap();
+    fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+    refuses_model(dir.path(), "model.safetensors");
+    let mut lying = whole.clone();
+    lying[..8].copy_from_slice(&(u64::MAX / 2).to_le_bytes());
+    fs::write(&path, &lying).unwrap();
+    refuses_model(dir.path(), "model.safetensors");
+    // a tensor of the wrong shape
+    fs::write(&path, &whole).unwrap();
+    edit_config(dir.path(), |config| {
+        config.insert("intermediate_size".into(), 7.into());
+    });
+    refuses_model(dir.path(), "intermediate");
+    fs::remove_file(&path).unwrap();
+    refuses_model(dir.path(), "safetensors");
+}
+
+#[test]
+fn a_tokenizer_with_ids_beyond_the_embedding() {
+    let dir = copy("pipelines/bert");
+    // the fast tokenizer's file would win over the words added here
+    fs::remove_file(dir.path().join("tokenizer.json")).unwrap();
+    let path = dir.path().join("vocab.txt");
+    let mut words = fs::read_to_string(&path).unwrap();
+    words.extend((0..50).map(|i| format!("extra{i}\n")));
+    fs::write(&path, words).unwrap();
+    refuses_model(dir.path(), "vocab");
+}

@@ -1,0 +1,79 @@
+//! `ptm fill-mask`, against the answers of the transformers pipeline.
+
+use serde_json::Value;
+
+use super::{json, parity, printed, ptm, refused};
+
+fn close(a: &Value, b: &Value) {
+    match (a, b) {
+        (Value::Array(a), Value::Array(b)) => {
+            assert_eq!(a.len(), b.len());
+            a.iter().zip(b).for_each(|(a, b)| close(a, b));
+        }
+        (Value::Object(a), Value::Object(b)) => {
+            assert!(a.keys().eq(b.keys()), "{a:?} {b:?}");
+            a.values().zip(b.values()).for_each(|(a, b)| close(a, b));
+        }
+        (Value::Number(a), Value::Number(b)) => {
+            let (a, b) = (a.as_f64().unwrap(), b.as_f64().unwrap());
+            assert!((a - b).abs() <= 1e-4 * b.abs().max(1e-3), "{a} {b}");
+        }
+        _ => assert_eq!(a, b),
+    }
+}
+
+/// The first golden case whose input is one text without parameters.
+fn golden(family: &str) -> (String, Value) {
+    let cases = std::fs::read(parity(&format!("pipelines/{family}/fill-mask.json"))).unwrap();
+    let cases: Vec<Value> = serde_json::from_slice(&cases).unwrap();
+    let plain = |case: &&Value| {
+        case["inputs"].is_string()
+            && case["output"].is_array()
+            && case["parameters"] == Value::Object(Default::default())
+    };
+    let case = cases.iter().find(plain).unwrap();
+    (case["inputs"].as_str().unwrap().to_owned(), case["output"].clone())
+}
+
+#[test]
+fn the_pipelines_shape() {
+    for family in ["bert", "roberta", "distilbert", "electra"] {
+        let (text, wanted) = golden(family);
+        let model = parity(&format!("pipelines/{family}"));
+        let one = json(ptm().args(["fill-mask", "--json", &text, "--model"]).arg(&model));
+        close(&one, &wanted);
+        let two = json(ptm().args(["fill-mask", "--json", "--top-k", "5", &text, &text, "--model"]).arg(&model));
+        close(&two, &Value::Array(vec![wanted.clone(), wanted.clone()]));
+        let lines =
+            printed(ptm().args(["fill-mask", "--json", "-m"]).arg(&model).write_stdin(format!("{text}\n{text}\n")));
+        assert_eq!(lines.lines().count(), 2);
+        lines.lines().for_each(|line| close(&serde_json::from_str(line).unwrap(), &wanted));
+    }
+}
+
+#[test]
+fn options() {
+    let model = parity("pipelines/bert");
+    let text = "The capital of France is [MASK].";
+    let value = json(ptm().args(["fill-mask", "--json", "--top-k", "1", text, "-m"]).arg(&model));
+    assert_eq!(value.as_array().unwrap().len(), 1);
+    let value = json(ptm().args(["fill-mask", "--json", "--targets", "east,come", text, "-m"]).arg(&model));
+    let mut words: Vec<&str> = value.as_array().unwrap().iter().map(|g| g["token_str"].as_str().unwrap()).collect();
+    words.sort_unstable();
+    assert_eq!(words, ["come", "east"]);
+    let shown = printed(ptm().args(["fill-mask", "--targets", "east", text, "-m"]).arg(&model));
+    assert!(shown.contains("The capital of France is east."), "{shown}");
+}
+
+#[test]
+fn refusals() {
+    let model = parity("pipelines/bert");
+    let said = refused(ptm().args(["fill-mask", "a [MASK]"]));
+    assert!(said.contains("no model for fill-mask is built in") && said.contains("--model"), "{said}");
+    let said = refused(ptm().args(["fill-mask", "no mask here", "-m"]).arg(&model));
+    assert!(said.contains("No mask_token ([MASK]) found on the input"), "{said}");
+    let long = format!("[MASK] {}", "word ".repeat(3000));
+    refused(ptm().args(["fill-mask", &long, "-m"]).arg(&model));
+    ptm().args(["fill-mask", "--truncate", &long, "-m"]).arg(&model).assert().success();
+    refused(ptm().args(["fill-mask", "[MASK]", "--top-k", "100000000", "-m"]).arg(&model));
+}

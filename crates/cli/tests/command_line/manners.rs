@@ -1,0 +1,107 @@
+//! What holds for every command: help, completions, exit codes, pipes, doctor, list.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Command, Stdio};
+
+use super::{json, printed, ptm, refused};
+
+#[test]
+fn help_has_examples() {
+    for command in ["embed", "similarity", "fill-mask", "pull", "list", "doctor", "completions"] {
+        let help = printed(ptm().args([command, "--help"]));
+        assert!(help.contains("Example") && help.contains(&format!("ptm {command}")), "{help}");
+    }
+    assert!(printed(ptm().arg("--version")).starts_with("ptm "));
+    assert!(printed(ptm().args(["completions", "bash"])).contains("fill-mask"));
+}
+
+#[test]
+fn wrong_usage_is_an_error() {
+    for arguments in [
+        &["embed", "--bogus"][..],
+        &["nonsense"],
+        &["embed", "a", "--threads", "0"],
+        &["embed", "a", "--threads", "100000"],
+        &["embed", "a", "--batch-tokens", "0"],
+        &["embed", "a", "--normalize", "maybe"],
+        &["embed", "a", "--file", "b"],
+        &["embed", "a", "--prompt", "x", "--prompt-name", "y"],
+        &["completions", "dos"],
+    ] {
+        refused(ptm().args(arguments));
+    }
+    // an environment variable is checked as its flag is
+    refused(ptm().args(["embed", "a"]).env("PTM_THREADS", "many"));
+}
+
+/// Answers come while the stream is still open, and a reader who leaves early is no error.
+#[test]
+fn a_closed_pipe_ends_quietly() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_ptm"))
+        .args(["embed", "--json"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut to = child.stdin.take().unwrap();
+    writeln!(to, "one text").unwrap();
+    let mut from = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    from.read_line(&mut line).unwrap();
+    assert!(line.starts_with('[') && line.ends_with("]\n"), "{line}");
+    drop(from);
+    // the write may fail once the program has ended
+    let _ = writeln!(to, "another text");
+    drop(to);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+}
+
+#[test]
+fn threads_change_nothing() {
+    let text = "A man is eating food.";
+    let one = printed(ptm().args(["similarity", "--threads", "1", text, "Hello"]));
+    assert_eq!(one, printed(ptm().args(["similarity", "--threads", "3", text, "Hello"])));
+}
+
+#[test]
+fn doctor_never_shows_the_token() {
+    let token = "hf_verysecretverysecret";
+    let value = json(ptm().args(["doctor", "--json", "--threads", "1"]).env("HF_TOKEN", token));
+    assert_eq!(value["threads"], 1);
+    assert_eq!(value["offline"], true);
+    assert_eq!(value["token"]["present"], true);
+    assert!(value["f32_gflops"].as_f64().unwrap() > 0.0);
+    assert!(value["embedded"][0]["name"].as_str().unwrap().contains("MiniLM"));
+    let text = printed(ptm().arg("doctor").env("HF_TOKEN", token));
+    assert!(!value.to_string().contains(token) && !text.contains(token) && text.contains("HF_TOKEN"), "{text}");
+}
+
+#[test]
+fn list_shows_the_cache() {
+    let home = tempfile::tempdir().unwrap();
+    assert_eq!(json(ptm().args(["list", "--json"]).env("HF_HOME", home.path())), serde_json::json!([]));
+    let commit = "0123456789abcdef0123456789abcdef01234567";
+    let model = home.path().join("hub/models--org--name");
+    let snapshot = model.join("snapshots").join(commit);
+    std::fs::create_dir_all(&snapshot).unwrap();
+    std::fs::create_dir_all(model.join("refs")).unwrap();
+    std::fs::create_dir_all(model.join("blobs")).unwrap();
+    std::fs::write(snapshot.join("config.json"), "{}").unwrap();
+    std::fs::write(model.join("refs/main"), commit).unwrap();
+    let value = json(ptm().args(["list", "--json"]).env("HF_HOME", home.path()));
+    assert_eq!(value[0]["id"], "org/name");
+    assert_eq!(value[0]["revisions"][0]["commit"], commit);
+    let text = printed(ptm().arg("list").env("HF_HOME", home.path()));
+    assert!(text.contains("org/name") && text.contains("main (0123456)"), "{text}");
+}
+
+#[test]
+fn offline_and_not_cached() {
+    let said = refused(ptm().args(["pull", "org/name"]));
+    assert!(said.contains("org/name") && said.contains("OFFLINE"), "{said}");
+    refused(ptm().args(["pull", "../../etc"]));
+    refused(ptm().args(["embed", "a", "--model", "no/such/directory/here"]));
+}
