@@ -1,6 +1,7 @@
 //! Texts from arguments, files and standard input: plain lines, or JSON objects one a line (JSONL). A stream is read
 //! in pieces as it comes, so that answers begin before it ends and memory stays small.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, IsTerminal, Read, stdin};
 use std::path::{Path, PathBuf};
@@ -117,7 +118,7 @@ enum Form {
 
 /// Lines of several files, or of standard input, one after the other.
 pub struct Stream {
-    waiting: std::vec::IntoIter<PathBuf>,
+    waiting: VecDeque<PathBuf>,
     open: Option<Lines>,
 }
 
@@ -140,12 +141,12 @@ impl Stream {
                 "give it as an argument, with --file, or through standard input; --help has examples",
             ));
         }
-        Ok(Self { waiting: Vec::new().into_iter(), open: Some(Lines::stdin()) })
+        Ok(Self { waiting: VecDeque::new(), open: Some(Lines::stdin()) })
     }
 
     /// `files` in order; `-` is standard input. A name that ends in `.jsonl` holds JSON objects, others plain lines.
     pub fn files(files: &[PathBuf]) -> Self {
-        Self { waiting: files.to_vec().into_iter(), open: None }
+        Self { waiting: files.iter().cloned().collect(), open: None }
     }
 
     /// The next lines: those that are there already, at least one. None at the end. Blank lines are left out.
@@ -158,7 +159,7 @@ impl Stream {
         loop {
             let lines = match &mut self.open {
                 Some(lines) => lines,
-                None => match self.waiting.next() {
+                None => match self.waiting.pop_front() {
                     Some(path) => self.open.insert(Lines::open(&path)?),
                     None => break,
                 },
@@ -296,7 +297,7 @@ mod tests {
 
     fn lines(bytes: &[u8], form: Form) -> Stream {
         let from = Box::new(io::Cursor::new(bytes.to_vec()));
-        Stream { waiting: Vec::new().into_iter(), open: Some(Lines::new(from, "f".into(), form)) }
+        Stream { waiting: VecDeque::new(), open: Some(Lines::new(from, "f".into(), form)) }
     }
 
     fn texts(bytes: &[u8], form: Form) -> anyhow::Result<Vec<String>> {
@@ -330,8 +331,7 @@ mod tests {
     #[test]
     fn a_line_without_end_is_refused() {
         let endless = Box::new(io::repeat(b'x'));
-        let mut stream =
-            Stream { waiting: Vec::new().into_iter(), open: Some(Lines::new(endless, "f".into(), Form::Either)) };
+        let mut stream = Stream { waiting: VecDeque::new(), open: Some(Lines::new(endless, "f".into(), Form::Either)) };
         let error = stream.piece().unwrap_err().to_string();
         assert_eq!(error, "f, line 1: the line is longer than 64 MB");
     }

@@ -22,16 +22,13 @@ pub struct Model {
 impl Model {
     /// The built-in model, or the one that is asked for.
     pub fn open(model: &ModelArgs, prompt: &PromptArgs, normalize: Option<bool>, quiet: bool) -> anyhow::Result<Self> {
-        let (embedder, name) = match &model.model {
-            Some(wanted) => {
-                let dir = hub::resolve(wanted, model.revision.as_deref(), quiet)?;
-                (Embedder::open(&dir)?, wanted.clone())
-            }
-            None => {
-                let embedder = Embedder::embedded()?;
-                let name = embedder.name().to_owned();
-                (embedder, name)
-            }
+        let (embedder, name) = if let Some(wanted) = &model.model {
+            let dir = hub::resolve(wanted, model.revision.as_deref(), quiet)?;
+            (Embedder::open(&dir)?, wanted.clone())
+        } else {
+            let embedder = Embedder::embedded()?;
+            let name = embedder.name().to_owned();
+            (embedder, name)
         };
         let options = EmbedOptions {
             normalize,
@@ -155,9 +152,9 @@ fn head(output: &mut Output, model: &Model) -> std::io::Result<()> {
 
 /// The first numbers, the length, the text.
 fn show(output: &mut Output, text: &str, vector: &[f32]) -> std::io::Result<()> {
-    let first: String = vector.iter().take(4).map(|x| format!("{x:+.4} ")).collect();
-    let more = if vector.len() > 4 { "… " } else { "" };
+    let first: Vec<String> = vector.iter().take(4).map(|x| format!("{x:+.4}")).collect();
+    let more = if vector.len() > 4 { " …" } else { "" };
     let length = vector.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>().sqrt();
     let norm = output.faint(&format!("norm {length:.4}"));
-    output.line(&format!("{first}{more} {norm}  {}", one_line(text, 60)))
+    output.line(&format!("{}{more}  {norm}  {}", first.join(" "), one_line(text, 60)))
 }

@@ -23,7 +23,7 @@ pub fn ptm() -> Command {
     }
     command.env("HF_HUB_OFFLINE", "1").env("HF_HOME", concat!(env!("CARGO_TARGET_TMPDIR"), "/no-such-home"));
     // a test that hangs fails
-    command.timeout(std::time::Duration::from_secs(240));
+    command.timeout(std::time::Duration::from_mins(4));
     command
 }
 
