@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use ptm_kernels::cross_entropy::{self, Options};
 
-use crate::{Numbers, assert_close, at_every_level, reference};
+use crate::{Numbers, assert_close_of, at_every_level, reference};
 
 fn check(n: usize, width: usize, vocab: usize, chosen: usize, smoothing: f32, seed: u64) {
     let mut numbers = Numbers(seed);
@@ -14,18 +14,18 @@ fn check(n: usize, width: usize, vocab: usize, chosen: usize, smoothing: f32, se
         let e = reference::decoder([&hidden, &weight], bias, [&rows, &targets], [width, vocab], &options);
         at_every_level(|| {
             let f = cross_entropy::forward(&hidden, &weight, bias, &rows, &targets, width, vocab, &options, true);
-            assert!((f.loss - e.loss).abs() <= 2e-6 * e.loss.abs(), "{} should be {}", f.loss, e.loss);
-            assert_close("per row", &f.per_row, &e.per_row, 2e-6);
+            assert!((f.loss - e.loss).abs() <= 2e-6 * e.loss.abs().max(1.0), "{} should be {}", f.loss, e.loss);
+            assert_close_of("per row", &f.per_row, &e.per_row, 2e-6, 1.0);
             let g = f.grads.expect("gradients were asked for");
-            assert_close("hidden", &g.hidden, &e.hidden, 1e-5);
-            assert_close("weight", &g.weight, &e.weight, 1e-5);
+            assert_close_of("hidden", &g.hidden, &e.hidden, 1e-5, 0.2);
+            assert_close_of("weight", &g.weight, &e.weight, 1e-5, 0.2);
             assert_eq!(g.bias.is_some(), bias.is_some());
             if let Some(bias) = g.bias {
-                assert_close("bias", &bias, &e.bias, 1e-5);
+                assert_close_of("bias", &bias, &e.bias, 1e-5, 0.2);
             }
             let lean = cross_entropy::forward(&hidden, &weight, bias, &rows, &targets, width, vocab, &options, false);
             assert!(lean.grads.is_none());
-            assert_close("per row without gradients", &lean.per_row, &e.per_row, 2e-6);
+            assert_close_of("per row without gradients", &lean.per_row, &e.per_row, 2e-6, 1.0);
         });
     }
 }
@@ -67,10 +67,10 @@ proptest! {
         at_every_level(|| {
             let given = weighted.then_some(&weights[..]);
             let f = cross_entropy::logits_loss(&logits, classes, &targets, given, &options);
-            assert_close("per row", &f.per_row, &losses, 2e-6);
-            assert_close("gradient", &f.grad, &grads, 5e-6);
+            assert_close_of("per row", &f.per_row, &losses, 2e-6, 1.0);
+            assert_close_of("gradient", &f.grad, &grads, 5e-6, 0.5);
             let size: f64 = losses.iter().sum();
-            assert!((f.loss - loss).abs() <= 2e-6 * size.max(1e-3), "{} should be {loss}", f.loss);
+            assert!((f.loss - loss).abs() <= 2e-6 * size.max(1.0), "{} should be {loss}", f.loss);
         });
     }
 }
