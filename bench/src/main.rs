@@ -1,6 +1,7 @@
 //! ptm's worker in the benches: one job at a time, told on standard input, answered on standard output as JSON
 //! lines (`bench/README.md`). The driver and the peers' workers are Python, next to this crate.
 
+mod embed;
 mod encode;
 mod load;
 mod memory;
@@ -27,6 +28,7 @@ trait Work {
 fn prepare(job: Job) -> Result<Box<dyn Work>> {
     Ok(match job {
         Job::Encode(job) => Box::new(encode::Encode::new(&job)?),
+        Job::Embed(job) => Box::new(embed::Embed::new(&job)?),
         Job::Train(job) => Box::new(train::Train::new(&job)?),
         Job::Load(job) => Box::new(load::Load::new(job)),
         Job::Product(job) => Box::new(product::Product::new(&job)),

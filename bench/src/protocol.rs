@@ -22,6 +22,8 @@ pub enum Request {
 pub enum Job {
     /// Token ids to hidden states.
     Encode(Encode),
+    /// A file of sentences to vectors.
+    Embed(Embed),
     /// One optimizer step of a masked language model.
     Train(Train),
     /// A directory to a model in memory.
@@ -37,6 +39,15 @@ pub struct Encode {
     pub model: PathBuf,
     /// Token ids, special tokens included.
     pub sequences: Vec<Vec<u32>>,
+}
+
+/// Sentences through a sentence-transformers directory.
+#[derive(Deserialize)]
+pub struct Embed {
+    /// Model directory.
+    pub model: PathBuf,
+    /// Text file, a sentence a line.
+    pub file: PathBuf,
 }
 
 /// A batch with masked positions.
