@@ -113,7 +113,8 @@ impl Hub {
             206 | 416 => {
                 partial.set_len(0).map_err(io)?;
                 let problem = "the server continues at another place".into();
-                return Err(Failure::passing(Error::Damaged { file: file.to_owned(), problem }));
+                // not an attempt of this round: rounds are counted, so that no server keeps us here for ever
+                return Err(Error::Damaged { file: file.to_owned(), problem }.into());
             }
             _ => return Err(answer.unexpected()),
         }

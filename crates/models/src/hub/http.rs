@@ -217,7 +217,7 @@ fn origin(url: &str) -> &str {
 
 /// Where a redirection leads.
 fn join(from: &str, target: &str) -> String {
-    if target.contains("://") {
+    if target.split_once("://").is_some_and(|(scheme, _)| scheme.chars().all(|c| c.is_ascii_alphanumeric())) {
         target.to_owned()
     } else if let Some(host) = target.strip_prefix("//") {
         format!("{}//{host}", &from[..from.find("//").unwrap_or(0)])
