@@ -213,6 +213,22 @@ fn sizes_of_64_bits() {
 }
 
 #[test]
+fn tensors_without_elements_are_aligned_too() {
+    let aligned = |file: Vec<u8>, label: &str| {
+        let bytes = Weights::from_bytes(file, label).unwrap().get("w").unwrap().f32_bytes().unwrap();
+        bytes.is_empty() && bytes.as_ptr().align_offset(4) == 0
+    };
+    assert!(aligned(six(&pickle("FloatStorage", 6, 0, &[0, 9], &[9, 1])), "x.bin"));
+    // headers of four lengths, so that the data, of which there is none, is at every address
+    for spaces in 0..4 {
+        let mut header = br#"{"w":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}}"#.to_vec();
+        header.extend(vec![b' '; spaces]);
+        let file = [&(header.len() as u64).to_le_bytes()[..], &header[..]].concat();
+        assert!(aligned(file, "x.safetensors"), "{spaces} spaces");
+    }
+}
+
+#[test]
 fn views_that_are_cloned_stay_after_the_weights() {
     let weights = Weights::from_bytes(six(&dense()), "x.bin").unwrap();
     let view = weights.get("w").unwrap();

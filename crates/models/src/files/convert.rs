@@ -21,9 +21,9 @@ pub(super) fn owned(values: Vec<f32>) -> Bytes {
     Bytes::from_owner(Owner(values.into_iter().map(little_endian).collect()))
 }
 
-/// Whether the bytes may be looked at as f32.
+/// Whether the bytes may be looked at as f32. No bytes at an odd address may not: casts check the address first.
 pub(super) fn is_aligned(bytes: &[u8]) -> bool {
-    ptm_kernels::mapped::f32_slice(bytes).is_some()
+    bytes.as_ptr().align_offset(align_of::<f32>()) == 0 && ptm_kernels::mapped::f32_slice(bytes).is_some()
 }
 
 /// On a little-endian machine, every one that ptm is tested on, this does nothing and the loop around it vanishes.
