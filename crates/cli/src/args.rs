@@ -27,11 +27,11 @@ pub struct Arguments {
     pub command: Command,
 
     /// Say on standard error what happens (more finely: RUST_LOG=ptm_models=trace)
-    #[arg(long, short, global = true, env = "PTM_VERBOSE", hide_env_values = true)]
+    #[arg(long, short, global = true, env = "PTM_VERBOSE", hide_env_values = true, value_parser = clap::builder::BoolishValueParser::new())]
     pub verbose: bool,
 
     /// No progress bar, no notes
-    #[arg(long, short, global = true, env = "PTM_QUIET", hide_env_values = true)]
+    #[arg(long, short, global = true, env = "PTM_QUIET", hide_env_values = true, value_parser = clap::builder::BoolishValueParser::new())]
     pub quiet: bool,
 
     /// How many threads compute [default: one a core]
@@ -147,7 +147,7 @@ pub struct StreamArgs {
     pub key: String,
 
     /// Print JSON and nothing else
-    #[arg(long, env = "PTM_JSON", hide_env_values = true)]
+    #[arg(long, env = "PTM_JSON", hide_env_values = true, value_parser = clap::builder::BoolishValueParser::new())]
     pub json: bool,
 }
 
@@ -236,7 +236,7 @@ pub struct FillMask {
     pub targets: Option<Vec<String>>,
 
     /// Cut texts that are too long for the model instead of refusing them
-    #[arg(long, env = "PTM_TRUNCATE", hide_env_values = true)]
+    #[arg(long, env = "PTM_TRUNCATE", hide_env_values = true, value_parser = clap::builder::BoolishValueParser::new())]
     pub truncate: bool,
 }
 
@@ -249,7 +249,7 @@ pub struct Pull {
     #[arg(long, value_name = "REV", env = "PTM_REVISION", hide_env_values = true)]
     pub revision: Option<String>,
     /// Print JSON and nothing else
-    #[arg(long, env = "PTM_JSON", hide_env_values = true)]
+    #[arg(long, env = "PTM_JSON", hide_env_values = true, value_parser = clap::builder::BoolishValueParser::new())]
     pub json: bool,
 }
 
@@ -257,7 +257,7 @@ pub struct Pull {
 #[derive(Args)]
 pub struct List {
     /// Print JSON and nothing else
-    #[arg(long, env = "PTM_JSON", hide_env_values = true)]
+    #[arg(long, env = "PTM_JSON", hide_env_values = true, value_parser = clap::builder::BoolishValueParser::new())]
     pub json: bool,
 }
 
@@ -265,7 +265,7 @@ pub struct List {
 #[derive(Args)]
 pub struct Doctor {
     /// Print JSON and nothing else
-    #[arg(long, env = "PTM_JSON", hide_env_values = true)]
+    #[arg(long, env = "PTM_JSON", hide_env_values = true, value_parser = clap::builder::BoolishValueParser::new())]
     pub json: bool,
 }
 

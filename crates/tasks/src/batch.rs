@@ -26,7 +26,7 @@ pub(crate) fn check_vocabulary(tokenizer: &ptm_text::Tokenizer, vocab_size: usiz
         return Ok(());
     }
     Err(Error::Input(format!(
-        "the tokenizer has ids up to {largest}, but the model embeds only {vocab_size}: \
+        "the tokenizer has ids up to {largest}, but the model's vocab_size is {vocab_size}: \
          the tokenizer's files belong to another model"
     )))
 }
