@@ -131,5 +131,5 @@ fn a_tokenizer_with_ids_beyond_the_embedding() {
     let mut words = fs::read_to_string(&path).unwrap();
     words.extend((0..50).map(|i| format!("extra{i}\n")));
     fs::write(&path, words).unwrap();
-    refuses_model(dir.path(), "the model embeds only");
+    refuses_model(dir.path(), "vocab");
 }
