@@ -67,6 +67,8 @@ CASES = {
     "bert-qa-full": ("BertForQuestionAnswering", "bert", "span", dict(num_labels=2)),
     "bert-choice": ("BertForMultipleChoice", "bert", "choice", {}),
     "bert-hidden": ("BertModel", "bert", "hidden", {}),
+    "bert-pretraining-oldconfig": ("BertForPreTraining", "bert", "mlm+nsp", {}),
+    "bert-qa-spanbert": ("BertForQuestionAnswering", "bert", "span", dict(num_labels=2)),
     # RoBERTa, XLM-R
     "roberta-mlm": ("RobertaForMaskedLM", "roberta", "mlm", {}),
     "roberta-mlm-untied": ("RobertaForMaskedLM", "roberta", "mlm", dict(tie_word_embeddings=False)),
@@ -78,6 +80,10 @@ CASES = {
     "roberta-hidden": ("RobertaModel", "roberta", "hidden", {}),
     "xlmroberta-mlm": ("XLMRobertaForMaskedLM", "xlmroberta", "mlm", {}),
     "xlmroberta-sequence": ("XLMRobertaForSequenceClassification", "xlmroberta", "sequence", {}),
+    "xlmroberta-token": ("XLMRobertaForTokenClassification", "xlmroberta", "token", {}),
+    "xlmroberta-qa": ("XLMRobertaForQuestionAnswering", "xlmroberta", "span", dict(num_labels=2)),
+    "xlmroberta-choice": ("XLMRobertaForMultipleChoice", "xlmroberta", "choice", {}),
+    "xlmroberta-hidden": ("XLMRobertaModel", "xlmroberta", "hidden", {}),
     # DistilBERT
     "distilbert-mlm": ("DistilBertForMaskedLM", "distilbert", "mlm", {}),
     "distilbert-qa": ("DistilBertForQuestionAnswering", "distilbert", "span", dict(num_labels=2)),
@@ -104,6 +110,7 @@ CASES = {
     "ernie-token": ("ErnieForTokenClassification", "ernie", "token", {}),
     "ernie-qa": ("ErnieForQuestionAnswering", "ernie", "span", dict(num_labels=2)),
     "ernie-choice": ("ErnieForMultipleChoice", "ernie", "choice", {}),
+    "ernie-hidden": ("ErnieModel", "ernie", "hidden", {}),
     # the other families
     "xlnet-lm": ("XLNetLMHeadModel", "xlnet", "permutation", {}),
     "xlnet-sequence": ("XLNetForSequenceClassification", "xlnet", "sequence", {}),
@@ -116,7 +123,7 @@ CASES = {
     "t5v11-lm": ("T5ForConditionalGeneration", "t5v11", "seq2seq", {}),
 }
 # ERNIE's task ids are given in these cases and left out (= 0) in its others. (Its multiple choice cannot take them: they are not flattened there.)
-TASK_IDS = ("ernie-mlm", "ernie-pretraining", "ernie-token")
+TASK_IDS = ("ernie-mlm", "ernie-pretraining", "ernie-token", "ernie-hidden")
 # The loss over answer positions is a softmax over the whole padded row: in these two cases it sees padding, as in real fine-tuning with
 # transformers. In the other span cases no row is padded, so that a batch without padding gives the same loss and gradients.
 SPAN_PADDED = ("bert-qa", "distilbert-qa")
@@ -131,6 +138,7 @@ OLD_COME = {
     "roberta": dict(_num_labels=3, id2label={"0": "LABEL_0", "1": "LABEL_1", "2": "LABEL_2"}, label2id={"LABEL_0": 0, "LABEL_1": 1, "LABEL_2": 2},
                     output_past=True, bad_words_ids=None, do_sample=False, early_stopping=False, length_penalty=1.0, max_length=20,
                     num_beams=1, num_return_sequences=1, repetition_penalty=1.0, temperature=1.0, top_k=50, top_p=1.0, xla_device=None),
+    "spanbert": dict(directionality="bidi", model_type="bert"),
 }
 
 
@@ -217,7 +225,8 @@ def age(directory, family):
     path = os.path.join(directory, "config.json")
     with open(path) as f:
         c = json.load(f)
-    c = {k: v for k, v in c.items() if k not in OLD_GONE} | OLD_COME[family]
+    gone = OLD_GONE + (("architectures",) if family == "spanbert" else ())  # SpanBERT's authors name no class
+    c = {k: v for k, v in c.items() if k not in gone} | OLD_COME[family]
     with open(path, "w") as f:
         json.dump(dict(sorted(c.items())), f, indent=2)
 
@@ -254,6 +263,8 @@ def write(case, out, z, seed, size):
             t["grad." + k] = p.grad.contiguous().clone()
     if case.endswith("-oldconfig"):
         age(d, CASES[case][1])
+    if case.endswith("-spanbert"):
+        age(d, "spanbert")
     again = type(m).from_pretrained(d, attn_implementation="eager").eval()
     with torch.no_grad():  # the directory says the same as the model it came from
         for k, v in outputs(again, kind, x)[0].items():
