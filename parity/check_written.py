@@ -49,7 +49,7 @@ def main():
     ap.add_argument("written")
     ap.add_argument("cases", nargs="*")
     ap.add_argument("--tolerance", type=float, default=1e-5)
-    a = ap.parse_args()
+    a = ap.parse_intermixed_args()
     T.logging.set_verbosity_error()
     torch.set_num_threads(1)
     cases = a.cases or sorted(c for c in os.listdir(a.written) if os.path.exists(os.path.join(a.dumps, c, "reference.safetensors")))

@@ -291,7 +291,7 @@ def main():
     ap.add_argument("cases", nargs="*", help="names or patterns such as 'bert-*'; none = all")
     ap.add_argument("--seed", type=int, default=0)
     ap.add_argument("--size", choices=SIZES, default="small")
-    a = ap.parse_args()
+    a = ap.parse_intermixed_args()
     T.logging.set_verbosity_error()
     torch.set_num_threads(1)
     chosen = [c for c in CASES if not a.cases or any(fnmatch.fnmatch(c, p) for p in a.cases)]

@@ -1,174 +1,59 @@
 //! Every encoder case against `transformers`: logits, loss, every gradient, ten losses of AdamW.
 //! The dumps and the script that makes them lie in `parity/`; `PTM_PARITY_DIR` points at another set of them.
 
+mod reference;
+
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::prelude::*;
 use burn::tensor::Gradients;
 use ptm_models::heads::{
-    Bare, ChoiceHead, Head, MaskedLmHead, NextSentenceHead, Pooler, PretrainingHead, ReplacedTokenHead, SequenceHead,
+    Bare, ChoiceHead, MaskedLmHead, NextSentenceHead, Pooler, PretrainingHead, ReplacedTokenHead, SequenceHead,
     SpanHead, Targets, TokenHead,
 };
-use ptm_models::{EncoderConfig, Family, Input, Model, Pass, Rows};
-use ptm_ops::{AdamW, AdamWOptions, Indices, Mask};
+use ptm_models::{EncoderConfig, Family, Model, Pass, Rows};
+use ptm_ops::{AdamW, AdamWOptions, Indices};
 use ptm_text::Packed;
-use safetensors::{Dtype, SafeTensors};
+use reference::{Batch, Case, FAMILIES, FITS, Reference, cases, difference, dumps, read, with_head};
 
-/// The reference of one case.
-struct Reference {
-    tensors: BTreeMap<String, (Vec<usize>, Vec<f32>)>,
-    kind: String,
-    sees_padding: bool,
-}
-
-impl Reference {
-    fn read(dir: &Path) -> Self {
-        let bytes = std::fs::read(dir.join("reference.safetensors")).expect("a case has a reference");
-        let (_, header) = SafeTensors::read_metadata(&bytes).expect("a valid reference");
-        let metadata = header.metadata().clone().expect("a reference says its kind");
-        let file = SafeTensors::deserialize(&bytes).expect("a valid reference");
-        let number = |dtype: Dtype, data: &[u8]| -> Vec<f32> {
-            match dtype {
-                Dtype::F32 => data.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),
-                Dtype::I64 => data.as_chunks().0.iter().map(|b| i64::from_le_bytes(*b) as f32).collect(),
-                other => panic!("{other:?} in a reference"),
-            }
-        };
-        let tensors = file.tensors().into_iter();
-        Self {
-            tensors: tensors.map(|(n, t)| (n, (t.shape().to_vec(), number(t.dtype(), t.data())))).collect(),
-            kind: metadata["kind"].clone(),
-            sees_padding: metadata.get("loss_sees_padding").is_some_and(|v| v == "yes"),
-        }
-    }
-
-    fn get(&self, name: &str) -> Option<&[f32]> {
-        self.tensors.get(name).map(|t| t.1.as_slice())
-    }
-
-    fn ids(&self, name: &str) -> Indices {
-        self.get(name).unwrap_or_else(|| panic!("no {name}")).iter().map(|&x| x as u32).collect()
-    }
-}
-
-/// The padded batch of a reference, packed; `place[row of the padded batch]` is its packed row.
-struct Batch {
-    packed: Packed,
-    tasks: Option<Indices>,
-    mask: Mask,
-    place: Vec<Option<usize>>,
-}
-
-impl Batch {
-    fn new(reference: &Reference, config: &EncoderConfig) -> Self {
-        let seq = *reference.tensors["in.input_ids"].0.last().expect("a shape");
-        let ids = reference.ids("in.input_ids");
-        let segments = reference.get("in.token_type_ids").map(|_| reference.ids("in.token_type_ids"));
-        let tasks = reference.get("in.task_type_ids").map(|_| reference.ids("in.task_type_ids"));
-        let real: Vec<bool> = reference.ids("in.attention_mask").iter().map(|&x| x == 1).collect();
-        // a loss that looks at padding needs the padding's rows; others then may not look at them
-        let kept = |i: usize| real[i] || reference.sees_padding;
-        let mut packed = Packed { offsets: vec![0], ..Packed::default() };
-        let mut place = Vec::new();
-        for sequence in 0..ids.len() / seq {
-            for i in sequence * seq..(sequence + 1) * seq {
-                place.push(kept(i).then_some(packed.ids.len()));
-                if kept(i) {
-                    packed.ids.push(ids[i]);
-                    packed.segments.push(segments.as_ref().map_or(0, |s| s[i]));
-                }
-            }
-            let row = packed.ids[packed.offsets[packed.offsets.len() - 1]..].to_vec();
-            if reference.sees_padding {
-                // RoBERTa gives padding no position of its own; no such case is padded
-                packed.positions.extend(0..row.len() as u32);
-            } else {
-                config.positions().extend(&row, &mut packed.positions);
-            }
-            packed.offsets.push(packed.ids.len());
-        }
-        let rows = |values: Indices| (0..place.len()).filter(|&i| place[i].is_some()).map(|i| values[i]).collect();
-        let mask = if reference.sees_padding { Mask::Keys(real.into()) } else { Mask::None };
-        Self { tasks: tasks.map(rows), packed, mask, place }
-    }
-
-    fn input(&self) -> Input<'_> {
-        Input { batch: &self.packed, tasks: self.tasks.clone(), mask: self.mask.clone() }
-    }
-
-    /// Packed rows and their targets where `labels` isn't -100.
-    fn labelled(&self, labels: &[f32]) -> (Indices, Indices) {
-        let pairs = labels.iter().zip(&self.place).filter(|(label, _)| **label >= 0.0);
-        let pairs = pairs.filter_map(|(label, place)| place.map(|place| (place as u32, *label as u32)));
-        let (rows, targets): (Vec<u32>, Vec<u32>) = pairs.unzip();
-        (rows.into(), targets.into())
-    }
-}
-
-/// A model of any head, as the test needs it.
-trait Case: Head + 'static {
-    /// `out.*` of the reference by name, packed.
-    fn outputs(model: &Model<Self>, batch: &Batch) -> Vec<(&'static str, Vec<f32>)>;
+/// A model of any head with its loss.
+trait Loss: Case {
     fn loss(model: &Model<Self>, batch: &Batch, reference: &Reference) -> Tensor<1>;
 }
 
-fn read<const D: usize>(x: Tensor<D>) -> Vec<f32> {
-    ptm_ops::read_f32(x)
+/// Packed rows and their targets where `labels` isn't -100.
+fn labelled(batch: &Batch, labels: &[f32]) -> (Indices, Indices) {
+    let pairs = labels.iter().zip(&batch.place).filter(|(label, _)| **label >= 0.0);
+    let pairs = pairs.filter_map(|(label, place)| place.map(|place| (place as u32, *label as u32)));
+    let (rows, targets): (Vec<u32>, Vec<u32>) = pairs.unzip();
+    (rows.into(), targets.into())
 }
 
-fn column(x: Tensor<2>, c: usize) -> Vec<f32> {
-    let rows = x.dims()[0];
-    read(x.slice([0..rows, c..c + 1]))
-}
-
-const FITS: &str = "the batch fits the model";
-
-impl Case for MaskedLmHead {
-    fn outputs(model: &Model<Self>, batch: &Batch) -> Vec<(&'static str, Vec<f32>)> {
-        vec![("logits", read(model.logits(&batch.input(), &Rows::All, &Pass::eval()).expect(FITS)))]
-    }
-
+impl Loss for MaskedLmHead {
     fn loss(model: &Model<Self>, batch: &Batch, reference: &Reference) -> Tensor<1> {
-        let (rows, targets) = batch.labelled(reference.get("in.labels").expect("labels"));
+        let (rows, targets) = labelled(batch, reference.get("in.labels").expect("labels"));
         model.loss(&batch.input(), &rows, &targets, 1.0 / rows.len() as f32, &Pass::eval()).expect(FITS)
     }
 }
 
-impl Case for PretrainingHead {
-    fn outputs(model: &Model<Self>, batch: &Batch) -> Vec<(&'static str, Vec<f32>)> {
-        let all = model.body.forward(&batch.input(), &Rows::All, &Pass::eval()).expect(FITS);
-        let first = model.body.forward(&batch.input(), &Rows::First, &Pass::eval()).expect(FITS);
-        vec![
-            ("prediction_logits", read(model.head.masked_lm.logits(all, &model.body.word))),
-            ("seq_relationship_logits", read(model.head.next_sentence.logits(first))),
-        ]
-    }
-
+impl Loss for PretrainingHead {
     fn loss(model: &Model<Self>, batch: &Batch, reference: &Reference) -> Tensor<1> {
-        let (rows, targets) = batch.labelled(reference.get("in.labels").expect("labels"));
+        let (rows, targets) = labelled(batch, reference.get("in.labels").expect("labels"));
         let next = reference.ids("in.next_sentence_label");
         let [a, b] = model.loss(&batch.input(), &rows, &targets, &next, &Pass::eval()).expect(FITS);
         a + b
     }
 }
 
-impl Case for NextSentenceHead {
-    fn outputs(model: &Model<Self>, batch: &Batch) -> Vec<(&'static str, Vec<f32>)> {
-        vec![("logits", read(model.logits(&batch.input(), &Pass::eval()).expect(FITS)))]
-    }
-
+impl Loss for NextSentenceHead {
     fn loss(model: &Model<Self>, batch: &Batch, reference: &Reference) -> Tensor<1> {
         model.loss(&batch.input(), &reference.ids("in.labels"), &Pass::eval()).expect(FITS)
     }
 }
 
-impl Case for SequenceHead {
-    fn outputs(model: &Model<Self>, batch: &Batch) -> Vec<(&'static str, Vec<f32>)> {
-        vec![("logits", read(model.logits(&batch.input(), &Pass::eval()).expect(FITS)))]
-    }
-
+impl Loss for SequenceHead {
     fn loss(model: &Model<Self>, batch: &Batch, reference: &Reference) -> Tensor<1> {
         let labels = reference.get("in.labels").expect("labels").to_vec();
         let targets = match reference.kind.as_str() {
@@ -180,44 +65,27 @@ impl Case for SequenceHead {
     }
 }
 
-impl Case for ChoiceHead {
-    fn outputs(model: &Model<Self>, batch: &Batch) -> Vec<(&'static str, Vec<f32>)> {
-        vec![("logits", read(model.logits(&batch.input(), 2, &Pass::eval()).expect(FITS)))]
-    }
-
+impl Loss for ChoiceHead {
     fn loss(model: &Model<Self>, batch: &Batch, reference: &Reference) -> Tensor<1> {
         model.loss(&batch.input(), 2, &reference.ids("in.labels"), &Pass::eval()).expect(FITS)
     }
 }
 
-impl Case for TokenHead {
-    fn outputs(model: &Model<Self>, batch: &Batch) -> Vec<(&'static str, Vec<f32>)> {
-        vec![("logits", read(model.logits(&batch.input(), &Pass::eval()).expect(FITS)))]
-    }
-
+impl Loss for TokenHead {
     fn loss(model: &Model<Self>, batch: &Batch, reference: &Reference) -> Tensor<1> {
-        let (rows, targets) = batch.labelled(reference.get("in.labels").expect("labels"));
+        let (rows, targets) = labelled(batch, reference.get("in.labels").expect("labels"));
         model.loss(&batch.input(), &rows, &targets, &Pass::eval()).expect(FITS)
     }
 }
 
-impl Case for SpanHead {
-    fn outputs(model: &Model<Self>, batch: &Batch) -> Vec<(&'static str, Vec<f32>)> {
-        let logits = model.logits(&batch.input(), &Pass::eval()).expect(FITS);
-        vec![("start_logits", column(logits.clone(), 0)), ("end_logits", column(logits, 1))]
-    }
-
+impl Loss for SpanHead {
     fn loss(model: &Model<Self>, batch: &Batch, reference: &Reference) -> Tensor<1> {
         let (starts, ends) = (reference.ids("in.start_positions"), reference.ids("in.end_positions"));
         model.loss(&batch.input(), &starts, &ends, &Pass::eval()).expect(FITS)
     }
 }
 
-impl Case for ReplacedTokenHead {
-    fn outputs(model: &Model<Self>, batch: &Batch) -> Vec<(&'static str, Vec<f32>)> {
-        vec![("logits", read(model.logits(&batch.input(), &Pass::eval()).expect(FITS)))]
-    }
-
+impl Loss for ReplacedTokenHead {
     fn loss(model: &Model<Self>, batch: &Batch, reference: &Reference) -> Tensor<1> {
         let labels = reference.get("in.labels").expect("labels");
         let pairs = labels.iter().zip(&batch.place).filter(|(_, place)| place.is_some());
@@ -226,22 +94,13 @@ impl Case for ReplacedTokenHead {
     }
 }
 
-impl Case for Bare {
-    fn outputs(model: &Model<Self>, batch: &Batch) -> Vec<(&'static str, Vec<f32>)> {
-        vec![("last_hidden_state", read(model.body.forward(&batch.input(), &Rows::All, &Pass::eval()).expect(FITS)))]
-    }
-
+impl Loss for Bare {
     fn loss(model: &Model<Self>, batch: &Batch, _: &Reference) -> Tensor<1> {
         model.body.forward(&batch.input(), &Rows::All, &Pass::eval()).expect(FITS).square().mean()
     }
 }
 
-impl Case for Pooler {
-    fn outputs(model: &Model<Self>, batch: &Batch) -> Vec<(&'static str, Vec<f32>)> {
-        let (hidden, pooled) = model.forward(&batch.input(), &Pass::eval()).expect(FITS);
-        vec![("last_hidden_state", read(hidden)), ("pooler_output", read(pooled))]
-    }
-
+impl Loss for Pooler {
     fn loss(model: &Model<Self>, batch: &Batch, _: &Reference) -> Tensor<1> {
         let (hidden, pooled) = model.forward(&batch.input(), &Pass::eval()).expect(FITS);
         hidden.square().mean() + pooled.square().mean()
@@ -271,35 +130,15 @@ fn distance(a: &[f32], b: &[f32], least: f64) -> f64 {
     norm(&mut a.iter().zip(b).map(|(a, b)| f64::from(a - b))) / size.max(least)
 }
 
-fn check<H: Case>(dir: &Path, reference: &Reference) {
+fn check<H: Loss>(dir: &Path, reference: &Reference) {
     let name = dir.display();
     let plain = Model::<H>::open(dir, &Device::flex()).unwrap_or_else(|e| panic!("{name}: {e}"));
     assert!(plain.new.is_empty(), "{name}: new {:?}", plain.new);
     // the only weights a head leaves are the pooler of a body that was saved with one
     assert!(plain.unused.iter().all(|n| n.contains("pooler")), "{name}: unused {:?}", plain.unused);
     let batch = Batch::new(reference, plain.model.config());
-    for (output, ours) in H::outputs(&plain.model, &batch) {
-        let (shape, theirs) = &reference.tensors[&format!("out.{output}")];
-        // per-token outputs are compared at real tokens; others have a row a sequence or example
-        let tokens = batch.place.len();
-        let by_token = shape.len() > 2
-            || output.ends_with("t_logits")
-            || output.ends_with("d_logits")
-            || (reference.kind == "rtd");
-        let theirs: Vec<f32> = if by_token && output != "seq_relationship_logits" {
-            let width = theirs.len() / tokens;
-            (0..tokens)
-                .filter(|&i| batch.place[i].is_some())
-                .flat_map(|i| &theirs[i * width..(i + 1) * width])
-                .copied()
-                .collect()
-        } else {
-            theirs.clone()
-        };
-        assert_eq!(ours.len(), theirs.len(), "{name}: {output}");
-        let worst = ours.iter().zip(&theirs).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-        assert!(worst <= 1e-4, "{name}: {output} differs by {worst}");
-    }
+    let worst = difference(&name.to_string(), &plain.model, &batch, reference);
+    assert!(worst <= 1e-4, "{name}: outputs differ by {worst}");
 
     let mut model = Model::<H>::open(dir, &Device::flex().autodiff()).expect("opened before").model;
     let loss = H::loss(&model, &batch, reference);
@@ -363,40 +202,11 @@ fn check<H: Case>(dir: &Path, reference: &Reference) {
     }
 }
 
-fn dumps() -> PathBuf {
-    std::env::var_os("PTM_PARITY_DIR")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../parity/dumps"), PathBuf::from)
-}
-
-fn check_case(dir: &Path) {
-    let reference = Reference::read(dir);
-    let family = EncoderConfig::from_dir(dir).unwrap_or_else(|e| panic!("{}: {e}", dir.display())).family;
-    match reference.kind.as_str() {
-        "mlm" => check::<MaskedLmHead>(dir, &reference),
-        "mlm+nsp" => check::<PretrainingHead>(dir, &reference),
-        "nsp" => check::<NextSentenceHead>(dir, &reference),
-        "sequence" | "multilabel" | "regression" => check::<SequenceHead>(dir, &reference),
-        "token" => check::<TokenHead>(dir, &reference),
-        "span" => check::<SpanHead>(dir, &reference),
-        "choice" => check::<ChoiceHead>(dir, &reference),
-        "rtd" => check::<ReplacedTokenHead>(dir, &reference),
-        "hidden" if Pooler::class(family).is_some() => check::<Pooler>(dir, &reference),
-        "hidden" => check::<Bare>(dir, &reference),
-        other => panic!("{}: kind {other}", dir.display()),
-    }
-}
-
-/// Checks every case whose name begins with `family`.
+/// Checks every case of `family`.
 fn check_family(family: &str) {
-    let mut cases: Vec<PathBuf> = std::fs::read_dir(dumps())
-        .expect("a folder of dumps")
-        .map(|entry| entry.expect("a readable folder").path())
-        .filter(|path| path.file_name().is_some_and(|n| n.to_string_lossy().starts_with(&format!("{family}-"))))
-        .collect();
-    cases.sort();
-    assert!(!cases.is_empty() || std::env::var_os("PTM_PARITY_DIR").is_some(), "no case of {family}");
-    for case in cases {
-        check_case(&case);
+    assert!(FAMILIES.contains(&family));
+    for case in cases(family) {
+        with_head!(check, &case, &Reference::read(&case));
     }
 }
 
@@ -481,7 +291,7 @@ fn no_parameter_without_a_gradient() {
     assert_eq!(config.family, Family::Bert);
     let model = Model::<PretrainingHead>::random(config, 3, &Device::flex().autodiff()).expect("BERT has this head");
     let batch = Batch::new(&reference, model.config());
-    let (rows, targets) = batch.labelled(reference.get("in.labels").expect("labels"));
+    let (rows, targets) = labelled(&batch, reference.get("in.labels").expect("labels"));
     let next = reference.ids("in.next_sentence_label");
     let [a, b] = model.loss(&batch.input(), &rows, &targets, &next, &Pass::train(1)).expect(FITS);
     let grads = (a + b).backward();

@@ -1,0 +1,253 @@
+//! What the tests of encoders share: the dumps of `parity/`, their batches, and a model of any head.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use burn::prelude::*;
+use ptm_models::heads::{
+    Bare, ChoiceHead, Head, MaskedLmHead, NextSentenceHead, Pooler, PretrainingHead, ReplacedTokenHead, SequenceHead,
+    SpanHead, TokenHead,
+};
+use ptm_models::{EncoderConfig, Input, Model, Pass, Rows};
+use ptm_ops::{Indices, Mask};
+use ptm_text::Packed;
+use safetensors::{Dtype, SafeTensors};
+
+/// What `transformers` computed for one case.
+pub struct Reference {
+    pub tensors: BTreeMap<String, (Vec<usize>, Vec<f32>)>,
+    pub kind: String,
+    pub sees_padding: bool,
+}
+
+impl Reference {
+    pub fn read(dir: &Path) -> Self {
+        let bytes = std::fs::read(dir.join("reference.safetensors")).expect("a case has a reference");
+        let (_, header) = SafeTensors::read_metadata(&bytes).expect("a valid reference");
+        let metadata = header.metadata().clone().expect("a reference says what it is");
+        let file = SafeTensors::deserialize(&bytes).expect("a valid reference");
+        let number = |dtype: Dtype, data: &[u8]| -> Vec<f32> {
+            match dtype {
+                Dtype::F32 => data.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),
+                Dtype::I64 => data.as_chunks().0.iter().map(|b| i64::from_le_bytes(*b) as f32).collect(),
+                other => panic!("{other:?} in a reference"),
+            }
+        };
+        let tensors = file.tensors().into_iter();
+        Self {
+            tensors: tensors.map(|(n, t)| (n, (t.shape().to_vec(), number(t.dtype(), t.data())))).collect(),
+            kind: metadata.get("kind").cloned().unwrap_or_default(),
+            sees_padding: metadata.get("loss_sees_padding").is_some_and(|v| v == "yes"),
+        }
+    }
+
+    pub fn get(&self, name: &str) -> Option<&[f32]> {
+        self.tensors.get(name).map(|t| t.1.as_slice())
+    }
+
+    pub fn ids(&self, name: &str) -> Indices {
+        self.get(name).unwrap_or_else(|| panic!("no {name}")).iter().map(|&x| x as u32).collect()
+    }
+}
+
+/// The padded batch of a reference, packed; `place[row of the padded batch]` is its packed row.
+pub struct Batch {
+    pub packed: Packed,
+    tasks: Option<Indices>,
+    mask: Mask,
+    pub place: Vec<Option<usize>>,
+}
+
+impl Batch {
+    pub fn new(reference: &Reference, config: &EncoderConfig) -> Self {
+        let seq = *reference.tensors["in.input_ids"].0.last().expect("a shape");
+        let ids = reference.ids("in.input_ids");
+        let segments = reference.get("in.token_type_ids").map(|_| reference.ids("in.token_type_ids"));
+        let tasks = reference.get("in.task_type_ids").map(|_| reference.ids("in.task_type_ids"));
+        let real: Vec<bool> = reference.ids("in.attention_mask").iter().map(|&x| x == 1).collect();
+        // a loss that looks at padding needs the padding's rows; others then may not look at them
+        let kept = |i: usize| real[i] || reference.sees_padding;
+        let mut packed = Packed { offsets: vec![0], ..Packed::default() };
+        let mut place = Vec::new();
+        for sequence in 0..ids.len() / seq {
+            for i in sequence * seq..(sequence + 1) * seq {
+                place.push(kept(i).then_some(packed.ids.len()));
+                if kept(i) {
+                    packed.ids.push(ids[i]);
+                    packed.segments.push(segments.as_ref().map_or(0, |s| s[i]));
+                }
+            }
+            let row = packed.ids[packed.offsets[packed.offsets.len() - 1]..].to_vec();
+            if reference.sees_padding {
+                // RoBERTa gives padding no position of its own; no such case is padded
+                packed.positions.extend(0..row.len() as u32);
+            } else {
+                config.positions().extend(&row, &mut packed.positions);
+            }
+            packed.offsets.push(packed.ids.len());
+        }
+        let rows = |values: Indices| (0..place.len()).filter(|&i| place[i].is_some()).map(|i| values[i]).collect();
+        let mask = if reference.sees_padding { Mask::Keys(real.into()) } else { Mask::None };
+        Self { tasks: tasks.map(rows), packed, mask, place }
+    }
+
+    pub fn input(&self) -> Input<'_> {
+        Input { batch: &self.packed, tasks: self.tasks.clone(), mask: self.mask.clone() }
+    }
+}
+
+/// The folder of dumps: the committed one, or that of `PTM_PARITY_DIR`.
+pub fn dumps() -> PathBuf {
+    std::env::var_os("PTM_PARITY_DIR").map_or_else(|| parity().join("dumps"), PathBuf::from)
+}
+
+/// The repository's folder of references.
+pub fn parity() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../parity")
+}
+
+/// How dumps of this crate's families begin; the script makes others too.
+pub const FAMILIES: [&str; 6] = ["bert", "roberta", "xlmroberta", "distilbert", "electra", "ernie"];
+
+/// The folders of a family's dumps, sorted.
+pub fn cases(family: &str) -> Vec<PathBuf> {
+    let start = format!("{family}-");
+    let mut cases: Vec<PathBuf> = std::fs::read_dir(dumps())
+        .expect("a folder of dumps")
+        .map(|entry| entry.expect("a readable folder").path())
+        .filter(|path| path.file_name().is_some_and(|n| n.to_string_lossy().starts_with(&start)))
+        .collect();
+    cases.sort();
+    assert!(!cases.is_empty() || std::env::var_os("PTM_PARITY_DIR").is_some(), "no case of {family}");
+    cases
+}
+
+/// Calls a function that is generic over the head with the head that a case is for.
+macro_rules! with_head {
+    ($function:ident, $dir:expr, $reference:expr $(, $rest:expr)*) => {{
+        use ptm_models::heads::*;
+        let (dir, reference): (&Path, &Reference) = ($dir, $reference);
+        let family = EncoderConfig::from_dir(dir).unwrap_or_else(|e| panic!("{}: {e}", dir.display())).family;
+        match reference.kind.as_str() {
+            "mlm" => $function::<MaskedLmHead>(dir, reference $(, $rest)*),
+            "mlm+nsp" => $function::<PretrainingHead>(dir, reference $(, $rest)*),
+            "nsp" => $function::<NextSentenceHead>(dir, reference $(, $rest)*),
+            "sequence" | "multilabel" | "regression" => $function::<SequenceHead>(dir, reference $(, $rest)*),
+            "token" => $function::<TokenHead>(dir, reference $(, $rest)*),
+            "span" => $function::<SpanHead>(dir, reference $(, $rest)*),
+            "choice" => $function::<ChoiceHead>(dir, reference $(, $rest)*),
+            "rtd" => $function::<ReplacedTokenHead>(dir, reference $(, $rest)*),
+            "hidden" if Pooler::class(family).is_some() => $function::<Pooler>(dir, reference $(, $rest)*),
+            "hidden" => $function::<Bare>(dir, reference $(, $rest)*),
+            other => panic!("{}: kind {other}", dir.display()),
+        }
+    }};
+}
+pub(crate) use with_head;
+
+/// A model of any head, as the tests need it.
+pub trait Case: Head + 'static {
+    /// `out.*` of the reference by name, packed.
+    fn outputs(model: &Model<Self>, batch: &Batch) -> Vec<(&'static str, Vec<f32>)>;
+}
+
+/// The largest difference between what `model` gives and what the reference says, at rows that are no padding.
+pub fn difference<H: Case>(name: &str, model: &Model<H>, batch: &Batch, reference: &Reference) -> f32 {
+    let ids = &reference.tensors["in.input_ids"].0;
+    let mut worst = 0.0;
+    for (output, ours) in H::outputs(model, batch) {
+        let (shape, theirs) = &reference.tensors[&format!("out.{output}")];
+        // outputs by token are compared at real tokens; others have a row a sequence or an example
+        let theirs: Vec<f32> = if shape.starts_with(ids) {
+            let width = theirs.len() / batch.place.len();
+            let real = (0..batch.place.len()).filter(|&i| batch.place[i].is_some());
+            real.flat_map(|i| &theirs[i * width..(i + 1) * width]).copied().collect()
+        } else {
+            theirs.clone()
+        };
+        assert_eq!(ours.len(), theirs.len(), "{name}: {output}");
+        for (a, b) in ours.iter().zip(&theirs) {
+            assert!(a.is_finite(), "{name}: {output} holds {a}");
+            worst = f32::max(worst, (a - b).abs());
+        }
+    }
+    worst
+}
+
+pub fn read<const D: usize>(x: Tensor<D>) -> Vec<f32> {
+    ptm_ops::read_f32(x)
+}
+
+fn column(x: Tensor<2>, c: usize) -> Vec<f32> {
+    let rows = x.dims()[0];
+    read(x.slice([0..rows, c..c + 1]))
+}
+
+pub const FITS: &str = "the batch fits the model";
+
+impl Case for MaskedLmHead {
+    fn outputs(model: &Model<Self>, batch: &Batch) -> Vec<(&'static str, Vec<f32>)> {
+        vec![("logits", read(model.logits(&batch.input(), &Rows::All, &Pass::eval()).expect(FITS)))]
+    }
+}
+
+impl Case for PretrainingHead {
+    fn outputs(model: &Model<Self>, batch: &Batch) -> Vec<(&'static str, Vec<f32>)> {
+        let all = model.body.forward(&batch.input(), &Rows::All, &Pass::eval()).expect(FITS);
+        let first = model.body.forward(&batch.input(), &Rows::First, &Pass::eval()).expect(FITS);
+        vec![
+            ("prediction_logits", read(model.head.masked_lm.logits(all, &model.body.word))),
+            ("seq_relationship_logits", read(model.head.next_sentence.logits(first))),
+        ]
+    }
+}
+
+impl Case for NextSentenceHead {
+    fn outputs(model: &Model<Self>, batch: &Batch) -> Vec<(&'static str, Vec<f32>)> {
+        vec![("logits", read(model.logits(&batch.input(), &Pass::eval()).expect(FITS)))]
+    }
+}
+
+impl Case for SequenceHead {
+    fn outputs(model: &Model<Self>, batch: &Batch) -> Vec<(&'static str, Vec<f32>)> {
+        vec![("logits", read(model.logits(&batch.input(), &Pass::eval()).expect(FITS)))]
+    }
+}
+
+impl Case for ChoiceHead {
+    fn outputs(model: &Model<Self>, batch: &Batch) -> Vec<(&'static str, Vec<f32>)> {
+        vec![("logits", read(model.logits(&batch.input(), 2, &Pass::eval()).expect(FITS)))]
+    }
+}
+
+impl Case for TokenHead {
+    fn outputs(model: &Model<Self>, batch: &Batch) -> Vec<(&'static str, Vec<f32>)> {
+        vec![("logits", read(model.logits(&batch.input(), &Pass::eval()).expect(FITS)))]
+    }
+}
+
+impl Case for SpanHead {
+    fn outputs(model: &Model<Self>, batch: &Batch) -> Vec<(&'static str, Vec<f32>)> {
+        let logits = model.logits(&batch.input(), &Pass::eval()).expect(FITS);
+        vec![("start_logits", column(logits.clone(), 0)), ("end_logits", column(logits, 1))]
+    }
+}
+
+impl Case for ReplacedTokenHead {
+    fn outputs(model: &Model<Self>, batch: &Batch) -> Vec<(&'static str, Vec<f32>)> {
+        vec![("logits", read(model.logits(&batch.input(), &Pass::eval()).expect(FITS)))]
+    }
+}
+
+impl Case for Bare {
+    fn outputs(model: &Model<Self>, batch: &Batch) -> Vec<(&'static str, Vec<f32>)> {
+        vec![("last_hidden_state", read(model.body.forward(&batch.input(), &Rows::All, &Pass::eval()).expect(FITS)))]
+    }
+}
+
+impl Case for Pooler {
+    fn outputs(model: &Model<Self>, batch: &Batch) -> Vec<(&'static str, Vec<f32>)> {
+        let (hidden, pooled) = model.forward(&batch.input(), &Pass::eval()).expect(FITS);
+        vec![("last_hidden_state", read(hidden)), ("pooler_output", read(pooled))]
+    }
+}
