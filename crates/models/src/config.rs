@@ -1,87 +1,21 @@
 //! `config.json` of the encoder families as published, in old and new spellings, read into one configuration.
 //! Fields that change nothing here (task parameters, versions) are kept and written back as they were.
 
+mod family;
+mod fields;
+mod write;
+
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 use ptm_ops::Activation;
 use serde_json::{Map, Value};
 
+pub use self::family::Family;
+pub(crate) use self::fields::field;
+use self::fields::{Fields, INNER, LABELS, LAYERS, ROWS, WIDTH};
 use crate::error::{Error, Result};
-
-/// A family of encoders. What differs between them is the spelling of names and a few options.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Family {
-    /// BERT, and SpanBERT, whose checkpoints are BERT's.
-    Bert,
-    /// RoBERTa.
-    Roberta,
-    /// XLM-RoBERTa: RoBERTa with a SentencePiece vocabulary.
-    XlmRoberta,
-    /// DistilBERT.
-    DistilBert,
-    /// ELECTRA, generator or discriminator.
-    Electra,
-    /// ERNIE 1.0 to 3.0 as in `transformers`, with or without task ids.
-    Ernie,
-}
-
-impl Family {
-    /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Bert, Self::Roberta, Self::XlmRoberta, Self::DistilBert, Self::Electra, Self::Ernie];
-
-    /// The `model_type` of `config.json`.
-    pub fn model_type(self) -> &'static str {
-        match self {
-            Self::Bert => "bert",
-            Self::Roberta => "roberta",
-            Self::XlmRoberta => "xlm-roberta",
-            Self::DistilBert => "distilbert",
-            Self::Electra => "electra",
-            Self::Ernie => "ernie",
-        }
-    }
-
-    /// How `transformers` begins the names of this family's classes.
-    pub fn class_prefix(self) -> &'static str {
-        match self {
-            Self::Bert => "Bert",
-            Self::Roberta => "Roberta",
-            Self::XlmRoberta => "XLMRoberta",
-            Self::DistilBert => "DistilBert",
-            Self::Electra => "Electra",
-            Self::Ernie => "Ernie",
-        }
-    }
-
-    /// Whether names and heads are RoBERTa's.
-    pub fn is_roberta(self) -> bool {
-        matches!(self, Self::Roberta | Self::XlmRoberta)
-    }
-
-    fn from_json(json: &Map<String, Value>) -> Result<Self> {
-        let known = || Self::ALL.iter().map(|family| family.model_type()).collect();
-        if let Some(found) = json.get("model_type").filter(|value| !value.is_null()) {
-            let found = found.as_str().ok_or_else(|| field("model_type", "should be a string"))?;
-            return Self::ALL
-                .into_iter()
-                .find(|family| family.model_type() == found)
-                .ok_or_else(|| Error::UnknownFamily { found: found.into(), known: known() });
-        }
-        // configurations from before 2020 have no model_type; the architecture names the family as well
-        let class = json.get("architectures").and_then(|list| list.get(0)).and_then(Value::as_str);
-        let by_class = class.and_then(|class| {
-            Self::ALL.into_iter().find(|family| {
-                class.strip_prefix(family.class_prefix()).is_some_and(|rest| rest == "Model" || rest.starts_with("For"))
-            })
-        });
-        by_class.ok_or_else(|| {
-            let problem = "is missing, and architectures doesn't tell the family either; \
-                           add the family's name, for instance \"model_type\": \"bert\"";
-            field("model_type", problem)
-        })
-    }
-}
 
 /// How a classifier's labels are to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,12 +57,16 @@ pub struct EncoderConfig {
     pub intermediate_size: usize,
     /// The feed-forward layer's activation.
     pub activation: Activation,
-    /// Dropout after embeddings, attention output and feed-forward.
+    /// Dropout after embeddings, attention output (not in DistilBERT) and feed-forward.
     pub hidden_dropout: f32,
     /// Dropout of attention probabilities.
     pub attention_dropout: f32,
     /// Dropout before a classifier.
     pub classifier_dropout: f32,
+    /// Dropout before the scores of multiple choice.
+    pub choice_dropout: f32,
+    /// Dropout before the start and end of answers; DistilBERT alone has one.
+    pub span_dropout: f32,
     /// Rows of the position embedding.
     pub max_positions: usize,
     /// Rows of the segment embedding; 0 where there is none (DistilBERT).
@@ -153,68 +91,13 @@ pub struct EncoderConfig {
     pub raw: Map<String, Value>,
 }
 
-fn field(field: &'static str, problem: impl Into<String>) -> Error {
-    Error::ConfigField { field, problem: problem.into() }
-}
-
-/// Sizes beyond this are lies or attacks: they would overflow or fill memory before any tensor is compared.
-const LARGEST: u64 = 1 << 31;
-
-/// Reads fields under their old and new names.
-struct Fields<'a>(&'a Map<String, Value>);
-
-impl Fields<'_> {
-    fn get(&self, names: &[&'static str]) -> Option<(&'static str, &Value)> {
-        names.iter().find_map(|&name| self.0.get(name).filter(|value| !value.is_null()).map(|value| (name, value)))
-    }
-
-    fn size(&self, names: &[&'static str], default: usize) -> Result<usize> {
-        let Some((name, value)) = self.get(names) else { return Ok(default) };
-        match value.as_u64() {
-            Some(size) if size <= LARGEST => Ok(size as usize),
-            _ => Err(field(name, format!("should be a whole number from 0 to {LARGEST}, not {value}"))),
-        }
-    }
-
-    fn positive(&self, names: &[&'static str], default: usize) -> Result<usize> {
-        match self.size(names, default)? {
-            0 => Err(field(names[0], "should not be 0")),
-            size => Ok(size),
-        }
-    }
-
-    fn number(&self, names: &[&'static str], default: f32) -> Result<f32> {
-        let Some((name, value)) = self.get(names) else { return Ok(default) };
-        match value.as_f64() {
-            Some(number) if number >= 0.0 && number.is_finite() => Ok(number as f32),
-            _ => Err(field(name, format!("should be a number that is not negative, not {value}"))),
-        }
-    }
-
-    fn rate(&self, names: &[&'static str], default: f32) -> Result<f32> {
-        let rate = self.number(names, default)?;
-        if rate < 1.0 { Ok(rate) } else { Err(field(names[0], format!("is a dropout rate below 1, not {rate}"))) }
-    }
-
-    fn flag(&self, name: &'static str, default: bool) -> Result<bool> {
-        match self.0.get(name) {
-            None | Some(Value::Null) => Ok(default),
-            Some(Value::Bool(flag)) => Ok(*flag),
-            Some(other) => Err(field(name, format!("should be true or false, not {other}"))),
-        }
-    }
-
-    fn text(&self, names: &[&'static str]) -> Result<Option<(&'static str, &str)>> {
-        let Some((name, value)) = self.get(names) else { return Ok(None) };
-        value.as_str().map(|text| Some((name, text))).ok_or_else(|| field(name, "should be a string"))
-    }
-}
-
 fn activation(fields: &Fields<'_>) -> Result<Activation> {
     let Some((name, text)) = fields.text(&["hidden_act", "activation"])? else { return Ok(Activation::Gelu) };
     match text {
         "gelu" | "gelu_python" => Ok(Activation::Gelu),
-        "gelu_new" | "gelu_fast" | "gelu_pytorch_tanh" | "gelu_accurate" => Ok(Activation::GeluTanh),
+        "gelu_new" | "gelu_fast" | "gelu_python_tanh" | "gelu_pytorch_tanh" | "gelu_accurate" => {
+            Ok(Activation::GeluTanh)
+        }
         "relu" => Ok(Activation::Relu),
         "silu" | "swish" => Ok(Activation::Silu),
         "tanh" => Ok(Activation::Tanh),
@@ -226,23 +109,22 @@ fn activation(fields: &Fields<'_>) -> Result<Activation> {
 }
 
 fn labels(fields: &Fields<'_>) -> Result<Vec<String>> {
-    let numbered = |count: usize| (0..count).map(|i| format!("LABEL_{i}")).collect::<Vec<_>>();
-    // how many labels a file may declare before it is taken for damaged
-    const MOST: usize = 1 << 20;
-    if let Some((_, value)) = fields.get(&["id2label"]) {
-        let map = value.as_object().ok_or_else(|| field("id2label", "should be an object from ids to names"))?;
-        let mut labels = vec![None; map.len()];
-        for (id, label) in map {
-            let slot = id.parse::<usize>().ok().and_then(|id| labels.get_mut(id));
-            let slot =
-                slot.ok_or_else(|| field("id2label", format!("ids should run from 0 on; {id:?} doesn't fit")))?;
-            // some published files have numbers for names
-            *slot = Some(label.as_str().map_or_else(|| label.to_string(), str::to_owned));
-        }
-        return Ok(labels.into_iter().flatten().collect());
+    let Some((_, value)) = fields.get(&["id2label"]) else {
+        let count = fields.size(&["num_labels", "_num_labels"], 2, LABELS)?;
+        return Ok((0..count).map(|i| format!("LABEL_{i}")).collect());
+    };
+    let map = value.as_object().ok_or_else(|| field("id2label", "should be an object from ids to names"))?;
+    let mut labels = vec![None; map.len()];
+    for (id, label) in map {
+        let slot = id.parse::<usize>().ok().and_then(|id| labels.get_mut(id)).filter(|slot| slot.is_none());
+        let slot = slot.ok_or_else(|| {
+            let last = map.len() - 1;
+            field("id2label", format!("{} ids should run from 0 to {last}, each once; {id:?} doesn't fit", map.len()))
+        })?;
+        // some published files have numbers for names
+        *slot = Some(label.as_str().map_or_else(|| label.to_string(), str::to_owned));
     }
-    let count = fields.size(&["num_labels", "_num_labels"], 2)?;
-    if count > MOST { Err(field("num_labels", format!("should not exceed {MOST}"))) } else { Ok(numbered(count)) }
+    Ok(labels.into_iter().flatten().collect())
 }
 
 fn problem_type(fields: &Fields<'_>) -> Result<Option<ProblemType>> {
@@ -251,7 +133,26 @@ fn problem_type(fields: &Fields<'_>) -> Result<Option<ProblemType>> {
         .into_iter()
         .find(|kind| kind.name() == text)
         .map(Some)
-        .ok_or_else(|| field(name, format!("{text:?} is unknown")))
+        .ok_or_else(|| {
+            let known = "regression, single_label_classification and multi_label_classification";
+            field(name, format!("{text:?} is unknown; there are {known}"))
+        })
+}
+
+/// A configuration's bytes: those of a file, no pipe or device, which may have no end.
+fn read_file(path: &Path) -> std::io::Result<Vec<u8>> {
+    // names of a million labels fit
+    const MOST: u64 = 64 << 20;
+    let metadata = path.metadata()?;
+    if !metadata.is_file() {
+        return Err(std::io::Error::other("not a file"));
+    }
+    if metadata.len() > MOST {
+        return Err(std::io::Error::other("larger than any configuration"));
+    }
+    let mut bytes = Vec::new();
+    File::open(path)?.take(MOST).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 impl EncoderConfig {
@@ -261,11 +162,8 @@ impl EncoderConfig {
     /// When the file can't be read, isn't JSON, is of a family that ptm doesn't know, or holds impossible values.
     pub fn from_dir(dir: &Path) -> Result<Self> {
         let path = dir.join("config.json");
-        let bytes = std::fs::read(&path).map_err(|source| Error::Config { path: path.clone(), source })?;
-        Self::from_bytes(&bytes).map_err(|error| match error {
-            Error::ConfigSyntax { source, .. } => Error::ConfigSyntax { path, source },
-            other => other,
-        })
+        let bytes = read_file(&path).map_err(|source| Error::Config { path: path.clone(), source })?;
+        Self::from_bytes(&bytes).map_err(|error| error.in_file(&path))
     }
 
     /// Reads the bytes of a `config.json`.
@@ -295,17 +193,23 @@ impl EncoderConfig {
         {
             return Err(field(name, format!("{kind:?} is not supported; only \"absolute\" is")));
         }
+        if fields.get(&["pruned_heads"]).is_some_and(|(_, heads)| heads.as_object().is_none_or(|map| !map.is_empty())) {
+            return Err(field("pruned_heads", "models with pruned heads are not supported"));
+        }
         let distil = family == Family::DistilBert;
         let hidden_size =
-            fields.positive(&["hidden_size", "dim"], if family == Family::Electra { 256 } else { 768 })?;
-        let heads =
-            fields.positive(&["num_attention_heads", "n_heads"], if family == Family::Electra { 4 } else { 12 })?;
+            fields.positive(&["hidden_size", "dim"], if family == Family::Electra { 256 } else { 768 }, WIDTH)?;
+        let heads = fields.positive(
+            &["num_attention_heads", "n_heads"],
+            if family == Family::Electra { 4 } else { 12 },
+            WIDTH,
+        )?;
         if hidden_size % heads != 0 {
             let problem = format!("should be a multiple of the {heads} attention heads, not {hidden_size}");
             return Err(field("hidden_size", problem));
         }
         let embedding_size = match family {
-            Family::Electra => fields.positive(&["embedding_size"], 128)?,
+            Family::Electra => fields.positive(&["embedding_size"], 128, WIDTH)?,
             _ => hidden_size,
         };
         let hidden_dropout = fields.rate(&["hidden_dropout_prob", "dropout"], 0.1)?;
@@ -314,30 +218,46 @@ impl EncoderConfig {
             _ => fields.rate(&["classifier_dropout"], hidden_dropout)?,
         };
         let tasks = if family == Family::Ernie && fields.flag("use_task_id", false)? {
-            fields.positive(&["task_type_vocab_size"], 3)?
+            fields.positive(&["task_type_vocab_size"], 3, ROWS)?
         } else {
             0
         };
-        let pad_token_id = fields.size(&["pad_token_id"], usize::from(family.is_roberta()))?;
+        let choice_dropout = match family {
+            Family::Roberta | Family::XlmRoberta => hidden_dropout,
+            Family::Electra => fields.rate(&["summary_last_dropout"], 0.1)?,
+            _ => classifier_dropout,
+        };
+        let max_positions = fields.positive(&["max_position_embeddings"], 512, ROWS)?;
+        let pad_token_id = fields.size(&["pad_token_id"], usize::from(family.is_roberta()), ROWS)?;
+        if family.is_roberta() && max_positions <= pad_token_id + 1 {
+            let problem = format!("{max_positions} leaves no position after that of padding, {pad_token_id}");
+            return Err(field("max_position_embeddings", problem));
+        }
+        let inner = if family == Family::Electra { 1024 } else { 3072 };
         let config = Self {
             family,
-            vocab_size: fields.positive(&["vocab_size"], if family.is_roberta() { 50265 } else { 30522 })?,
+            vocab_size: fields.positive(
+                &["vocab_size"],
+                if family == Family::Roberta { 50265 } else { 30522 },
+                ROWS,
+            )?,
             hidden_size,
             embedding_size,
-            layers: fields.size(&["num_hidden_layers", "n_layers"], if distil { 6 } else { 12 })?,
+            layers: fields.size(&["num_hidden_layers", "n_layers"], if distil { 6 } else { 12 }, LAYERS)?,
             heads,
-            intermediate_size: fields
-                .positive(&["intermediate_size", "hidden_dim"], if family == Family::Electra { 1024 } else { 3072 })?,
+            intermediate_size: fields.positive(&["intermediate_size", "hidden_dim"], inner, INNER)?,
             activation: activation(&fields)?,
             hidden_dropout,
             attention_dropout: fields.rate(&["attention_probs_dropout_prob", "attention_dropout"], 0.1)?,
             classifier_dropout,
-            max_positions: fields.positive(&["max_position_embeddings"], 512)?,
-            segments: if distil { 0 } else { fields.positive(&["type_vocab_size"], 2)? },
+            choice_dropout,
+            span_dropout: if distil { fields.rate(&["qa_dropout"], 0.1)? } else { 0.0 },
+            max_positions,
+            segments: if distil { 0 } else { fields.positive(&["type_vocab_size"], 2, ROWS)? },
             tasks,
             norm_eps: if distil { 1e-12 } else { fields.number(&["layer_norm_eps"], 1e-12)? },
             initializer_range: fields.number(&["initializer_range"], 0.02)?,
-            pad_token_id: u32::try_from(pad_token_id).unwrap_or(u32::MAX),
+            pad_token_id: pad_token_id as u32,
             tied: fields.flag("tie_word_embeddings", true)?,
             labels: labels(&fields)?,
             problem_type: problem_type(&fields)?,
@@ -367,30 +287,23 @@ impl EncoderConfig {
         }
     }
 
+    /// Dropout after the attention's output layer: DistilBERT has none.
+    pub fn attention_output_dropout(&self) -> f32 {
+        if self.family == Family::DistilBert { 0.0 } else { self.hidden_dropout }
+    }
+
+    /// Parameters of the encoder, without heads.
+    pub fn parameters(&self) -> u64 {
+        let [width, hidden, inner] = [self.embedding_size, self.hidden_size, self.intermediate_size].map(|n| n as u64);
+        let rows = (self.vocab_size + self.max_positions + self.segments + self.tasks) as u64;
+        let project = if width == hidden { 0 } else { (width + 1) * hidden };
+        let layer = 4 * (hidden + 1) * hidden + 2 * hidden * inner + inner + 5 * hidden;
+        (rows + 2) * width + project + layer * self.layers as u64
+    }
+
     /// Width of one attention head, `D`.
     pub fn head_size(&self) -> usize {
         self.hidden_size / self.heads
-    }
-
-    /// The configuration as JSON, for `config.json`: what was read, with what ptm may change brought up to date.
-    /// `architecture` is the class that `transformers` is to open it with.
-    pub fn to_json(&self, architecture: &str) -> Map<String, Value> {
-        let mut json = self.raw.clone();
-        json.insert("model_type".into(), self.family.model_type().into());
-        json.insert("architectures".into(), vec![architecture].into());
-        let id2label: Map<_, _> =
-            self.labels.iter().enumerate().map(|(id, label)| (id.to_string(), label.as_str().into())).collect();
-        let label2id: Map<_, _> =
-            self.labels.iter().enumerate().map(|(id, label)| (label.clone(), id.into())).collect();
-        json.remove("num_labels");
-        json.insert("id2label".into(), id2label.into());
-        json.insert("label2id".into(), label2id.into());
-        json.insert("vocab_size".into(), self.vocab_size.into());
-        if let Some(kind) = self.problem_type {
-            json.insert("problem_type".into(), kind.name().into());
-        }
-        json.entry("torch_dtype").or_insert_with(|| "float32".into());
-        json
     }
 }
 
@@ -446,11 +359,21 @@ mod tests {
     }
 
     #[test]
-    fn unknown_fields_survive() {
-        let config = read(r#"{"model_type":"bert","my_note":[1,2]}"#).unwrap();
-        let json = config.to_json("BertModel");
-        assert_eq!(json["my_note"], serde_json::json!([1, 2]));
-        assert_eq!(json["architectures"], serde_json::json!(["BertModel"]));
+    fn every_place_has_the_dropout_of_its_family() {
+        let rates = |family: &str| {
+            let text = format!(
+                r#"{{"model_type":"{family}","hidden_dropout_prob":0.3,"classifier_dropout":0.4,"seq_classif_dropout":0.5,
+                    "summary_last_dropout":0.6,"qa_dropout":0.7}}"#
+            );
+            let config = read(&text).unwrap();
+            [config.attention_output_dropout(), config.classifier_dropout, config.choice_dropout, config.span_dropout]
+        };
+        assert_eq!(rates("bert"), [0.3, 0.4, 0.4, 0.0]);
+        assert_eq!(rates("ernie"), [0.3, 0.4, 0.4, 0.0]);
+        assert_eq!(rates("roberta"), [0.3, 0.4, 0.3, 0.0]);
+        assert_eq!(rates("electra"), [0.3, 0.4, 0.6, 0.0]);
+        assert_eq!(rates("distilbert"), [0.0, 0.5, 0.5, 0.7]);
+        assert_eq!(read(r#"{"model_type":"bert"}"#).unwrap().classifier_dropout, 0.1);
     }
 
     #[test]

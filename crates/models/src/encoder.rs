@@ -30,6 +30,13 @@ impl<'a> From<&'a Packed> for Input<'a> {
     }
 }
 
+impl Input<'_> {
+    /// How many sequences there are.
+    pub fn sequences(&self) -> usize {
+        self.batch.offsets.len().saturating_sub(1)
+    }
+}
+
 /// Which rows of the last layer are wanted; it computes only those.
 #[derive(Clone, Debug)]
 pub enum Rows {
@@ -99,7 +106,7 @@ impl EncoderLayer {
         let v = self.value.forward(x, Activation::None);
         let context = attention(q, k, v, None, spec);
         let context = self.attention_output.forward(context, Activation::None);
-        let x = self.attention_norm.add(context, queries, pass.dropout(config.hidden_dropout));
+        let x = self.attention_norm.add(context, queries, pass.dropout(config.attention_output_dropout()));
         let y = self.down.forward(self.up.forward(x.clone(), config.activation), Activation::None);
         self.output_norm.add(y, x, pass.dropout(config.hidden_dropout))
     }
@@ -136,22 +143,64 @@ impl Encoder {
     /// Says what of `batch` doesn't fit this model, before anything is computed.
     ///
     /// # Errors
-    /// When an id, a position or a segment is beyond its embedding.
+    /// When the batch contradicts itself, or an id, a position or a segment is beyond its embedding.
     pub fn check(&self, batch: &Packed) -> Result<()> {
+        let count = batch.ids.len();
+        if batch.positions.len() != count || batch.segments.len() != count {
+            let (positions, segments) = (batch.positions.len(), batch.segments.len());
+            let problem =
+                format!("{count} token ids with {positions} positions and {segments} segments: give one each");
+            return Err(Error::Input(problem));
+        }
+        let offsets = &batch.offsets;
+        if offsets.first() != Some(&0) || offsets.last() != Some(&count) || offsets.windows(2).any(|w| w[0] >= w[1]) {
+            let problem = format!("the batch's offsets should rise from 0 to {count}, and no sequence be empty");
+            return Err(Error::Input(problem));
+        }
         let limits = [
             ("token id", &batch.ids, self.config.vocab_size, "the tokenizer doesn't belong to this model"),
             ("position", &batch.positions, self.config.max_positions, "shorten the text or cut it into windows"),
         ];
         for (what, values, limit, hint) in limits {
-            if let Some(value) = values.iter().max().filter(|&&value| value as usize >= limit) {
+            if let Some(value) = beyond(values, limit) {
                 return Err(Error::Input(format!("{what} {value} is beyond the model's {limit}: {hint}")));
             }
         }
-        if self.config.segments > 0
-            && let Some(value) = batch.segments.iter().max().filter(|&&value| value as usize >= self.config.segments)
+        let limit = self.config.segments;
+        if let Some(value) = beyond(&batch.segments, limit).filter(|_| limit > 0) {
+            return Err(Error::Input(format!(
+                "segment id {value} is beyond the model's {limit} segments (type_vocab_size): number them from 0"
+            )));
+        }
+        Ok(())
+    }
+
+    /// As [`Self::check`], and what comes with the batch.
+    fn check_input(&self, input: &Input<'_>, rows: &Rows) -> Result<()> {
+        self.check(input.batch)?;
+        let (count, sequences) = (input.batch.ids.len(), input.batch.offsets.len() - 1);
+        if let (Some(tasks), true) = (&input.tasks, self.task.is_some()) {
+            let limit = self.config.tasks;
+            if tasks.len() != count || beyond(tasks, limit).is_some() {
+                let given = tasks.len();
+                let problem = format!("{given} task ids for {count} tokens: give one each, below {limit}");
+                return Err(Error::Input(problem));
+            }
+        }
+        let squares = || input.batch.offsets.windows(2).map(|w| (w[1] - w[0]) * (w[1] - w[0])).sum();
+        let mask = match &input.mask {
+            Mask::None | Mask::Causal => None,
+            Mask::Prefix(lengths) => Some((lengths.len(), sequences)),
+            Mask::Keys(keys) => Some((keys.len(), count)),
+            Mask::Full(pairs) => Some((pairs.len(), squares())),
+        };
+        if let Some((given, wanted)) = mask.filter(|(given, wanted)| given != wanted) {
+            return Err(Error::Input(format!("the attention mask has {given} entries, the batch asks for {wanted}")));
+        }
+        if let Rows::Chosen(rows) = rows
+            && (!rows.is_sorted() || beyond(rows, count).is_some())
         {
-            let limit = self.config.segments;
-            return Err(Error::Input(format!("segment id {value} is beyond the model's {limit} segments")));
+            return Err(Error::Input(format!("chosen rows should ascend and be below the batch's {count}")));
         }
         Ok(())
     }
@@ -162,13 +211,10 @@ impl Encoder {
     /// Packed `[T]` → `[T, H]`, or `[R, H]` for R chosen rows.
     ///
     /// # Errors
-    /// When the batch doesn't fit the model; see [`Self::check`].
-    ///
-    /// # Panics
-    /// When chosen rows don't ascend or are beyond the batch.
+    /// When the batch, its tasks, its mask or the chosen rows don't fit the model or each other; see [`Self::check`].
     pub fn forward(&self, input: &Input<'_>, rows: &Rows, pass: &Pass) -> Result<Tensor<2>> {
         let batch = input.batch;
-        self.check(batch)?;
+        self.check_input(input, rows)?;
         let config = &*self.config;
         let mut x = self.embed(input, pass);
         let offsets: Arc<[usize]> = batch.offsets.as_slice().into();
@@ -223,9 +269,13 @@ impl Encoder {
     }
 }
 
+/// The largest value, if it is not below `limit`.
+fn beyond(values: &[u32], limit: usize) -> Option<u32> {
+    values.iter().copied().max().filter(|&value| value as usize >= limit)
+}
+
 /// Where each sequence's share of the chosen rows begins and ends.
 fn offsets_of_rows(rows: &[u32], offsets: &[usize]) -> Vec<usize> {
-    assert!(rows.is_sorted(), "chosen rows should ascend");
     offsets.iter().map(|&offset| rows.partition_point(|&row| (row as usize) < offset)).collect()
 }
 

@@ -1,6 +1,6 @@
 //! What can go wrong between a model directory and a model's answer.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// An error of configuration, weights or inputs. Errors of the files themselves are [`crate::files::Error`],
 /// those of the hub [`crate::hub::Error`].
@@ -23,16 +23,20 @@ pub enum Error {
         source: serde_json::Error,
     },
     /// A field of `config.json` is missing or out of range.
-    #[error("config.json: {field}: {problem}")]
+    #[error("{path}: {field}: {problem}")]
     ConfigField {
+        /// The file.
+        path: PathBuf,
         /// The field's name.
         field: &'static str,
         /// What is wrong and what to do.
         problem: String,
     },
     /// The family is not one of those that ptm knows.
-    #[error("config.json: model_type {found:?} is not supported; ptm knows {}", known.join(", "))]
+    #[error("{path}: model_type {found:?} is not supported; ptm knows {}", known.join(", "))]
     UnknownFamily {
+        /// The file.
+        path: PathBuf,
         /// What the file says.
         found: String,
         /// The families there are.
@@ -49,21 +53,20 @@ pub enum Error {
         known: Vec<&'static str>,
     },
     /// Tensors that the model needs are not in the weights.
-    #[error(
-        "{label}: {} missing: {}; the checkpoint is of another architecture or incomplete{hint}",
-        count(names),
-        some(names)
-    )]
+    #[error("{label}: {} missing: {}; {hint}", count(names), some(names))]
     MissingTensors {
         /// Where was looked.
         label: String,
         /// What was looked for.
         names: Vec<String>,
-        /// A way out, when one is known.
+        /// What that means and what to do.
         hint: String,
     },
     /// A tensor doesn't have the shape that the configuration asks for.
-    #[error("{label}: tensor {name} has shape {found:?}, but the configuration asks for {expected:?}")]
+    #[error(
+        "{label}: tensor {name} has shape {found:?}, but config.json asks for {expected:?} ({fields}); \
+         the two don't belong together, take both from one model"
+    )]
     TensorShape {
         /// Where.
         label: String,
@@ -73,6 +76,19 @@ pub enum Error {
         found: Vec<usize>,
         /// The shape that config.json implies.
         expected: Vec<usize>,
+        /// The fields of config.json that say so.
+        fields: &'static str,
+    },
+    /// A configuration asks for more than can be meant.
+    #[error(
+        "config.json: a model of {parameters} parameters is more than this version initialises ({most}); \
+         check hidden_size, intermediate_size, num_hidden_layers and vocab_size"
+    )]
+    TooLarge {
+        /// How many it would have.
+        parameters: u64,
+        /// How many it may have.
+        most: u64,
     },
     /// An input doesn't fit the model.
     #[error("{0}")]
@@ -83,6 +99,18 @@ pub enum Error {
     /// The hub.
     #[error(transparent)]
     Hub(#[from] crate::hub::Error),
+}
+
+impl Error {
+    /// The same error of a configuration, of the file at `file`.
+    pub(crate) fn in_file(mut self, file: &Path) -> Self {
+        if let Self::ConfigField { path, .. } | Self::UnknownFamily { path, .. } | Self::ConfigSyntax { path, .. } =
+            &mut self
+        {
+            file.clone_into(path);
+        }
+        self
+    }
 }
 
 fn count(names: &[String]) -> String {

@@ -21,7 +21,8 @@ pub use replaced_token::ReplacedTokenHead;
 pub use span::SpanHead;
 pub use token::TokenHead;
 
-use crate::config::{EncoderConfig, Family};
+use crate::config::{EncoderConfig, Family, field};
+use crate::error::Result;
 use crate::layers::Linear;
 
 /// What every head says about itself, for reading and writing.
@@ -32,8 +33,23 @@ pub trait Head: Module + ModuleDisplay + Sized {
     fn new(config: &EncoderConfig, device: &Device) -> Self;
     /// The end of the class name in `transformers`, `ForMaskedLM`, if the family has this head.
     fn class(family: Family) -> Option<&'static str>;
+    /// Says what of a configuration this head cannot work with.
+    ///
+    /// # Errors
+    /// When there is something.
+    fn check(_: &EncoderConfig) -> Result<()> {
+        Ok(())
+    }
     /// Whether the published class keeps the body under its own prefix (`bert.`).
     const PREFIXED: bool = true;
+}
+
+/// A classifier has a label at least.
+fn check_labels(config: &EncoderConfig) -> Result<()> {
+    if config.labels.is_empty() {
+        return Err(field("id2label", "is empty; a classifier needs a label, for instance \"num_labels\": 2"));
+    }
+    Ok(())
 }
 
 /// No head: hidden states.

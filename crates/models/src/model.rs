@@ -54,7 +54,7 @@ impl<H: Head> Model<H> {
     /// A model with parameters still to be read or initialised.
     ///
     /// # Errors
-    /// When the family has no such head.
+    /// When the family has no such head, or the configuration none that works.
     pub fn skeleton(config: EncoderConfig, device: &Device) -> Result<Self> {
         let family = config.family;
         if H::class(family).is_none() {
@@ -64,6 +64,7 @@ impl<H: Head> Model<H> {
                 known: crate::auto::heads_of(family),
             });
         }
+        H::check(&config)?;
         let head = H::new(&config, device);
         Ok(Self { body: Encoder::new(Arc::new(config), device), head })
     }
@@ -71,8 +72,14 @@ impl<H: Head> Model<H> {
     /// A model with fresh random weights, the same for the same seed.
     ///
     /// # Errors
-    /// As [`Self::skeleton`].
+    /// As [`Self::skeleton`], and when the sizes multiply to more than can be meant.
     pub fn random(config: EncoderConfig, seed: u64, device: &Device) -> Result<Self> {
+        // a quarter of a terabyte as f32
+        const MOST: u64 = 1 << 36;
+        let parameters = config.parameters();
+        if parameters > MOST {
+            return Err(Error::TooLarge { parameters, most: MOST });
+        }
         let rule = init::Rule::new(&config, seed);
         Ok(init::random(Self::skeleton(config, device)?, rule, device))
     }
@@ -82,7 +89,7 @@ impl<H: Head> Model<H> {
     /// # Errors
     /// When configuration or weights can't be read or don't fit each other.
     pub fn open(dir: &Path, device: &Device) -> Result<Loaded<Self>> {
-        Self::from_weights(EncoderConfig::from_dir(dir)?, &Weights::open(dir)?, device, None)
+        Self::from_dir(dir, device, None)
     }
 
     /// Reads the model of a directory that may lack the head, as before fine-tuning: what is missing of the head is
@@ -91,7 +98,13 @@ impl<H: Head> Model<H> {
     /// # Errors
     /// As [`Self::open`], but for a missing head.
     pub fn open_with_new_head(dir: &Path, seed: u64, device: &Device) -> Result<Loaded<Self>> {
-        Self::from_weights(EncoderConfig::from_dir(dir)?, &Weights::open(dir)?, device, Some(seed))
+        Self::from_dir(dir, device, Some(seed))
+    }
+
+    fn from_dir(dir: &Path, device: &Device, new_head: Option<u64>) -> Result<Loaded<Self>> {
+        let config = EncoderConfig::from_dir(dir)?;
+        let loaded = Self::from_weights(config, &Weights::open(dir)?, device, new_head);
+        loaded.map_err(|error| error.in_file(&dir.join("config.json")))
     }
 
     /// Builds the model that `config` describes from `weights`; with a seed a missing head is new.
@@ -142,6 +155,17 @@ impl<H: Head> Model<H> {
         write::named(self, &self.names())
     }
 
+    /// Says which of `targets` the model doesn't know, or that there are not as many as `wanted`.
+    fn check_targets(targets: &[u32], wanted: usize, limit: usize) -> Result<()> {
+        if targets.len() != wanted {
+            return Err(Error::Input(format!("{} labels were given where {wanted} are needed", targets.len())));
+        }
+        match targets.iter().find(|&&target| target as usize >= limit) {
+            Some(target) => Err(Error::Input(format!("label {target} is beyond the model's {limit}"))),
+            None => Ok(()),
+        }
+    }
+
     fn first(&self, input: &Input<'_>, pass: &Pass) -> Result<Tensor<2>> {
         self.body.forward(input, &Rows::First, pass)
     }
@@ -161,8 +185,7 @@ impl Model<Pooler> {
     /// When the batch doesn't fit the model.
     pub fn forward(&self, input: &Input<'_>, pass: &Pass) -> Result<(Tensor<2>, Tensor<2>)> {
         let hidden = self.body.forward(input, &Rows::All, pass)?;
-        let offsets = &input.batch.offsets;
-        let first: Indices = offsets[..offsets.len() - 1].iter().map(|&row| row as u32).collect();
+        let first: Indices = input.batch.offsets.iter().take(input.sequences()).map(|&row| row as u32).collect();
         let pooled = self.head.forward(ptm_ops::gather_rows(hidden.clone(), &first));
         Ok((hidden, pooled))
     }
@@ -192,6 +215,7 @@ impl Model<MaskedLmHead> {
         scale: f32,
         pass: &Pass,
     ) -> Result<Tensor<1>> {
+        Self::check_targets(targets, rows.len(), self.config().vocab_size)?;
         let hidden = self.body.forward(input, &Rows::Chosen(rows.clone()), pass)?;
         Ok(self.head.loss(hidden, self.word(), targets, scale))
     }
@@ -210,9 +234,10 @@ impl Model<PretrainingHead> {
         next: &Indices,
         pass: &Pass,
     ) -> Result<[Tensor<1>; 2]> {
+        Self::check_targets(targets, rows.len(), self.config().vocab_size)?;
+        Self::check_targets(next, input.sequences(), 2)?;
         // one body serves both heads, so the last layer computes the rows of either
-        let offsets = &input.batch.offsets;
-        let first = offsets[..offsets.len() - 1].iter().map(|&row| row as u32);
+        let first = input.batch.offsets.iter().take(input.sequences()).map(|&row| row as u32);
         let mut both: Vec<u32> = rows.iter().copied().chain(first.clone()).collect();
         both.sort_unstable();
         both.dedup();
@@ -242,6 +267,7 @@ impl Model<NextSentenceHead> {
     /// # Errors
     /// When the batch doesn't fit the model.
     pub fn loss(&self, input: &Input<'_>, targets: &Indices, pass: &Pass) -> Result<Tensor<1>> {
+        Self::check_targets(targets, input.sequences(), 2)?;
         Ok(self.head.loss(self.first(input, pass)?, targets, 1.0 / targets.len().max(1) as f32))
     }
 }
@@ -260,6 +286,16 @@ impl Model<SequenceHead> {
     /// # Errors
     /// When the batch doesn't fit the model.
     pub fn loss(&self, input: &Input<'_>, targets: &Targets, pass: &Pass) -> Result<Tensor<1>> {
+        let (rows, labels) = (input.sequences(), self.config().labels.len());
+        match targets {
+            Targets::Label(ids) => Self::check_targets(ids, rows, labels)?,
+            Targets::Labels(values) | Targets::Numbers(values) if values.len() != rows * labels => {
+                let problem =
+                    format!("{} numbers for {rows} sequences of {labels} labels: give one each", values.len());
+                return Err(Error::Input(problem));
+            }
+            Targets::Labels(_) | Targets::Numbers(_) => {}
+        }
         Ok(self.head.loss(self.first(input, pass)?, targets, pass))
     }
 }
@@ -270,6 +306,10 @@ impl Model<ChoiceHead> {
     /// # Errors
     /// When the batch doesn't fit the model.
     pub fn logits(&self, input: &Input<'_>, choices: usize, pass: &Pass) -> Result<Tensor<2>> {
+        let sequences = input.sequences();
+        if choices == 0 || !sequences.is_multiple_of(choices) {
+            return Err(Error::Input(format!("{sequences} sequences are not {choices} choices for every example")));
+        }
         Ok(self.head.logits(self.first(input, pass)?, choices, pass))
     }
 
@@ -278,8 +318,9 @@ impl Model<ChoiceHead> {
     /// # Errors
     /// When the batch doesn't fit the model.
     pub fn loss(&self, input: &Input<'_>, choices: usize, targets: &Indices, pass: &Pass) -> Result<Tensor<1>> {
-        let scale = 1.0 / targets.len().max(1) as f32;
-        Ok(self.head.loss(self.first(input, pass)?, choices, targets, scale, pass))
+        let logits = self.logits(input, choices, pass)?;
+        Self::check_targets(targets, logits.dims()[0], choices)?;
+        Ok(ptm_ops::losses::softmax_cross_entropy(logits, targets, 1.0 / targets.len().max(1) as f32))
     }
 }
 
@@ -297,6 +338,7 @@ impl Model<TokenHead> {
     /// # Errors
     /// When the batch doesn't fit the model.
     pub fn loss(&self, input: &Input<'_>, rows: &Indices, targets: &Indices, pass: &Pass) -> Result<Tensor<1>> {
+        Self::check_targets(targets, rows.len(), self.config().labels.len())?;
         let hidden = self.body.forward(input, &Rows::Chosen(rows.clone()), pass)?;
         let all: Indices = (0..rows.len() as u32).collect();
         Ok(self.head.loss(hidden, &all, targets, 1.0 / rows.len().max(1) as f32, pass))
@@ -318,6 +360,15 @@ impl Model<SpanHead> {
     /// When the batch doesn't fit the model.
     pub fn loss(&self, input: &Input<'_>, starts: &Indices, ends: &Indices, pass: &Pass) -> Result<Tensor<1>> {
         let hidden = self.body.forward(input, &Rows::All, pass)?;
+        for positions in [starts, ends] {
+            Self::check_targets(positions, input.sequences(), usize::MAX)?;
+            let lengths = input.batch.offsets.windows(2).map(|w| w[1] - w[0]);
+            if let Some((at, length)) = positions.iter().zip(lengths).find(|&(&at, length)| at as usize >= length) {
+                let problem =
+                    format!("an answer at token {at} of a sequence of {length}: leave out answers that were cut off");
+                return Err(Error::Input(problem));
+            }
+        }
         let scale = 1.0 / starts.len().max(1) as f32;
         Ok(self.head.loss(hidden, &input.batch.offsets, starts, ends, scale, pass))
     }
@@ -338,6 +389,10 @@ impl Model<ReplacedTokenHead> {
     /// When the batch doesn't fit the model.
     pub fn loss(&self, input: &Input<'_>, replaced: &[bool], pass: &Pass) -> Result<Tensor<1>> {
         let hidden = self.body.forward(input, &Rows::All, pass)?;
+        if replaced.len() != input.batch.ids.len() {
+            let problem = format!("{} flags for {} tokens: give one each", replaced.len(), input.batch.ids.len());
+            return Err(Error::Input(problem));
+        }
         Ok(self.head.loss(hidden, replaced, 1.0 / replaced.len().max(1) as f32))
     }
 }

@@ -1,6 +1,7 @@
 //! Weights into a model: every parameter by the name its family's table gives it.
 
 use std::collections::HashSet;
+use std::fmt::Write;
 
 use burn::module::{ModuleMapper, Param};
 use burn::prelude::*;
@@ -21,6 +22,8 @@ struct Reader<'a> {
     used: HashSet<String>,
     new: Vec<String>,
     missing: Vec<String>,
+    /// Whether one of the missing is the body's.
+    body_missing: bool,
     error: Option<Error>,
 }
 
@@ -32,6 +35,7 @@ impl Reader<'_> {
                 name: name.to_owned(),
                 found: view.shape.clone(),
                 expected: expected.to_vec(),
+                fields: fields_of(&self.path.name()),
             });
         }
         Ok(ptm_ops::from_shared(view.f32_bytes()?, expected, self.device))
@@ -56,7 +60,10 @@ impl ModuleMapper for Reader<'_> {
         let found = spellings.iter().find_map(|name| self.weights.get(name).map(|view| (name, view)));
         let Some((name, view)) = found else {
             let [written, ..] = spellings.as_slice() else { return param };
-            let Some(rule) = self.new_head.filter(|_| path.starts_with("head.")) else {
+            let in_head = path.starts_with("head.");
+            // nothing is made for a body that isn't there: its sizes may be lies
+            let Some(rule) = self.new_head.filter(|_| in_head && self.missing.is_empty()) else {
+                self.body_missing |= !in_head;
                 self.missing.push(written.clone());
                 return param;
             };
@@ -72,6 +79,24 @@ impl ModuleMapper for Reader<'_> {
                 param
             }
         }
+    }
+}
+
+/// The fields of a configuration that decide the shape of the parameter at `path`.
+fn fields_of(path: &str) -> &'static str {
+    let is = |part: &str| path.contains(part);
+    match path {
+        "body.word" => "vocab_size, hidden_size or embedding_size",
+        "body.position" => "max_position_embeddings, hidden_size",
+        "body.segment" => "type_vocab_size, hidden_size",
+        "body.task" => "task_type_vocab_size, hidden_size",
+        _ if is(".up.") || is(".down.") => "intermediate_size, hidden_size",
+        _ if path.starts_with("head.out") => "id2label or num_labels, hidden_size",
+        "head.bias" | "head.decoder" | "head.masked_lm.bias" | "head.masked_lm.decoder" => {
+            "vocab_size, hidden_size or embedding_size"
+        }
+        _ if is("body.project") || path.starts_with("body.norm") => "embedding_size, hidden_size",
+        _ => "hidden_size",
     }
 }
 
@@ -93,6 +118,7 @@ pub(crate) fn read<M: Module>(
         used: HashSet::new(),
         new: Vec::new(),
         missing: Vec::new(),
+        body_missing: false,
         error: None,
     };
     let model = model.map(&mut reader);
@@ -105,11 +131,14 @@ pub(crate) fn read<M: Module>(
         .map(str::to_owned)
         .collect();
     if !reader.missing.is_empty() {
-        let hint = if unused.is_empty() {
-            String::new()
+        let mut hint = if reader.body_missing {
+            "the checkpoint is of another architecture or incomplete".to_owned()
         } else {
-            format!("; it holds {} tensors that this model has no use for, such as {}", unused.len(), unused[0])
+            "the checkpoint has the body but not this head: take one that was trained for it".to_owned()
         };
+        if let Some(first) = unused.first() {
+            let _ = write!(hint, "; it holds {} tensors that this model has no use for, such as {first}", unused.len());
+        }
         return Err(Error::MissingTensors { label: weights.label().to_owned(), names: reader.missing, hint });
     }
     if !unused.is_empty() {

@@ -1,10 +1,12 @@
 //! Multiple choice: every choice is a sequence, its first hidden state gives one score, the choices compete.
 
 use burn::prelude::*;
-use ptm_ops::{Activation, Indices, dropout, losses};
+use ptm_ops::{Activation, dropout};
+use serde_json::Value;
 
 use super::Head;
-use crate::config::{EncoderConfig, Family};
+use crate::config::{EncoderConfig, Family, field};
+use crate::error::Result;
 use crate::layers::Linear;
 use crate::pass::Pass;
 
@@ -32,14 +34,6 @@ impl ChoiceHead {
         let x = dropout(self.dense.forward(first, self.activation), pass.dropout(self.dropout));
         self.out.forward(x, Activation::None).reshape([sequences / choices, choices])
     }
-
-    /// `scale · Σ cross-entropy` over the examples.
-    ///
-    /// # Shapes
-    /// `first` `[B·choices, H]`, `targets` `[B]` → `[1]`.
-    pub fn loss(&self, first: Tensor<2>, choices: usize, targets: &Indices, scale: f32, pass: &Pass) -> Tensor<1> {
-        losses::softmax_cross_entropy(self.logits(first, choices, pass), targets, scale)
-    }
 }
 
 impl Head for ChoiceHead {
@@ -50,9 +44,25 @@ impl Head for ChoiceHead {
         Self {
             dense: Linear::new(hidden, hidden, device),
             out: Linear::new(hidden, 1, device),
-            dropout: config.classifier_dropout,
+            dropout: config.choice_dropout,
             activation: super::classifier::dense_style(config.family).0,
         }
+    }
+
+    fn check(config: &EncoderConfig) -> Result<()> {
+        // ELECTRA's configurations may ask for another summary of the sequence than the published ones do
+        let usual = [
+            ("summary_type", Value::from("first")),
+            ("summary_activation", Value::from("gelu")),
+            ("summary_use_proj", Value::from(true)),
+        ];
+        for (name, expected) in usual.into_iter().filter(|_| config.family == Family::Electra) {
+            let found = config.raw.get(name).filter(|found| **found != expected);
+            if let Some(found) = found {
+                return Err(field(name, format!("multiple choice is supported with {expected} only, not {found}")));
+            }
+        }
+        Ok(())
     }
 
     fn class(_: Family) -> Option<&'static str> {

@@ -7,6 +7,7 @@ use ptm_ops::{Activation, Indices, dropout, losses};
 
 use super::Head;
 use crate::config::{EncoderConfig, Family};
+use crate::error::Result;
 use crate::layers::Linear;
 use crate::pass::Pass;
 
@@ -87,6 +88,10 @@ impl Head for SequenceHead {
             dropout_first,
             activation,
         }
+    }
+
+    fn check(config: &EncoderConfig) -> Result<()> {
+        super::check_labels(config)
     }
 
     fn class(_: Family) -> Option<&'static str> {

@@ -66,12 +66,7 @@ impl Head for SpanHead {
     const NAME: &'static str = "question-answering";
 
     fn new(config: &EncoderConfig, device: &Device) -> Self {
-        let dropout = match config.family {
-            // `qa_dropout` of its configuration; no other family has one
-            Family::DistilBert => config.raw.get("qa_dropout").and_then(serde_json::Value::as_f64).unwrap_or(0.1),
-            _ => 0.0,
-        };
-        Self { out: Linear::new(config.hidden_size, 2, device), dropout: dropout as f32 }
+        Self { out: Linear::new(config.hidden_size, 2, device), dropout: config.span_dropout }
     }
 
     fn class(_: Family) -> Option<&'static str> {

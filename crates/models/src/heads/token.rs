@@ -5,6 +5,7 @@ use ptm_ops::{Activation, Indices, dropout, gather_rows, losses};
 
 use super::Head;
 use crate::config::{EncoderConfig, Family};
+use crate::error::Result;
 use crate::layers::Linear;
 use crate::pass::Pass;
 
@@ -39,6 +40,10 @@ impl Head for TokenHead {
         let dropout =
             if config.family == Family::DistilBert { config.hidden_dropout } else { config.classifier_dropout };
         Self { out: Linear::new(config.hidden_size, config.labels.len(), device), dropout }
+    }
+
+    fn check(config: &EncoderConfig) -> Result<()> {
+        super::check_labels(config)
     }
 
     fn class(_: Family) -> Option<&'static str> {
