@@ -132,46 +132,30 @@ multiversion! {
     }
 }
 
-multiversion! {
-    /// `z += bias`, row by row.
-    pub(crate) fn add_bias(z: &mut [f32], bias: &[f32]) {
-        for row in z.chunks_exact_mut(bias.len().max(1)) {
-            for (z, b) in row.iter_mut().zip(bias) {
-                *z += *b;
-            }
-        }
-    }
-}
-
 #[inline(always)]
 fn bias_map(z: &mut [f32], bias: &[f32], f: impl Fn(f32) -> f32) {
-    for row in z.chunks_exact_mut(bias.len().max(1)) {
-        for (z, b) in row.iter_mut().zip(bias) {
-            *z = f(*z + *b);
-        }
+    for (z, b) in z.iter_mut().zip(bias) {
+        *z = f(*z + *b);
     }
 }
 
 #[inline(always)]
 fn bias_map_keep(z: &mut [f32], y: &mut [MaybeUninit<f32>], bias: &[f32], f: impl Fn(f32) -> f32) {
-    let width = bias.len().max(1);
-    for (z, y) in z.chunks_exact_mut(width).zip(y.chunks_exact_mut(width)) {
-        for ((z, y), b) in z.iter_mut().zip(y).zip(bias) {
-            *z += *b;
-            y.write(f(*z));
-        }
+    for ((z, y), b) in z.iter_mut().zip(y).zip(bias) {
+        *z += *b;
+        y.write(f(*z));
     }
 }
 
 multiversion! {
-    /// `z = act(z + bias)`, row by row.
+    /// `z = act(z + bias)`.
     pub(crate) fn add_bias_activate(z: &mut [f32], bias: &[f32], act: Activation) {
         by_activation!(act, value, |f| bias_map(z, bias, f));
     }
 }
 
 multiversion! {
-    /// `z += bias; y = act(z)`, row by row.
+    /// `z += bias; y = act(z)`.
     pub(crate) fn add_bias_activate_keep(z: &mut [f32], y: &mut [MaybeUninit<f32>], bias: &[f32], act: Activation) {
         by_activation!(act, value, |f| bias_map_keep(z, y, bias, f));
     }

@@ -1,11 +1,17 @@
-//! `C = α·A·B (+ C)` in f32 with any strides, over `faer`. Packed bf16, int8 and int4 products will be modules
-//! beside this one.
+//! `C = α·A·B (+ C)` in f32 with any strides, for one thread or all. Packed bf16, int8 and int4 products will be
+//! modules beside this one.
+
+mod blocked;
+mod pack;
+mod scratch;
+mod tile;
+mod vector;
 
 use std::mem::MaybeUninit;
+use std::ops::Range;
 
-use faer::linalg::matmul::matmul;
-use faer::{Accum, MatMut, MatRef, Par};
-
+use self::blocked::{Lie, Product, Target};
+use self::pack::Strided;
 use crate::buffer::filled;
 
 /// A matrix by its first element and its strides.
@@ -45,10 +51,9 @@ impl<'a> View<'a> {
                 .is_some_and(|at| at < len)
     }
 
-    fn faer(&self) -> MatRef<'a, f32> {
-        let (rs, cs) = (self.row_stride as isize, self.col_stride as isize);
-        // SAFETY: `new` checked that every element lies within `values`, which `'a` keeps alive.
-        unsafe { MatRef::from_raw_parts(self.values.as_ptr(), self.rows, self.cols, rs, cs) }
+    /// Row by row.
+    fn rows(&self) -> Strided {
+        Strided { at: self.values.as_ptr(), apart: self.row_stride, step: self.col_stride }
     }
 }
 
@@ -61,19 +66,51 @@ pub enum Threads {
     All,
 }
 
-impl Threads {
-    fn faer(self) -> Par {
-        match self {
-            Self::One => Par::Seq,
-            Self::All => Par::rayon(0),
-        }
-    }
-}
-
-/// `C = α·A·B` or `C += α·A·B`, C with rows `stride` apart, at `c`.
+/// `C = α·A·B` or `C += α·A·B`, C with rows `stride` apart, at `c`; `finish` is called with the rows and columns of
+/// each part of C once it is complete, while it is in the cache.
 ///
 /// # Safety
-/// All of C lies within one allocation that nobody else uses meanwhile; it is initialised when `accumulate`.
+/// All of C lies within one allocation that nobody but `finish` uses meanwhile; it is initialised when `accumulate`.
+pub(crate) unsafe fn product_finish(
+    c: *mut f32,
+    stride: usize,
+    accumulate: bool,
+    alpha: f32,
+    a: View<'_>,
+    b: View<'_>,
+    threads: Threads,
+    finish: &(impl Fn(Range<usize>, Range<usize>) + Sync),
+) {
+    assert_eq!(a.cols, b.rows, "inner dimensions");
+    let (rows, cols, depth) = (a.rows, b.cols, a.cols);
+    if rows == 0 || cols == 0 {
+        return;
+    }
+    if depth == 0 {
+        if !accumulate {
+            for row in 0..rows {
+                // SAFETY: a row of C.
+                unsafe { c.add(row * stride).write_bytes(0, cols) };
+            }
+        }
+        return finish(0..rows, 0..cols);
+    }
+    // Packed is what is smaller, where both can be read as they lie; else what has to be.
+    let columns = b.row_stride == 1 && (a.col_stride != 1 || rows <= cols);
+    let (lines, others, extent, lie) = if columns {
+        (b.t().rows(), a.rows(), [cols, rows, depth], Lie::Columns)
+    } else {
+        (a.rows(), b.t().rows(), [rows, cols, depth], Lie::Rows)
+    };
+    let target = Target { at: c, stride, lie, accumulate, alpha };
+    // SAFETY: views lie within their values, C by this function's contract.
+    unsafe { Product { lines, others, extent, target, finish }.run(threads == Threads::All) }
+}
+
+/// [`product_finish`] with nothing to finish.
+///
+/// # Safety
+/// As there.
 pub(crate) unsafe fn product_at(
     c: *mut f32,
     stride: usize,
@@ -83,14 +120,8 @@ pub(crate) unsafe fn product_at(
     b: View<'_>,
     threads: Threads,
 ) {
-    assert_eq!(a.cols, b.rows, "inner dimensions");
-    if a.rows == 0 || b.cols == 0 {
-        return;
-    }
-    // SAFETY: by this function's contract; without accumulation faer only writes.
-    let c = unsafe { MatMut::from_raw_parts_mut(c, a.rows, b.cols, stride as isize, 1) };
-    let mode = if accumulate { Accum::Add } else { Accum::Replace };
-    matmul(c, mode, a.faer(), b.faer(), alpha, threads.faer());
+    // SAFETY: by this function's contract.
+    unsafe { product_finish(c, stride, accumulate, alpha, a, b, threads, &|_, _| {}) }
 }
 
 /// `C = α·A·B` into memory that need not be initialised; every element of C is.
@@ -138,6 +169,63 @@ mod tests {
         assert_eq!(c, [7.0, 5.0, 16.0, 11.0]);
         product(&mut c, true, 2.0, a, b, Threads::All);
         assert_eq!(c, [21.0, 15.0, 48.0, 33.0]);
+    }
+
+    /// Against f64, all four ways that operands can lie; the same parts finished, each once.
+    fn check(rows: usize, cols: usize, depth: usize) {
+        let numbers = |len: usize, salt: usize| -> Vec<f32> {
+            (0..len).map(|i| ((i * 7919 + salt * 31 + i / 13) % 101) as f32 / 50.0 - 1.0).collect()
+        };
+        let (a, b, before) = (numbers(rows * depth, 1), numbers(depth * cols, 2), numbers(rows * cols, 3));
+        for (way, accumulate) in [(0, false), (1, true), (2, false), (3, true), (0, true), (3, false)] {
+            let av =
+                if way & 1 == 0 { View::new(&a, rows, depth, depth) } else { View::new(&a, depth, rows, rows).t() };
+            let bv =
+                if way & 2 == 0 { View::new(&b, cols, depth, depth).t() } else { View::new(&b, depth, cols, cols) };
+            let alpha = if accumulate { 0.5 } else { 1.0 };
+            let (mut c, finished) = (before.clone(), std::sync::Mutex::new(vec![0; rows * cols]));
+            let finish = |some: Range<usize>, columns: Range<usize>| {
+                let mut finished = finished.lock().unwrap();
+                some.for_each(|row| columns.clone().for_each(|column| finished[row * cols + column] += 1));
+            };
+            let threads = if (rows + cols).is_multiple_of(2) { Threads::One } else { Threads::All };
+            // SAFETY: C is exactly `c`.
+            unsafe { product_finish(c.as_mut_ptr(), cols, accumulate, alpha, av, bv, threads, &finish) };
+            assert!(finished.into_inner().unwrap().iter().all(|&times| times == 1));
+            for (row, column) in (0..rows).flat_map(|row| (0..cols).map(move |column| (row, column))) {
+                let at = |v: View<'_>, i: usize, j: usize| f64::from(v.values[i * v.row_stride + j * v.col_stride]);
+                let terms = || (0..depth).map(|i| at(av, row, i) * at(bv, i, column));
+                let (sum, size) = (terms().sum::<f64>(), terms().map(f64::abs).sum::<f64>());
+                let was = if accumulate { f64::from(before[row * cols + column]) } else { 0.0 };
+                let (got, want) = (f64::from(c[row * cols + column]), f64::from(alpha) * sum + was);
+                let close = (got - want).abs() <= 1e-5 * size + 1e-6;
+                assert!(close, "{rows} × {depth} × {cols} way {way} at ({row}, {column}): {got} for {want}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_way_and_edge() {
+        for level in crate::simd::Level::ALL {
+            crate::simd::with_level(level, || {
+                for (rows, cols, depth) in [
+                    (1, 1, 1),
+                    (3, 2, 0),
+                    (7, 9, 5),
+                    (8, 48, 16),
+                    (9, 49, 17),
+                    (16, 47, 8),
+                    (17, 96, 9),
+                    (64, 64, 64),
+                    (65, 130, 33),
+                    (130, 65, 100),
+                    (31, 15, 1600),
+                    (5, 100, 3100),
+                ] {
+                    check(rows, cols, depth);
+                }
+            });
+        }
     }
 
     #[test]

@@ -4,8 +4,7 @@
 //! `A` heads, `D` head width. Matrices are row-major. A batch is not padded: `offsets[B + 1]` delimit its sequences.
 //!
 //! Every function checks the lengths of its slices first and panics with the argument's name when they don't fit;
-//! the unsafe code below relies on those checks. Results don't depend on the number of threads, but for large
-//! matrix products, whose library divides the work by it.
+//! the unsafe code below relies on those checks. Results don't depend on the number of threads.
 //!
 //! This crate knows no tensors and no models. Other precisions will stand beside `gemm` as modules of their own.
 

@@ -1,15 +1,16 @@
 //! `y = act(x·Wᵀ + b)`, weight `[outputs, inputs]`. A few rows are read against the weight at memory speed; more go
-//! through the matrix product, with bias and activation following in one pass.
+//! through the blocked matrix product. Bias and activation follow part by part while the result is in the cache.
 
 mod few_rows;
 
 use std::mem::MaybeUninit;
+use std::ops::Range;
 
 use rayon::prelude::*;
 
-use crate::activation::{self, Activation, add_bias, add_bias_activate, add_bias_activate_keep};
-use crate::buffer::{SMALL, Shared, filled, for_row_blocks};
-use crate::gemm::{Threads, View, product_vec};
+use crate::activation::{self, Activation, add_bias_activate, add_bias_activate_keep};
+use crate::buffer::{SMALL, Shared, filled};
+use crate::gemm::{Threads, View, product_finish, product_vec};
 use crate::simd::multiversion;
 use crate::timing::{Kind, timed};
 
@@ -43,18 +44,25 @@ pub struct Forward {
     pub pre: Option<Vec<f32>>,
 }
 
-/// Up to this many rows a product of rows with rows, which reads the weight once and packs nothing, beats the library
-/// (measured on two cores; what packing costs is paid per call).
+/// Up to this many rows a product of rows with rows, which reads the weight once and packs nothing, beats the blocked
+/// one (measured on two cores; what packing costs is paid per call).
 const FEW: usize = 16;
 
-/// A product of large matrices, or of few rows.
-fn product(x: &[f32], weight: &[f32], dims: LinearDims) -> Vec<f32> {
+/// `z = x·Wᵀ`; `finish` is called with the rows and columns of each part of z while it is in the cache.
+fn product(
+    z: Shared,
+    x: &[f32],
+    weight: &[f32],
+    dims: LinearDims,
+    finish: &(impl Fn(Range<usize>, Range<usize>) + Sync),
+) {
     let LinearDims { rows, inputs, outputs } = dims;
     if inputs > 0 && (1..=FEW).contains(&rows) {
-        return few_rows::product(x, weight, dims);
+        return few_rows::product(z, x, weight, dims, finish);
     }
     let (a, b) = (View::new(x, rows, inputs, inputs), View::new(weight, outputs, inputs, inputs).t());
-    product_vec(a, b, dims.threads())
+    // SAFETY: z is `[rows, outputs]` without gaps, and `forward` touches it in `finish` only.
+    unsafe { product_finish(z.at(0), outputs, false, 1.0, a, b, dims.threads(), finish) }
 }
 
 /// `act(x·Wᵀ + bias)`.
@@ -76,31 +84,42 @@ pub fn forward(
     assert_eq!(x.len(), rows * inputs, "x");
     assert_eq!(weight.len(), outputs * inputs, "weight");
     assert!(bias.is_none_or(|bias| bias.len() == outputs), "bias");
-    let mut z = timed(Kind::Product, dims.flops(), || product(x, weight, dims));
-    timed(Kind::Activation, 0, || match (bias, act, keep_pre) {
-        (None, Activation::None, _) => Forward { y: z, pre: None },
-        (Some(bias), Activation::None, _) => {
-            for_row_blocks(&mut z, outputs, |_, z| add_bias(z, bias));
-            Forward { y: z, pre: None }
-        }
-        (Some(bias), act, false) => {
-            for_row_blocks(&mut z, outputs, |_, z| add_bias_activate(z, bias, act));
-            Forward { y: z, pre: None }
-        }
-        (Some(bias), act, true) => {
-            let z_at = Shared::new(z.as_mut_ptr());
-            let fill = |y: &mut [MaybeUninit<f32>]| {
-                for_row_blocks(y, outputs, |row, y| {
-                    // SAFETY: blocks of y are disjoint whole rows, and so are the same places in z.
-                    let z = unsafe { z_at.slice(row * outputs, y.len()) };
-                    add_bias_activate_keep(z, y, bias, act);
+    let zeros = (bias.is_none() && act != Activation::None).then(|| vec![0.0; outputs]);
+    let bias = bias.or(zeros.as_deref());
+    let len = rows.checked_mul(outputs).expect("a product that fits into memory");
+    timed(Kind::Product, dims.flops(), || {
+        let mut pre = None;
+        let fill = |y: &mut [MaybeUninit<f32>]| {
+            let y = Shared::new(y.as_mut_ptr().cast());
+            if act == Activation::None || !keep_pre {
+                product(y, x, weight, dims, &|rows, columns| {
+                    let Some(bias) = bias else { return };
+                    for row in rows {
+                        // SAFETY: the part is written, and nobody else's.
+                        let y = unsafe { y.slice(row * outputs + columns.start, columns.len()) };
+                        add_bias_activate(y, &bias[columns.clone()], act);
+                    }
+                });
+                return;
+            }
+            let bias = bias.expect("zeros, where there is none");
+            let fill = |z: &mut [MaybeUninit<f32>]| {
+                let z = Shared::new(z.as_mut_ptr().cast());
+                product(z, x, weight, dims, &|rows, columns| {
+                    for row in rows {
+                        let at = row * outputs + columns.start;
+                        // SAFETY: the part is written, and nobody else's; so is its place in y.
+                        let (z, y) = unsafe { (z.slice(at, columns.len()), y.unwritten(at, columns.len())) };
+                        add_bias_activate_keep(z, y, &bias[columns.clone()], act);
+                    }
                 });
             };
-            // SAFETY: every element of every block is written.
-            let y = unsafe { filled(rows * outputs, fill) };
-            Forward { y, pre: Some(z) }
-        }
-        (None, act, keep) => Forward { y: activation::forward(&z, act), pre: keep.then_some(z) },
+            // SAFETY: the product writes every element.
+            pre = Some(unsafe { filled(len, fill) });
+        };
+        // SAFETY: the product writes every element, or what follows it does.
+        let y = unsafe { filled(len, fill) };
+        Forward { y, pre }
     })
 }
 

@@ -1,12 +1,12 @@
 //! `x·Wᵀ` for a few rows: both operands are read along their rows, in tiles of rows × rows, so that the weight comes
 //! from memory once and nothing is packed. Each element is one sum in a fixed order, whatever the tile.
 
-use std::mem::MaybeUninit;
+use std::ops::Range;
 
 use rayon::prelude::*;
 
 use super::LinearDims;
-use crate::buffer::{SMALL, Shared, filled};
+use crate::buffer::{SMALL, Shared};
 use crate::simd::{Level, level, multiversion};
 
 /// Products are summed in this many lanes: one AVX-512 register.
@@ -182,21 +182,27 @@ multiversion! {
     }
 }
 
-/// `x·Wᵀ`, `[rows, outputs]`, for inputs that are not empty.
-pub(super) fn product(x: &[f32], weight: &[f32], dims: LinearDims) -> Vec<f32> {
+/// `y = x·Wᵀ` for inputs that are not empty; `finish` is called with the rows and columns of each part that is done.
+pub(super) fn product(
+    y: Shared,
+    x: &[f32],
+    weight: &[f32],
+    dims: LinearDims,
+    finish: &(impl Fn(Range<usize>, Range<usize>) + Sync),
+) {
     let LinearDims { rows, inputs, outputs } = dims;
     assert!(inputs > 0 && x.len() == rows * inputs && weight.len() == outputs * inputs, "linear layer");
     let panel = if level() == Level::Avx512 { wide } else { narrow };
-    let fill = |y: &mut [MaybeUninit<f32>]| {
-        let y = Shared::new(y.as_mut_ptr().cast());
-        if weight.len() * rows <= 2 * SMALL {
-            return panel(Panel { x, w: weight, dims, first: 0 }, y);
-        }
-        let share = (2 * SMALL / inputs).next_multiple_of(4).max(4);
-        weight.par_chunks(share * inputs).enumerate().for_each(|(i, w)| {
-            panel(Panel { x, w, dims, first: i * share }, y);
-        });
+    let share =
+        if weight.len() * rows <= 2 * SMALL { outputs } else { (2 * SMALL / inputs).next_multiple_of(4).max(4) };
+    let run = |(i, w): (usize, &[f32])| {
+        let first = i * share;
+        panel(Panel { x, w, dims, first }, y);
+        finish(0..rows, first..first + w.len() / inputs);
     };
-    // SAFETY: the panels cover all columns, and each writes all rows of its columns.
-    unsafe { filled(rows * outputs, fill) }
+    if share >= outputs {
+        weight.chunks(weight.len().max(1)).enumerate().for_each(run);
+    } else {
+        weight.par_chunks(share * inputs).enumerate().for_each(run);
+    }
 }

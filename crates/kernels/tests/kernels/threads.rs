@@ -1,4 +1,4 @@
-//! The same bits on one, two and three threads, and at every level: everything but large matrix products.
+//! The same bits on one, two and three threads, at every level.
 
 use ptm_kernels::activation::{self, Activation};
 use ptm_kernels::adamw::{self, AdamW};
@@ -100,19 +100,36 @@ fn attention_and_bias_gradients() {
 }
 
 #[test]
-fn linear_layers_of_few_rows_and_bias_gradients() {
+fn linear_layers() {
     let mut numbers = Numbers(13);
-    let (w, b, dy) = (numbers.vec(300 * H), numbers.vec(300), numbers.vec(N * 300));
-    for rows in 1..=8 {
-        let x = numbers.vec(rows * H);
-        let dims = LinearDims { rows, inputs: H, outputs: 300 };
-        assert_same("few rows", || vec![linear::forward(&x, &w, Some(&b), Activation::Gelu, dims, false).y]);
+    // the widest is summed in several parts
+    for (rows, inputs, outputs) in [(1, H, 300), (5, H, 300), (16, H, 300), (17, 60, 70), (N, H, 300), (70, 3500, 90)] {
+        let dims = LinearDims { rows, inputs, outputs };
+        let (x, dy) = (numbers.vec(rows * inputs), numbers.vec(rows * outputs));
+        let (w, b) = (numbers.vec(outputs * inputs), numbers.vec(outputs));
+        assert_same("linear", || {
+            let f = linear::forward(&x, &w, Some(&b), Activation::Gelu, dims, true);
+            let needs = Needs { x: true, weight: true, bias: true };
+            let g = linear::backward(&x, &w, f.pre.as_deref(), Activation::Gelu, &dy, dims, needs);
+            let pre = f.pre.unwrap_or_default();
+            vec![f.y, pre, g.x.unwrap_or_default(), g.weight.unwrap_or_default(), g.bias.unwrap_or_default()]
+        });
     }
-    let x = numbers.vec(N * H);
-    let needs = Needs { x: false, weight: false, bias: true };
-    let dims = LinearDims { rows: N, inputs: H, outputs: 300 };
-    assert_same("bias gradient", || {
-        let g = linear::backward(&x, &w, None, Activation::None, &dy, dims, needs);
-        vec![g.bias.unwrap_or_default()]
+}
+
+#[test]
+fn a_row_does_not_depend_on_the_rows_beside_it() {
+    let mut numbers = Numbers(14);
+    let (inputs, outputs) = (1700, 200);
+    let (x, w) = (numbers.vec(300 * inputs), numbers.vec(outputs * inputs));
+    let layer = |rows: usize| {
+        let dims = LinearDims { rows, inputs, outputs };
+        linear::forward(&x[..rows * inputs], &w, None, Activation::None, dims, false).y
+    };
+    at_every_level(|| {
+        let all = layer(300);
+        for rows in [17, 48, 199, 201] {
+            assert!(layer(rows) == all[..rows * outputs], "{rows} rows");
+        }
     });
 }
