@@ -1,49 +1,56 @@
 //! What a directory or a family can do, before any weight is read.
 
-use crate::config::Family;
+use crate::body::Body;
+use crate::config::{Family, Kind};
+use crate::decoder::Decoder;
+use crate::encoder::Encoder;
 use crate::heads::{
-    Bare, ChoiceHead, Head, MaskedLmHead, NextSentenceHead, Pooler, PretrainingHead, ReplacedTokenHead, SequenceHead,
-    SpanHead, TokenHead,
+    Bare, ChoiceHead, Head, LanguageModelHead, MaskedLmHead, NextSentenceHead, Pooler, PretrainingHead,
+    ReplacedTokenHead, SequenceHead, SpanHead, TokenHead,
 };
+
+/// A head's name, and the end of its class for a family.
+type Known = (&'static str, fn(Family) -> Option<&'static str>);
+
+fn known<H: Head<B>, B: Body>() -> Known {
+    (H::NAME, H::class)
+}
+
+/// The heads over a body of `kind`.
+fn heads(kind: Kind) -> Vec<Known> {
+    match kind {
+        Kind::Encoder => vec![
+            known::<Bare, Encoder>(),
+            known::<Pooler, Encoder>(),
+            known::<MaskedLmHead, Encoder>(),
+            known::<PretrainingHead, Encoder>(),
+            known::<NextSentenceHead, Encoder>(),
+            known::<SequenceHead, Encoder>(),
+            known::<TokenHead, Encoder>(),
+            known::<SpanHead, Encoder>(),
+            known::<ChoiceHead, Encoder>(),
+            known::<ReplacedTokenHead, Encoder>(),
+        ],
+        Kind::Decoder => vec![
+            known::<Bare, Decoder>(),
+            known::<LanguageModelHead, Decoder>(),
+            known::<SequenceHead, Decoder>(),
+            known::<TokenHead, Decoder>(),
+            known::<SpanHead, Decoder>(),
+        ],
+    }
+}
 
 /// The names of the heads that `family` has.
 pub fn heads_of(family: Family) -> Vec<&'static str> {
-    fn has<H: Head>(family: Family) -> Option<&'static str> {
-        H::class(family).map(|_| H::NAME)
-    }
-    let all = [
-        has::<Bare>,
-        has::<Pooler>,
-        has::<MaskedLmHead>,
-        has::<PretrainingHead>,
-        has::<NextSentenceHead>,
-        has::<SequenceHead>,
-        has::<TokenHead>,
-        has::<SpanHead>,
-        has::<ChoiceHead>,
-        has::<ReplacedTokenHead>,
-    ];
-    all.iter().filter_map(|has| has(family)).collect()
+    let heads = heads(family.kind()).into_iter();
+    heads.filter_map(|(name, class)| class(family).map(|_| name)).collect()
 }
 
 /// The head that a class name of `transformers` stands for, `BertForMaskedLM` for instance.
 pub fn head_of_class(family: Family, class: &str) -> Option<&'static str> {
-    fn is<H: Head>(family: Family, end: &str) -> Option<&'static str> {
-        (H::class(family) == Some(end)).then_some(H::NAME)
-    }
     let end = class.strip_prefix(family.class_prefix())?;
-    let all = [
-        is::<Bare>,
-        is::<MaskedLmHead>,
-        is::<PretrainingHead>,
-        is::<NextSentenceHead>,
-        is::<SequenceHead>,
-        is::<TokenHead>,
-        is::<SpanHead>,
-        is::<ChoiceHead>,
-        is::<ReplacedTokenHead>,
-    ];
-    all.iter().find_map(|is| is(family, end))
+    heads(family.kind()).into_iter().find_map(|(name, class)| (class(family) == Some(end)).then_some(name))
 }
 
 #[cfg(test)]
@@ -55,6 +62,8 @@ mod tests {
         assert_eq!(head_of_class(Family::Bert, "BertForPreTraining"), Some("pretraining"));
         assert_eq!(head_of_class(Family::Electra, "ElectraForPreTraining"), Some("replaced-token-detection"));
         assert_eq!(head_of_class(Family::Bert, "BertLMHeadModel"), None);
+        assert_eq!(head_of_class(Family::Gpt2, "GPT2LMHeadModel"), Some("language-model"));
+        assert_eq!(heads_of(Family::Gpt), ["hidden-states", "language-model", "sequence-classification"]);
         assert!(!heads_of(Family::DistilBert).contains(&"next-sentence"));
     }
 }

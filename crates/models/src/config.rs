@@ -1,21 +1,25 @@
-//! `config.json` of the encoder families as published, in old and new spellings, read into one configuration.
+//! `config.json` of the families as published, in old and new spellings, read into one configuration a kind of body;
+//! that of the encoders is here.
 //! Fields that change nothing here (task parameters, versions) are kept and written back as they were.
 
 mod family;
 mod fields;
+mod gpt;
+mod shared;
 mod write;
 
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 
 use ptm_ops::Activation;
 use serde_json::{Map, Value};
 
-pub use self::family::Family;
+pub use self::family::{Family, Kind};
 pub(crate) use self::fields::field;
-use self::fields::{Fields, INNER, LABELS, LAYERS, ROWS, WIDTH};
-use crate::error::{Error, Result};
+use self::fields::{Fields, INNER, LAYERS, ROWS, WIDTH};
+pub use self::gpt::DecoderConfig;
+pub use self::shared::{ClassifierStyle, Configuration};
+use self::shared::{activation, architectures, labels, parse, problem_type, read_file};
+use crate::error::Result;
 
 /// How a classifier's labels are to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,79 +95,13 @@ pub struct EncoderConfig {
     pub raw: Map<String, Value>,
 }
 
-fn activation(fields: &Fields<'_>) -> Result<Activation> {
-    let Some((name, text)) = fields.text(&["hidden_act", "activation"])? else { return Ok(Activation::Gelu) };
-    match text {
-        "gelu" | "gelu_python" => Ok(Activation::Gelu),
-        "gelu_new" | "gelu_fast" | "gelu_python_tanh" | "gelu_pytorch_tanh" | "gelu_accurate" => {
-            Ok(Activation::GeluTanh)
-        }
-        "relu" => Ok(Activation::Relu),
-        "silu" | "swish" => Ok(Activation::Silu),
-        "tanh" => Ok(Activation::Tanh),
-        other => Err(field(
-            name,
-            format!("{other:?} is not an activation that ptm has: gelu, gelu_new, relu, silu, swish, tanh"),
-        )),
-    }
-}
-
-fn labels(fields: &Fields<'_>) -> Result<Vec<String>> {
-    let Some((_, value)) = fields.get(&["id2label"]) else {
-        let count = fields.size(&["num_labels", "_num_labels"], 2, LABELS)?;
-        return Ok((0..count).map(|i| format!("LABEL_{i}")).collect());
-    };
-    let map = value.as_object().ok_or_else(|| field("id2label", "should be an object from ids to names"))?;
-    let mut labels = vec![None; map.len()];
-    for (id, label) in map {
-        let slot = id.parse::<usize>().ok().and_then(|id| labels.get_mut(id)).filter(|slot| slot.is_none());
-        let slot = slot.ok_or_else(|| {
-            let last = map.len() - 1;
-            field("id2label", format!("{} ids should run from 0 to {last}, each once; {id:?} doesn't fit", map.len()))
-        })?;
-        // some published files have numbers for names
-        *slot = Some(label.as_str().map_or_else(|| label.to_string(), str::to_owned));
-    }
-    Ok(labels.into_iter().flatten().collect())
-}
-
-fn problem_type(fields: &Fields<'_>) -> Result<Option<ProblemType>> {
-    let Some((name, text)) = fields.text(&["problem_type"])? else { return Ok(None) };
-    [ProblemType::Regression, ProblemType::SingleLabel, ProblemType::MultiLabel]
-        .into_iter()
-        .find(|kind| kind.name() == text)
-        .map(Some)
-        .ok_or_else(|| {
-            let known = "regression, single_label_classification and multi_label_classification";
-            field(name, format!("{text:?} is unknown; there are {known}"))
-        })
-}
-
-/// A configuration's bytes: those of a file, no pipe or device, which may have no end.
-fn read_file(path: &Path) -> std::io::Result<Vec<u8>> {
-    // names of a million labels fit
-    const MOST: u64 = 64 << 20;
-    let metadata = path.metadata()?;
-    if !metadata.is_file() {
-        return Err(std::io::Error::other("not a file"));
-    }
-    if metadata.len() > MOST {
-        return Err(std::io::Error::other("larger than any configuration"));
-    }
-    let mut bytes = Vec::new();
-    File::open(path)?.take(MOST).read_to_end(&mut bytes)?;
-    Ok(bytes)
-}
-
 impl EncoderConfig {
     /// Reads `config.json` of the directory `dir`.
     ///
     /// # Errors
     /// When the file can't be read, isn't JSON, is of a family that ptm doesn't know, or holds impossible values.
     pub fn from_dir(dir: &Path) -> Result<Self> {
-        let path = dir.join("config.json");
-        let bytes = read_file(&path).map_err(|source| Error::Config { path: path.clone(), source })?;
-        Self::from_bytes(&bytes).map_err(|error| error.in_file(&path))
+        read_file(dir, Self::from_json)
     }
 
     /// Reads the bytes of a `config.json`.
@@ -171,9 +109,7 @@ impl EncoderConfig {
     /// # Errors
     /// As [`Self::from_dir`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
-        let json = serde_json::from_slice(bytes)
-            .map_err(|source| Error::ConfigSyntax { path: "config.json".into(), source })?;
-        Self::from_json(json)
+        Self::from_json(parse(bytes)?)
     }
 
     /// Reads a parsed `config.json`.
@@ -181,7 +117,7 @@ impl EncoderConfig {
     /// # Errors
     /// As [`Self::from_dir`].
     pub fn from_json(raw: Map<String, Value>) -> Result<Self> {
-        let family = Family::from_json(&raw)?;
+        let family = Family::of_kind(Kind::Encoder, &raw)?;
         let fields = Fields(&raw);
         for name in ["is_decoder", "add_cross_attention", "is_encoder_decoder"] {
             if fields.flag(name, false)? {
@@ -246,7 +182,7 @@ impl EncoderConfig {
             layers: fields.size(&["num_hidden_layers", "n_layers"], if distil { 6 } else { 12 }, LAYERS)?,
             heads,
             intermediate_size: fields.positive(&["intermediate_size", "hidden_dim"], inner, INNER)?,
-            activation: activation(&fields)?,
+            activation: activation(&fields, &["hidden_act", "activation"], Activation::Gelu)?,
             hidden_dropout,
             attention_dropout: fields.rate(&["attention_probs_dropout_prob", "attention_dropout"], 0.1)?,
             classifier_dropout,
@@ -261,10 +197,7 @@ impl EncoderConfig {
             tied: fields.flag("tie_word_embeddings", true)?,
             labels: labels(&fields)?,
             problem_type: problem_type(&fields)?,
-            architectures: match raw.get("architectures") {
-                Some(Value::Array(list)) => list.iter().filter_map(|v| v.as_str().map(str::to_owned)).collect(),
-                _ => Vec::new(),
-            },
+            architectures: architectures(&raw),
             raw: Map::new(),
         };
         Ok(Self { raw, ..config })
@@ -304,6 +237,74 @@ impl EncoderConfig {
     /// Width of one attention head, `D`.
     pub fn head_size(&self) -> usize {
         self.hidden_size / self.heads
+    }
+}
+
+impl Configuration for EncoderConfig {
+    const KIND: Kind = Kind::Encoder;
+
+    fn from_json(raw: Map<String, Value>) -> Result<Self> {
+        Self::from_json(raw)
+    }
+
+    fn to_json(&self, architecture: &str) -> Map<String, Value> {
+        self.to_json(architecture)
+    }
+
+    fn family(&self) -> Family {
+        self.family
+    }
+
+    fn positions(&self) -> ptm_text::PositionStyle {
+        self.positions()
+    }
+
+    fn vocab_size(&self) -> usize {
+        self.vocab_size
+    }
+
+    fn hidden_size(&self) -> usize {
+        self.hidden_size
+    }
+
+    fn labels(&self) -> &[String] {
+        &self.labels
+    }
+
+    fn tied(&self) -> bool {
+        self.tied
+    }
+
+    fn parameters(&self) -> u64 {
+        self.parameters()
+    }
+
+    fn deviation(&self, _: &str) -> f32 {
+        self.initializer_range
+    }
+
+    fn zero_row(&self) -> Option<u32> {
+        Some(self.pad_token_id)
+    }
+
+    /// BERT's dense layer is its pooler, DistilBERT's a `pre_classifier`; RoBERTa and ELECTRA also drop out before it.
+    fn classifier(&self) -> ClassifierStyle {
+        let (activation, dropout_first) = match self.family {
+            Family::Roberta | Family::XlmRoberta => (Activation::Tanh, true),
+            Family::DistilBert => (Activation::Relu, false),
+            Family::Electra => (Activation::Gelu, true),
+            _ => (Activation::Tanh, false),
+        };
+        ClassifierStyle { dense: Some(activation), dropout: self.classifier_dropout, dropout_first, bias: true }
+    }
+
+    /// DistilBERT's token classifier has the body's dropout, not that of its sequence classifier.
+    fn token_dropout(&self) -> f32 {
+        if self.family == Family::DistilBert { self.hidden_dropout } else { self.classifier_dropout }
+    }
+
+    fn span_dropout(&self) -> f32 {
+        self.span_dropout
     }
 }
 

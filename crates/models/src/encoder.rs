@@ -8,10 +8,12 @@ use burn::prelude::*;
 use ptm_ops::{Activation, Attention, Indices, Mask, attention, dropout, embedding_sum, gather_rows};
 use ptm_text::Packed;
 
+use crate::body::{Body, Sequences, beyond, check_packed};
 use crate::config::EncoderConfig;
 use crate::error::{Error, Result};
 use crate::layers::{LayerNorm, Linear, parameter};
 use crate::pass::Pass;
+use crate::rows::{Queries, Rows};
 
 /// What an encoder reads.
 #[derive(Clone, Debug)]
@@ -30,22 +32,10 @@ impl<'a> From<&'a Packed> for Input<'a> {
     }
 }
 
-impl Input<'_> {
-    /// How many sequences there are.
-    pub fn sequences(&self) -> usize {
-        self.batch.offsets.len().saturating_sub(1)
+impl Sequences for Input<'_> {
+    fn offsets(&self) -> &[usize] {
+        &self.batch.offsets
     }
-}
-
-/// Which rows of the last layer are wanted; it computes only those.
-#[derive(Clone, Debug)]
-pub enum Rows {
-    /// Every row, `[T]`.
-    All,
-    /// The first row of every sequence, `[CLS]`.
-    First,
-    /// These rows in ascending order.
-    Chosen(Indices),
 }
 
 /// Embeddings and layers: token ids to hidden states.
@@ -145,27 +135,7 @@ impl Encoder {
     /// # Errors
     /// When the batch contradicts itself, or an id, a position or a segment is beyond its embedding.
     pub fn check(&self, batch: &Packed) -> Result<()> {
-        let count = batch.ids.len();
-        if batch.positions.len() != count || batch.segments.len() != count {
-            let (positions, segments) = (batch.positions.len(), batch.segments.len());
-            let problem =
-                format!("{count} token ids with {positions} positions and {segments} segments: give one each");
-            return Err(Error::Input(problem));
-        }
-        let offsets = &batch.offsets;
-        if offsets.first() != Some(&0) || offsets.last() != Some(&count) || offsets.windows(2).any(|w| w[0] >= w[1]) {
-            let problem = format!("the batch's offsets should rise from 0 to {count}, and no sequence be empty");
-            return Err(Error::Input(problem));
-        }
-        let limits = [
-            ("token id", &batch.ids, self.config.vocab_size, "the tokenizer doesn't belong to this model"),
-            ("position", &batch.positions, self.config.max_positions, "shorten the text or cut it into windows"),
-        ];
-        for (what, values, limit, hint) in limits {
-            if let Some(value) = beyond(values, limit) {
-                return Err(Error::Input(format!("{what} {value} is beyond the model's {limit}: {hint}")));
-            }
-        }
+        check_packed(batch, self.config.vocab_size, self.config.max_positions)?;
         let limit = self.config.segments;
         if let Some(value) = beyond(&batch.segments, limit).filter(|_| limit > 0) {
             return Err(Error::Input(format!(
@@ -176,7 +146,7 @@ impl Encoder {
     }
 
     /// As [`Self::check`], and what comes with the batch.
-    fn check_input(&self, input: &Input<'_>, rows: &Rows) -> Result<()> {
+    fn check_input(&self, input: &Input<'_>) -> Result<()> {
         self.check(input.batch)?;
         let (count, sequences) = (input.batch.ids.len(), input.batch.offsets.len() - 1);
         if let (Some(tasks), true) = (&input.tasks, self.task.is_some()) {
@@ -197,11 +167,6 @@ impl Encoder {
         if let Some((given, wanted)) = mask.filter(|(given, wanted)| given != wanted) {
             return Err(Error::Input(format!("the attention mask has {given} entries, the batch asks for {wanted}")));
         }
-        if let Rows::Chosen(rows) = rows
-            && (!rows.is_sorted() || beyond(rows, count).is_some())
-        {
-            return Err(Error::Input(format!("chosen rows should ascend and be below the batch's {count}")));
-        }
         Ok(())
     }
 
@@ -214,38 +179,34 @@ impl Encoder {
     /// When the batch, its tasks, its mask or the chosen rows don't fit the model or each other; see [`Self::check`].
     pub fn forward(&self, input: &Input<'_>, rows: &Rows, pass: &Pass) -> Result<Tensor<2>> {
         let batch = input.batch;
-        self.check_input(input, rows)?;
+        self.check_input(input)?;
+        let wanted = rows.wanted(&batch.offsets)?;
         let config = &*self.config;
         let mut x = self.embed(input, pass);
         let offsets: Arc<[usize]> = batch.offsets.as_slice().into();
-        let spec = |q_offsets: Arc<[usize]>, mask: Mask| Attention {
+        let spec = |q_offsets: Arc<[usize]>, k_offsets: Arc<[usize]>, mask: Mask| Attention {
             heads: config.heads,
             scale: 1.0 / (config.head_size() as f32).sqrt(),
             q_offsets,
-            k_offsets: offsets.clone(),
+            k_offsets,
             mask,
             dropout: pass.dropout(config.attention_dropout),
-        };
-        let wanted = match rows {
-            Rows::All => None,
-            Rows::First => Some(batch.offsets[..batch.offsets.len() - 1].iter().map(|&row| row as u32).collect()),
-            Rows::Chosen(rows) => Some(rows.clone()),
         };
         let Some((last, body)) = self.layers.split_last() else {
             return Ok(wanted.map_or_else(|| x.clone(), |rows| gather_rows(x.clone(), &rows)));
         };
+        let all = || spec(offsets.clone(), offsets.clone(), input.mask.clone());
         for layer in body {
-            x = layer.forward(x.clone(), x, &spec(offsets.clone(), input.mask.clone()), config, pass);
+            x = layer.forward(x.clone(), x, &all(), config, pass);
         }
-        let x = match wanted {
-            None => last.forward(x.clone(), x, &spec(offsets.clone(), input.mask.clone()), config, pass),
-            Some(rows) => {
-                let mask = mask_of_rows(&input.mask, &rows, &batch.offsets);
-                let spec = spec(offsets_of_rows(&rows, &batch.offsets).into(), mask);
-                last.forward(x.clone(), gather_rows(x, &rows), &spec, config, pass)
-            }
+        let Some(rows) = wanted else { return Ok(last.forward(x.clone(), x, &all(), config, pass)) };
+        let queries = Queries::new(rows, &batch.offsets, &input.mask);
+        let (keys, k_offsets) = match queries.keys {
+            Some((rows, k_offsets)) => (gather_rows(x.clone(), &rows), k_offsets),
+            None => (x.clone(), offsets),
         };
-        Ok(x)
+        let spec = spec(queries.offsets, k_offsets, queries.mask);
+        Ok(last.forward(keys, gather_rows(x, &queries.rows), &spec, config, pass))
     }
 
     fn embed(&self, input: &Input<'_>, pass: &Pass) -> Tensor<2> {
@@ -269,56 +230,28 @@ impl Encoder {
     }
 }
 
-/// The largest value, if it is not below `limit`.
-fn beyond(values: &[u32], limit: usize) -> Option<u32> {
-    values.iter().copied().max().filter(|&value| value as usize >= limit)
-}
+impl Body for Encoder {
+    type Config = EncoderConfig;
+    type Input<'a> = Input<'a>;
 
-/// Where each sequence's share of the chosen rows begins and ends.
-fn offsets_of_rows(rows: &[u32], offsets: &[usize]) -> Vec<usize> {
-    offsets.iter().map(|&offset| rows.partition_point(|&row| (row as usize) < offset)).collect()
-}
-
-/// The mask as the chosen queries see it: a mask of pairs keeps the rows of the chosen, others are of keys only.
-fn mask_of_rows(mask: &Mask, rows: &[u32], offsets: &[usize]) -> Mask {
-    let full = |visible: &dyn Fn(usize, usize, usize) -> bool| {
-        let mut pairs = Vec::new();
-        for (b, w) in offsets.windows(2).enumerate() {
-            for &row in rows.iter().filter(|&&row| (w[0]..w[1]).contains(&(row as usize))) {
-                pairs.extend((0..w[1] - w[0]).map(|key| visible(b, row as usize - w[0], key)));
-            }
-        }
-        Mask::Full(pairs.into())
-    };
-    match mask {
-        Mask::None => Mask::None,
-        Mask::Keys(keys) => Mask::Keys(keys.clone()),
-        // the kernels align queries with the last keys, which chosen rows are not
-        Mask::Causal => full(&|_, query, key| key <= query),
-        Mask::Prefix(prefix) => full(&|b, query, key| key <= query || key < prefix[b]),
-        Mask::Full(pairs) => {
-            let mut blocks = vec![0];
-            for w in offsets.windows(2) {
-                let length = w[1] - w[0];
-                blocks.push(blocks[blocks.len() - 1] + length * length);
-            }
-            full(&|b, query, key| pairs[blocks[b] + query * (offsets[b + 1] - offsets[b]) + key])
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rows_are_counted_by_sequence() {
-        assert_eq!(offsets_of_rows(&[0, 2, 3, 3, 9], &[0, 3, 3, 5, 10]), [0, 2, 2, 4, 5]);
+    fn new(config: Arc<EncoderConfig>, device: &Device) -> Self {
+        Self::new(config, device)
     }
 
-    #[test]
-    fn causal_masks_follow_the_chosen_rows() {
-        let Mask::Full(pairs) = mask_of_rows(&Mask::Causal, &[1, 3], &[0, 2, 5]) else { panic!("a mask of pairs") };
-        assert_eq!(&*pairs, [true, true, true, true, false]);
+    fn config(&self) -> &Arc<EncoderConfig> {
+        self.config()
+    }
+
+    fn word(&self) -> &Param<Tensor<2>> {
+        &self.word
+    }
+
+    fn forward(&self, input: &Input<'_>, rows: &Rows, pass: &Pass) -> Result<Tensor<2>> {
+        self.forward(input, rows, pass)
+    }
+
+    /// The first row, `[CLS]`.
+    fn summary(&self, _: &Input<'_>) -> Result<Rows> {
+        Ok(Rows::First)
     }
 }

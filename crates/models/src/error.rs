@@ -42,6 +42,20 @@ pub enum Error {
         /// The families there are.
         known: Vec<&'static str>,
     },
+    /// The family is known, but its models are of another kind than what was asked for.
+    #[error("{path}: model_type {found:?} is {is}; this needs {wanted}: {}", fitting.join(", "))]
+    OtherKind {
+        /// The file.
+        path: PathBuf,
+        /// The family of the file.
+        found: &'static str,
+        /// What it is.
+        is: &'static str,
+        /// What was asked for.
+        wanted: &'static str,
+        /// The families that would do.
+        fitting: Vec<&'static str>,
+    },
     /// The family has no such head.
     #[error("{family} has no {head} head in this version; it has {}", known.join(", "))]
     NoSuchHead {
@@ -104,8 +118,10 @@ pub enum Error {
 impl Error {
     /// The same error of a configuration, of the file at `file`.
     pub(crate) fn in_file(mut self, file: &Path) -> Self {
-        if let Self::ConfigField { path, .. } | Self::UnknownFamily { path, .. } | Self::ConfigSyntax { path, .. } =
-            &mut self
+        if let Self::ConfigField { path, .. }
+        | Self::UnknownFamily { path, .. }
+        | Self::OtherKind { path, .. }
+        | Self::ConfigSyntax { path, .. } = &mut self
         {
             file.clone_into(path);
         }

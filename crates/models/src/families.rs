@@ -1,10 +1,11 @@
-//! The encoder families' names in Hugging Face's files, one table a family.
+//! The families' names in Hugging Face's files, one table a family.
 //! SpanBERT's checkpoints are spelled as BERT's, XLM-RoBERTa's as RoBERTa's.
 
 mod bert;
 mod distilbert;
 mod electra;
 mod ernie;
+mod gpt;
 mod roberta;
 
 use crate::config::Family;
@@ -28,5 +29,7 @@ pub fn table(family: Family) -> &'static Table {
         Family::DistilBert => &distilbert::TABLE,
         Family::Electra => &electra::TABLE,
         Family::Ernie => &ernie::TABLE,
+        Family::Gpt => &gpt::FIRST,
+        Family::Gpt2 => &gpt::SECOND,
     }
 }

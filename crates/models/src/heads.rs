@@ -2,6 +2,7 @@
 
 mod choice;
 mod classifier;
+mod language_model;
 mod masked_lm;
 mod next_sentence;
 mod pretraining;
@@ -14,6 +15,7 @@ use burn::prelude::*;
 
 pub use choice::ChoiceHead;
 pub use classifier::{SequenceHead, Targets};
+pub use language_model::{LanguageModelHead, next_tokens};
 pub use masked_lm::MaskedLmHead;
 pub use next_sentence::NextSentenceHead;
 pub use pretraining::PretrainingHead;
@@ -21,23 +23,25 @@ pub use replaced_token::ReplacedTokenHead;
 pub use span::SpanHead;
 pub use token::TokenHead;
 
-use crate::config::{EncoderConfig, Family, field};
+use crate::body::Body;
+use crate::config::{Configuration, EncoderConfig, Family, field};
+use crate::encoder::Encoder;
 use crate::error::Result;
 use crate::layers::Linear;
 
-/// What every head says about itself, for reading and writing.
-pub trait Head: Module + ModuleDisplay + Sized {
+/// What every head says about itself, for reading and writing, on the bodies that have it.
+pub trait Head<B: Body = Encoder>: Module + ModuleDisplay + Sized {
     /// The head's name in messages.
     const NAME: &'static str;
     /// The head with parameters still to be read or initialised.
-    fn new(config: &EncoderConfig, device: &Device) -> Self;
+    fn new(config: &B::Config, device: &Device) -> Self;
     /// The end of the class name in `transformers`, `ForMaskedLM`, if the family has this head.
     fn class(family: Family) -> Option<&'static str>;
     /// Says what of a configuration this head cannot work with.
     ///
     /// # Errors
     /// When there is something.
-    fn check(_: &EncoderConfig) -> Result<()> {
+    fn check(_: &B::Config) -> Result<()> {
         Ok(())
     }
     /// Whether the published class keeps the body under its own prefix (`bert.`).
@@ -45,8 +49,8 @@ pub trait Head: Module + ModuleDisplay + Sized {
 }
 
 /// A classifier has a label at least.
-fn check_labels(config: &EncoderConfig) -> Result<()> {
-    if config.labels.is_empty() {
+fn check_labels(config: &impl Configuration) -> Result<()> {
+    if config.labels().is_empty() {
         return Err(field("id2label", "is empty; a classifier needs a label, for instance \"num_labels\": 2"));
     }
     Ok(())
@@ -56,11 +60,11 @@ fn check_labels(config: &EncoderConfig) -> Result<()> {
 #[derive(Module, Debug)]
 pub struct Bare {}
 
-impl Head for Bare {
+impl<B: Body> Head<B> for Bare {
     const NAME: &'static str = "hidden-states";
     const PREFIXED: bool = false;
 
-    fn new(_: &EncoderConfig, _: &Device) -> Self {
+    fn new(_: &B::Config, _: &Device) -> Self {
         Self {}
     }
 

@@ -1,6 +1,8 @@
-//! Fresh weights as the families' authors drew them: normal with `initializer_range` for matrices, zeros for biases
-//! and for the padding token's embedding, ones for the scale of norms. A parameter's numbers depend on the seed and
+//! Fresh weights as the families' authors drew them: normal for matrices, with the deviation that the configuration
+//! says, zeros for biases and often for the padding token's embedding, ones for the scale of norms. A parameter's numbers depend on the seed and
 //! on its path alone, not on the order in which a model is built.
+
+use std::sync::Arc;
 
 use burn::module::{ModuleMapper, Param};
 use burn::prelude::*;
@@ -9,21 +11,23 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, Normal};
 
-use crate::config::EncoderConfig;
+use crate::config::Configuration;
 use crate::pass::mix;
 use crate::path::Path;
 
 /// How fresh parameters are drawn.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone)]
 pub(crate) struct Rule {
     seed: u64,
-    range: f32,
-    padding: usize,
+    deviation: Arc<dyn Fn(&str) -> f32>,
+    zero_row: Option<usize>,
 }
 
 impl Rule {
-    pub(crate) fn new(config: &EncoderConfig, seed: u64) -> Self {
-        Self { seed, range: config.initializer_range, padding: config.pad_token_id as usize }
+    pub(crate) fn new<C: Configuration>(config: &C, seed: u64) -> Self {
+        let zero_row = config.zero_row().map(|row| row as usize);
+        let config = config.clone();
+        Self { seed, deviation: Arc::new(move |path| config.deviation(path)), zero_row }
     }
 
     fn values(&self, path: &str, shape: &[usize]) -> Vec<f32> {
@@ -36,10 +40,10 @@ impl Rule {
         }
         let named = path.bytes().fold(mix(self.seed), |hash, byte| mix(hash ^ u64::from(byte)));
         let mut random = ChaCha8Rng::seed_from_u64(named);
-        let normal = Normal::new(0.0, self.range).expect("configurations hold no negative range");
+        let normal = Normal::new(0.0, (self.deviation)(path)).expect("configurations hold no negative range");
         let mut values: Vec<f32> = (0..count).map(|_| normal.sample(&mut random)).collect();
-        if path == "body.word" && self.padding < shape[0] {
-            values[self.padding * shape[1]..][..shape[1]].fill(0.0);
+        if let Some(row) = self.zero_row.filter(|&row| path == "body.word" && row < shape[0]) {
+            values[row * shape[1]..][..shape[1]].fill(0.0);
         }
         values
     }

@@ -1,9 +1,13 @@
 //! The layers that families share. Weights are `[out, in]`, as Hugging Face stores them, and begin as zeros that
 //! are never made: reading or initialising a model replaces them first.
 
+mod attention;
+
 use burn::module::{Param, ParamId};
 use burn::prelude::*;
 use ptm_ops::{Activation, Dropout};
+
+pub use self::attention::AttentionLayer;
 
 /// A parameter that becomes zeros if nobody gives it a value.
 pub(crate) fn parameter<const D: usize>(shape: [usize; D], device: &Device) -> Param<Tensor<D>> {
@@ -26,7 +30,12 @@ pub struct Linear {
 impl Linear {
     /// A layer with bias from `inputs` to `outputs`.
     pub fn new(inputs: usize, outputs: usize, device: &Device) -> Self {
-        Self { weight: parameter([outputs, inputs], device), bias: Some(parameter([outputs], device)) }
+        Self::with_bias(inputs, outputs, true, device)
+    }
+
+    /// A layer from `inputs` to `outputs`, with bias or without.
+    pub fn with_bias(inputs: usize, outputs: usize, bias: bool, device: &Device) -> Self {
+        Self { weight: parameter([outputs, inputs], device), bias: bias.then(|| parameter([outputs], device)) }
     }
 
     /// # Shapes

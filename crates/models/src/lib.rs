@@ -7,7 +7,9 @@
 //! width, `E` embedding width, `V` vocabulary.
 
 pub mod auto;
+mod body;
 pub mod config;
+pub mod decoder;
 pub mod encoder;
 mod error;
 pub mod families;
@@ -16,16 +18,23 @@ pub mod heads;
 pub mod hub;
 mod init;
 pub mod layers;
+pub mod layout;
 pub mod model;
 pub mod names;
 mod pass;
 mod path;
 mod read;
+mod rows;
 mod write;
 
-pub use config::{EncoderConfig, Family, ProblemType};
-pub use encoder::{Encoder, Input, Rows};
+pub use body::{Body, Sequences};
+pub use config::{Configuration, DecoderConfig, EncoderConfig, Family, Kind, ProblemType};
+pub use decoder::Decoder;
+pub use encoder::{Encoder, Input};
 pub use error::{Error, Result};
-pub use model::{Bodies, Loaded, MaskedLm, Model, QuestionAnswering, SequenceClassifier, TokenClassifier};
+pub use model::{
+    Bodies, LanguageModel, Loaded, MaskedLm, Model, QuestionAnswering, SequenceClassifier, TokenClassifier,
+};
 pub use pass::Pass;
+pub use rows::Rows;
 pub use write::Named;

@@ -7,23 +7,26 @@ use burn::module::Param;
 use burn::prelude::*;
 use ptm_ops::Indices;
 
-use crate::config::EncoderConfig;
-use crate::encoder::{Encoder, Input, Rows};
+use crate::body::{Body, Sequences};
+use crate::config::Configuration;
+use crate::decoder::Decoder;
+use crate::encoder::{Encoder, Input};
 use crate::error::{Error, Result};
 use crate::files::Weights;
 use crate::heads::{
-    Bare, ChoiceHead, Head, MaskedLmHead, NextSentenceHead, Pooler, PretrainingHead, ReplacedTokenHead, SequenceHead,
-    SpanHead, Targets, TokenHead,
+    Bare, ChoiceHead, Head, LanguageModelHead, MaskedLmHead, NextSentenceHead, Pooler, PretrainingHead,
+    ReplacedTokenHead, SequenceHead, SpanHead, Targets, TokenHead,
 };
 use crate::names::Names;
 use crate::pass::Pass;
+use crate::rows::Rows;
 use crate::{init, read, write};
 
-/// An encoder with a head.
+/// A body with a head; an encoder unless said otherwise.
 #[derive(Module, Debug)]
-pub struct Model<H: Module> {
+pub struct Model<H: Module, B: Module = Encoder> {
     /// Token ids to hidden states.
-    pub body: Encoder,
+    pub body: B,
     /// Hidden states to answers.
     pub head: H,
 }
@@ -32,6 +35,8 @@ pub struct Model<H: Module> {
 pub type Bodies = Model<Bare>;
 /// Masked language model.
 pub type MaskedLm = Model<MaskedLmHead>;
+/// Causal language model.
+pub type LanguageModel = Model<LanguageModelHead, Decoder>;
 /// Classification or regression of sequences.
 pub type SequenceClassifier = Model<SequenceHead>;
 /// Classification of tokens.
@@ -50,13 +55,13 @@ pub struct Loaded<M> {
     pub new: Vec<String>,
 }
 
-impl<H: Head> Model<H> {
+impl<H: Head<B>, B: Body> Model<H, B> {
     /// A model with parameters still to be read or initialised.
     ///
     /// # Errors
     /// When the family has no such head, or the configuration none that works.
-    pub fn skeleton(config: EncoderConfig, device: &Device) -> Result<Self> {
-        let family = config.family;
+    pub fn skeleton(config: B::Config, device: &Device) -> Result<Self> {
+        let family = config.family();
         if H::class(family).is_none() {
             return Err(Error::NoSuchHead {
                 family: family.model_type(),
@@ -66,14 +71,14 @@ impl<H: Head> Model<H> {
         }
         H::check(&config)?;
         let head = H::new(&config, device);
-        Ok(Self { body: Encoder::new(Arc::new(config), device), head })
+        Ok(Self { body: B::new(Arc::new(config), device), head })
     }
 
     /// A model with fresh random weights, the same for the same seed.
     ///
     /// # Errors
     /// As [`Self::skeleton`], and when the sizes multiply to more than can be meant.
-    pub fn random(config: EncoderConfig, seed: u64, device: &Device) -> Result<Self> {
+    pub fn random(config: B::Config, seed: u64, device: &Device) -> Result<Self> {
         // a quarter of a terabyte as f32
         const MOST: u64 = 1 << 36;
         let parameters = config.parameters();
@@ -102,7 +107,7 @@ impl<H: Head> Model<H> {
     }
 
     fn from_dir(dir: &Path, device: &Device, new_head: Option<u64>) -> Result<Loaded<Self>> {
-        let config = EncoderConfig::from_dir(dir)?;
+        let config = B::Config::from_dir(dir)?;
         let loaded = Self::from_weights(config, &Weights::open(dir)?, device, new_head);
         loaded.map_err(|error| error.in_file(&dir.join("config.json")))
     }
@@ -112,12 +117,12 @@ impl<H: Head> Model<H> {
     /// # Errors
     /// When a tensor is missing or has the wrong shape.
     pub fn from_weights(
-        config: EncoderConfig,
+        config: B::Config,
         weights: &Weights,
         device: &Device,
         new_head: Option<u64>,
     ) -> Result<Loaded<Self>> {
-        let tied = config.tied;
+        let tied = config.tied();
         let new_head = new_head.map(|seed| init::Rule::new(&config, seed));
         let skeleton = Self::skeleton(config, device)?;
         let names = skeleton.names();
@@ -126,17 +131,17 @@ impl<H: Head> Model<H> {
 
     /// How files spell this model's parameters.
     pub fn names(&self) -> Names {
-        Names::new(self.config().family, H::NAME, H::PREFIXED)
+        Names::new(self.config().family(), H::NAME, H::PREFIXED)
     }
 
     /// The class that `transformers` opens it with.
     pub fn architecture(&self) -> String {
-        let family = self.config().family;
+        let family = self.config().family();
         format!("{}{}", family.class_prefix(), H::class(family).unwrap_or_default())
     }
 
     /// The configuration.
-    pub fn config(&self) -> &EncoderConfig {
+    pub fn config(&self) -> &B::Config {
         self.body.config()
     }
 
@@ -166,12 +171,47 @@ impl<H: Head> Model<H> {
         }
     }
 
-    fn first(&self, input: &Input<'_>, pass: &Pass) -> Result<Tensor<2>> {
-        self.body.forward(input, &Rows::First, pass)
+    /// The hidden states that stand for the sequences, `[B, H]`.
+    fn summary(&self, input: &B::Input<'_>, pass: &Pass) -> Result<Tensor<2>> {
+        self.body.forward(input, &self.body.summary(input)?, pass)
     }
 
     fn word(&self) -> &Param<Tensor<2>> {
-        &self.body.word
+        self.body.word()
+    }
+}
+
+impl<B: Body> Model<LanguageModelHead, B>
+where
+    LanguageModelHead: Head<B>,
+{
+    /// Logits over the vocabulary for the wanted rows.
+    ///
+    /// # Shapes
+    /// `rows` `[R]` → `[R, V]`.
+    ///
+    /// # Errors
+    /// When the input doesn't fit the model.
+    pub fn logits(&self, input: &B::Input<'_>, rows: &Rows, pass: &Pass) -> Result<Tensor<2>> {
+        Ok(self.head.logits(self.body.forward(input, rows, pass)?, self.word()))
+    }
+
+    /// `scale · Σ cross-entropy` of the chosen rows, which ascend, against their targets: of text,
+    /// [`crate::heads::next_tokens`].
+    ///
+    /// # Errors
+    /// When the input doesn't fit the model.
+    pub fn loss(
+        &self,
+        input: &B::Input<'_>,
+        rows: &Indices,
+        targets: &Indices,
+        scale: f32,
+        pass: &Pass,
+    ) -> Result<Tensor<1>> {
+        Self::check_targets(targets, rows.len(), self.config().vocab_size())?;
+        let hidden = self.body.forward(input, &Rows::Chosen(rows.clone()), pass)?;
+        Ok(self.head.loss(hidden, self.word(), targets, scale))
     }
 }
 
@@ -259,7 +299,7 @@ impl Model<NextSentenceHead> {
     /// # Errors
     /// When the batch doesn't fit the model.
     pub fn logits(&self, input: &Input<'_>, pass: &Pass) -> Result<Tensor<2>> {
-        Ok(self.head.logits(self.first(input, pass)?))
+        Ok(self.head.logits(self.summary(input, pass)?))
     }
 
     /// Mean cross-entropy over the sequences.
@@ -268,25 +308,25 @@ impl Model<NextSentenceHead> {
     /// When the batch doesn't fit the model.
     pub fn loss(&self, input: &Input<'_>, targets: &Indices, pass: &Pass) -> Result<Tensor<1>> {
         Self::check_targets(targets, input.sequences(), 2)?;
-        Ok(self.head.loss(self.first(input, pass)?, targets, 1.0 / targets.len().max(1) as f32))
+        Ok(self.head.loss(self.summary(input, pass)?, targets, 1.0 / targets.len().max(1) as f32))
     }
 }
 
-impl Model<SequenceHead> {
+impl<B: Body> Model<SequenceHead, B> {
     /// Logits of the labels, `[B, labels]`.
     ///
     /// # Errors
     /// When the batch doesn't fit the model.
-    pub fn logits(&self, input: &Input<'_>, pass: &Pass) -> Result<Tensor<2>> {
-        Ok(self.head.logits(self.first(input, pass)?, pass))
+    pub fn logits(&self, input: &B::Input<'_>, pass: &Pass) -> Result<Tensor<2>> {
+        Ok(self.head.logits(self.summary(input, pass)?, pass))
     }
 
     /// The mean loss.
     ///
     /// # Errors
     /// When the batch doesn't fit the model.
-    pub fn loss(&self, input: &Input<'_>, targets: &Targets, pass: &Pass) -> Result<Tensor<1>> {
-        let (rows, labels) = (input.sequences(), self.config().labels.len());
+    pub fn loss(&self, input: &B::Input<'_>, targets: &Targets, pass: &Pass) -> Result<Tensor<1>> {
+        let (rows, labels) = (input.sequences(), self.config().labels().len());
         match targets {
             Targets::Label(ids) => Self::check_targets(ids, rows, labels)?,
             Targets::Labels(values) | Targets::Numbers(values) if values.len() != rows * labels => {
@@ -296,7 +336,7 @@ impl Model<SequenceHead> {
             }
             Targets::Labels(_) | Targets::Numbers(_) => {}
         }
-        Ok(self.head.loss(self.first(input, pass)?, targets, pass))
+        Ok(self.head.loss(self.summary(input, pass)?, targets, pass))
     }
 }
 
@@ -310,7 +350,7 @@ impl Model<ChoiceHead> {
         if choices == 0 || !sequences.is_multiple_of(choices) {
             return Err(Error::Input(format!("{sequences} sequences are not {choices} choices for every example")));
         }
-        Ok(self.head.logits(self.first(input, pass)?, choices, pass))
+        Ok(self.head.logits(self.summary(input, pass)?, choices, pass))
     }
 
     /// Mean cross-entropy over the examples.
@@ -324,12 +364,12 @@ impl Model<ChoiceHead> {
     }
 }
 
-impl Model<TokenHead> {
+impl<B: Body> Model<TokenHead, B> {
     /// Logits of the labels at every token, `[T, labels]`.
     ///
     /// # Errors
     /// When the batch doesn't fit the model.
-    pub fn logits(&self, input: &Input<'_>, pass: &Pass) -> Result<Tensor<2>> {
+    pub fn logits(&self, input: &B::Input<'_>, pass: &Pass) -> Result<Tensor<2>> {
         Ok(self.head.logits(self.body.forward(input, &Rows::All, pass)?, pass))
     }
 
@@ -337,20 +377,20 @@ impl Model<TokenHead> {
     ///
     /// # Errors
     /// When the batch doesn't fit the model.
-    pub fn loss(&self, input: &Input<'_>, rows: &Indices, targets: &Indices, pass: &Pass) -> Result<Tensor<1>> {
-        Self::check_targets(targets, rows.len(), self.config().labels.len())?;
+    pub fn loss(&self, input: &B::Input<'_>, rows: &Indices, targets: &Indices, pass: &Pass) -> Result<Tensor<1>> {
+        Self::check_targets(targets, rows.len(), self.config().labels().len())?;
         let hidden = self.body.forward(input, &Rows::Chosen(rows.clone()), pass)?;
         let all: Indices = (0..rows.len() as u32).collect();
         Ok(self.head.loss(hidden, &all, targets, 1.0 / rows.len().max(1) as f32, pass))
     }
 }
 
-impl Model<SpanHead> {
+impl<B: Body> Model<SpanHead, B> {
     /// Logits of start and end at every token, `[T, 2]`.
     ///
     /// # Errors
     /// When the batch doesn't fit the model.
-    pub fn logits(&self, input: &Input<'_>, pass: &Pass) -> Result<Tensor<2>> {
+    pub fn logits(&self, input: &B::Input<'_>, pass: &Pass) -> Result<Tensor<2>> {
         Ok(self.head.logits(self.body.forward(input, &Rows::All, pass)?, pass))
     }
 
@@ -358,11 +398,11 @@ impl Model<SpanHead> {
     ///
     /// # Errors
     /// When the batch doesn't fit the model.
-    pub fn loss(&self, input: &Input<'_>, starts: &Indices, ends: &Indices, pass: &Pass) -> Result<Tensor<1>> {
+    pub fn loss(&self, input: &B::Input<'_>, starts: &Indices, ends: &Indices, pass: &Pass) -> Result<Tensor<1>> {
         let hidden = self.body.forward(input, &Rows::All, pass)?;
         for positions in [starts, ends] {
             Self::check_targets(positions, input.sequences(), usize::MAX)?;
-            let lengths = input.batch.offsets.windows(2).map(|w| w[1] - w[0]);
+            let lengths = input.offsets().windows(2).map(|w| w[1] - w[0]);
             if let Some((at, length)) = positions.iter().zip(lengths).find(|&(&at, length)| at as usize >= length) {
                 let problem =
                     format!("an answer at token {at} of a sequence of {length}: leave out answers that were cut off");
@@ -370,7 +410,7 @@ impl Model<SpanHead> {
             }
         }
         let scale = 1.0 / starts.len().max(1) as f32;
-        Ok(self.head.loss(hidden, &input.batch.offsets, starts, ends, scale, pass))
+        Ok(self.head.loss(hidden, input.offsets(), starts, ends, scale, pass))
     }
 }
 

@@ -5,9 +5,11 @@ use std::collections::HashSet;
 
 use crate::config::Family;
 use crate::families;
+use crate::layout::Layout;
 
 /// One line of a table: the beginning of a parameter's path in the module, and how files spell it.
-/// `#` stands for a layer's number, `@` for the body's prefix (`bert.`), which bare bodies lack.
+/// `#` stands for a layer's number, `@` for the body's prefix (`bert.`), which bare bodies lack. `^` at the end says
+/// that the file's matrix is `[in, out]`, and a digit after it which third of its outputs this is.
 pub type Entry = (&'static str, &'static [&'static str]);
 
 /// The tables of one model: its family's body and one head.
@@ -33,18 +35,16 @@ impl Names {
     /// # Panics
     /// When the tables don't know the path: a mistake in ptm, not in a file.
     pub fn spellings(&self, path: &str) -> Vec<String> {
-        let found = self.tables.iter().copied().flatten().find_map(|(pattern, spelled)| {
-            let (number, rest) = matches(pattern, path)?;
-            Some(spelled.iter().map(move |name| format!("{}{rest}", name.replace('#', &number))))
-        });
-        let found = found.unwrap_or_else(|| panic!("the name tables lack {path}"));
+        let (spelled, number, rest) = self.entry(path);
         let mut names = Vec::new();
-        for name in found {
+        for name in spelled {
+            let name = name.split('^').next().unwrap_or(name);
+            let name = format!("{}{rest}", name.replace('#', &number));
             let with = name.replacen('@', &format!("{}.", self.prefix), 1);
             let without = name.replacen('@', "", 1);
             let (first, second) = if self.prefixed { (with, without) } else { (without, with) };
             for name in [first, second] {
-                let old = old_norm(&name);
+                let old = old_end(&name);
                 names.push(name);
                 names.extend(old);
             }
@@ -52,6 +52,31 @@ impl Names {
         let mut seen = HashSet::new();
         names.retain(|name| seen.insert(name.clone()));
         names
+    }
+}
+
+impl Names {
+    /// How files hold the parameter at `path`.
+    ///
+    /// # Panics
+    /// As [`Self::spellings`].
+    pub fn layout(&self, path: &str) -> Layout {
+        let (spelled, ..) = self.entry(path);
+        match spelled[0].split_once('^').map(|(_, part)| part.parse().ok()) {
+            None => Layout::Same,
+            Some(None) => Layout::Columns { part: 0, parts: 1 },
+            Some(Some(part)) => Layout::Columns { part, parts: 3 },
+        }
+    }
+
+    /// The spellings of the entry for `path`, the layer's number, and what follows the entry.
+    fn entry<'a>(&self, path: &'a str) -> (&'static [&'static str], String, &'a str) {
+        let mut entries = self.tables.iter().copied().flatten();
+        let found = entries.find_map(|(pattern, spelled)| {
+            let (number, rest) = matches(pattern, path)?;
+            Some((*spelled, number, rest))
+        });
+        found.unwrap_or_else(|| panic!("the name tables lack {path}"))
     }
 }
 
@@ -70,26 +95,34 @@ fn matches<'a>(pattern: &str, path: &'a str) -> Option<(String, &'a str)> {
     (rest.is_empty() || rest.starts_with('.')).then_some((number, rest))
 }
 
-/// TensorFlow's names of a norm's scale and shift, which the oldest files keep.
-fn old_norm(name: &str) -> Option<String> {
-    let norm = name.contains("LayerNorm") || name.contains("layer_norm");
-    let (start, end) = name.rsplit_once('.').filter(|_| norm)?;
+/// TensorFlow's names of a norm's scale and shift, and GPT's of those and of weights, which the oldest files keep.
+fn old_end(name: &str) -> Option<String> {
+    let (start, end) = name.rsplit_once('.')?;
+    let layer = start.rsplit('.').next().unwrap_or(start);
+    let old = match layer {
+        "LayerNorm" | "layer_norm" | "sa_layer_norm" | "output_layer_norm" | "vocab_layer_norm" => ["gamma", "beta"],
+        "ln_1" | "ln_2" | "ln_f" => ["g", "b"],
+        "c_attn" | "c_proj" | "c_fc" => ["w", "b"],
+        _ => return None,
+    };
     match end {
-        "weight" => Some(format!("{start}.gamma")),
-        "bias" => Some(format!("{start}.beta")),
+        "weight" => Some(format!("{start}.{}", old[0])),
+        "bias" => Some(format!("{start}.{}", old[1])),
         _ => None,
     }
 }
 
 /// Whether a tensor that nobody asked for is one that files carry without need: buffers, and copies of tied weights.
 pub fn is_noise(name: &str, tied: bool) -> bool {
-    const BUFFERS: [&str; 2] = ["position_ids", "embeddings.token_type_ids"];
-    const DECODERS: [&str; 5] = [
+    // GPT's masks are named as if they were biases
+    const BUFFERS: [&str; 4] = ["position_ids", "embeddings.token_type_ids", ".attn.bias", ".attn.masked_bias"];
+    const DECODERS: [&str; 6] = [
         "cls.predictions.decoder.weight",
         "cls.predictions.decoder.bias",
         "lm_head.decoder.weight",
         "vocab_projector.weight",
         "generator_lm_head.weight",
+        "lm_head.weight",
     ];
     BUFFERS.iter().any(|buffer| name.ends_with(buffer))
         || name == "lm_head.decoder.bias"

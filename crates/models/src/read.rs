@@ -5,10 +5,12 @@ use std::fmt::Write;
 
 use burn::module::{ModuleMapper, Param};
 use burn::prelude::*;
+use burn::tensor::TensorData;
 
 use crate::error::{Error, Result};
 use crate::files::{TensorView, Weights};
 use crate::init::{self, Rule};
+use crate::layout::Layout;
 use crate::model::Loaded;
 use crate::names::{Names, is_noise};
 use crate::path::Path;
@@ -28,17 +30,25 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn tensor<const D: usize>(&mut self, view: &TensorView, name: &str, expected: [usize; D]) -> Result<Tensor<D>> {
+    fn tensor<const D: usize>(&mut self, view: &TensorView, name: &str, shape: [usize; D]) -> Result<Tensor<D>> {
+        let path = self.path.name();
+        let layout = self.names.layout(&path);
+        let expected = layout.file_shape(&shape);
         if view.shape != expected {
             return Err(Error::TensorShape {
                 label: self.weights.label().to_owned(),
                 name: name.to_owned(),
                 found: view.shape.clone(),
-                expected: expected.to_vec(),
-                fields: fields_of(&self.path.name()),
+                expected,
+                fields: fields_of(&path),
             });
         }
-        Ok(ptm_ops::from_shared(view.f32_bytes()?, expected, self.device))
+        let bytes = view.f32_bytes()?;
+        if layout == Layout::Same {
+            return Ok(ptm_ops::from_shared(bytes, shape, self.device));
+        }
+        let values: Vec<f32> = bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
+        Ok(Tensor::from_data(TensorData::new(layout.take(&values, &shape), shape), self.device))
     }
 }
 
@@ -62,9 +72,11 @@ impl ModuleMapper for Reader<'_> {
             let [written, ..] = spellings.as_slice() else { return param };
             let in_head = path.starts_with("head.");
             // nothing is made for a body that isn't there: its sizes may be lies
-            let Some(rule) = self.new_head.filter(|_| in_head && self.missing.is_empty()) else {
+            let Some(rule) = self.new_head.as_ref().filter(|_| in_head && self.missing.is_empty()) else {
                 self.body_missing |= !in_head;
-                self.missing.push(written.clone());
+                if !self.missing.contains(written) {
+                    self.missing.push(written.clone());
+                }
                 return param;
             };
             self.new.push(written.clone());

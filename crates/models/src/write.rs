@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::error::Result;
 use crate::files;
+use crate::layout::Layout;
 use crate::names::Names;
 use crate::path::Path;
 
@@ -22,6 +23,8 @@ pub struct Named {
     pub shape: Vec<usize>,
     /// Its elements, row by row.
     pub values: Vec<f32>,
+    /// How the tensor of that name holds it; several may share one.
+    pub layout: Layout,
 }
 
 struct Writer<'a> {
@@ -40,10 +43,12 @@ impl ModuleVisitor for Writer<'_> {
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let name = self.names.spellings(&self.path.name()).swap_remove(0);
+        let path = self.path.name();
+        let name = self.names.spellings(&path).swap_remove(0);
+        let layout = self.names.layout(&path);
         let tensor = param.val();
         let shape = tensor.dims().to_vec();
-        self.found.push(Named { name, id: param.id, shape, values: ptm_ops::read_f32(tensor.detach()) });
+        self.found.push(Named { name, id: param.id, shape, values: ptm_ops::read_f32(tensor.detach()), layout });
     }
 }
 
@@ -54,11 +59,29 @@ pub(crate) fn named<M: Module>(model: &M, names: &Names) -> Vec<Named> {
     writer.found
 }
 
+/// The tensors of a file: parameters as it holds them, those that share a tensor joined.
+fn tensors(parameters: Vec<Named>) -> Vec<(String, Vec<usize>, Vec<f32>)> {
+    let mut tensors: Vec<(String, Vec<usize>, Vec<f32>)> = Vec::with_capacity(parameters.len());
+    for p in parameters {
+        if p.layout == Layout::Same {
+            tensors.push((p.name, p.shape, p.values));
+            continue;
+        }
+        let at = tensors.iter().position(|(name, ..)| *name == p.name).unwrap_or_else(|| {
+            let shape = p.layout.file_shape(&p.shape);
+            let elements = shape.iter().product();
+            tensors.push((p.name.clone(), shape, vec![0.0; elements]));
+            tensors.len() - 1
+        });
+        p.layout.put(&p.values, &p.shape, &mut tensors[at].2);
+    }
+    tensors
+}
+
 /// Writes weights, then the configuration: a directory with a configuration is complete.
 pub(crate) fn save<M: Module>(model: &M, names: &Names, config: Map<String, Value>, dir: &FilePath) -> Result<()> {
     files::create_dir(dir)?;
-    let tensors = named(model, names);
-    files::write_safetensors(&dir.join("model.safetensors"), tensors.into_iter().map(|t| (t.name, t.shape, t.values)))?;
+    files::write_safetensors(&dir.join("model.safetensors"), tensors(named(model, names)))?;
     let mut json = serde_json::to_vec_pretty(&Value::Object(config)).expect("JSON values can be written");
     json.push(b'\n');
     files::write_atomic(&dir.join("config.json"), &json)?;

@@ -1,11 +1,14 @@
-//! The families of encoders, and what a configuration says about which one it is.
+//! The families, and what a configuration says about which one it is.
+
+use std::path::Path;
 
 use serde_json::{Map, Value};
 
 use super::fields::field;
+use super::shared::read_file;
 use crate::error::{Error, Result};
 
-/// A family of encoders. What differs between them is the spelling of names and a few options.
+/// A family of models. Those of one [`Kind`] differ in the spelling of names and a few options.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Family {
     /// BERT, and SpanBERT, whose checkpoints are BERT's.
@@ -20,12 +23,53 @@ pub enum Family {
     Electra,
     /// ERNIE 1.0 to 3.0 as in `transformers`, with or without task ids.
     Ernie,
+    /// GPT, the first: norms after each block.
+    Gpt,
+    /// GPT-2: norms before each block and one at the end.
+    Gpt2,
+}
+
+/// What families of one kind share: a body, and the configuration that describes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// [`crate::Encoder`] with [`crate::EncoderConfig`].
+    Encoder,
+    /// [`crate::Decoder`] with [`crate::DecoderConfig`].
+    Decoder,
+}
+
+impl Kind {
+    /// What it is called in messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Encoder => "an encoder",
+            Self::Decoder => "a decoder",
+        }
+    }
 }
 
 impl Family {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Bert, Self::Roberta, Self::XlmRoberta, Self::DistilBert, Self::Electra, Self::Ernie];
+    pub const ALL: [Self; 8] = [
+        Self::Bert,
+        Self::Roberta,
+        Self::XlmRoberta,
+        Self::DistilBert,
+        Self::Electra,
+        Self::Ernie,
+        Self::Gpt,
+        Self::Gpt2,
+    ];
+
+    /// What kind of body its models have.
+    pub fn kind(self) -> Kind {
+        match self {
+            Self::Bert | Self::Roberta | Self::XlmRoberta | Self::DistilBert | Self::Electra | Self::Ernie => {
+                Kind::Encoder
+            }
+            Self::Gpt | Self::Gpt2 => Kind::Decoder,
+        }
+    }
 
     /// The `model_type` of `config.json`.
     pub fn model_type(self) -> &'static str {
@@ -36,6 +80,8 @@ impl Family {
             Self::DistilBert => "distilbert",
             Self::Electra => "electra",
             Self::Ernie => "ernie",
+            Self::Gpt => "openai-gpt",
+            Self::Gpt2 => "gpt2",
         }
     }
 
@@ -48,6 +94,8 @@ impl Family {
             Self::DistilBert => "DistilBert",
             Self::Electra => "Electra",
             Self::Ernie => "Ernie",
+            Self::Gpt => "OpenAIGPT",
+            Self::Gpt2 => "GPT2",
         }
     }
 
@@ -56,7 +104,31 @@ impl Family {
         matches!(self, Self::Roberta | Self::XlmRoberta)
     }
 
-    pub(super) fn from_json(json: &Map<String, Value>) -> Result<Self> {
+    /// The family that `config.json` of the directory `dir` names.
+    ///
+    /// # Errors
+    /// When the file can't be read, isn't JSON, or names none that ptm knows.
+    pub fn of_dir(dir: &Path) -> Result<Self> {
+        read_file(dir, |json| Self::from_json(&json))
+    }
+
+    /// The family that a configuration names, which has to be of `kind`.
+    pub(super) fn of_kind(kind: Kind, json: &Map<String, Value>) -> Result<Self> {
+        let family = Self::from_json(json)?;
+        if family.kind() == kind {
+            return Ok(family);
+        }
+        let fitting = Self::ALL.into_iter().filter(|family| family.kind() == kind);
+        Err(Error::OtherKind {
+            path: "config.json".into(),
+            found: family.model_type(),
+            is: family.kind().name(),
+            wanted: kind.name(),
+            fitting: fitting.map(Self::model_type).collect(),
+        })
+    }
+
+    fn from_json(json: &Map<String, Value>) -> Result<Self> {
         let known = || Self::ALL.iter().map(|family| family.model_type()).collect();
         if let Some(found) = json.get("model_type").filter(|value| !value.is_null()) {
             let found = found.as_str().ok_or_else(|| field("model_type", "should be a string"))?;
@@ -68,7 +140,8 @@ impl Family {
         let class = json.get("architectures").and_then(|list| list.get(0)).and_then(Value::as_str);
         let by_class = class.and_then(|class| {
             Self::ALL.into_iter().find(|family| {
-                class.strip_prefix(family.class_prefix()).is_some_and(|rest| rest == "Model" || rest.starts_with("For"))
+                let rest = class.strip_prefix(family.class_prefix());
+                rest.is_some_and(|rest| ["Model", "LMHeadModel"].contains(&rest) || rest.starts_with("For"))
             })
         });
         by_class.ok_or_else(|| {

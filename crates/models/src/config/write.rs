@@ -4,10 +4,10 @@ use ptm_ops::Activation;
 use serde_json::{Map, Value};
 
 use super::fields::Fields;
-use super::{EncoderConfig, Family, activation};
+use super::{EncoderConfig, Family, ProblemType, activation};
 
 /// The name that files give an activation.
-fn spelled(activation: Activation) -> &'static str {
+pub(super) fn spelled(activation: Activation) -> &'static str {
     match activation {
         Activation::Gelu => "gelu",
         Activation::GeluTanh => "gelu_new",
@@ -25,7 +25,7 @@ fn number(value: f32) -> Value {
 
 /// Sets a field under each of its names that the file uses, else under the first. A value that means the same stays
 /// as it was spelled.
-fn put(json: &mut Map<String, Value>, names: &[&str], value: Value, same: impl Fn(&Value) -> bool) {
+pub(super) fn put(json: &mut Map<String, Value>, names: &[&str], value: Value, same: impl Fn(&Value) -> bool) {
     let mut there = false;
     for &name in names {
         if let Some(old) = json.get_mut(name).filter(|old| !old.is_null()) {
@@ -40,32 +40,60 @@ fn put(json: &mut Map<String, Value>, names: &[&str], value: Value, same: impl F
     }
 }
 
-fn put_size(json: &mut Map<String, Value>, names: &[&str], size: usize) {
+pub(super) fn put_size(json: &mut Map<String, Value>, names: &[&str], size: usize) {
     put(json, names, size.into(), |old| old.as_u64() == Some(size as u64));
 }
 
-fn put_number(json: &mut Map<String, Value>, names: &[&str], value: f32) {
+pub(super) fn put_number(json: &mut Map<String, Value>, names: &[&str], value: f32) {
     put(json, names, number(value), |old| old.as_f64().is_some_and(|old| old as f32 == value));
+}
+
+pub(super) fn put_activation(json: &mut Map<String, Value>, names: &[&str], value: Activation) {
+    put(json, names, spelled(value).into(), |old| {
+        let one = Map::from_iter([("activation".to_owned(), old.clone())]);
+        activation(&Fields(&one), &["activation"], Activation::Gelu).is_ok_and(|old| old == value)
+    });
+}
+
+/// The file as it was read, with what is said of every family: its name, the class, tied weights, precision.
+pub(super) fn begun(raw: &Map<String, Value>, family: Family, architecture: &str, tied: bool) -> Map<String, Value> {
+    let mut json = raw.clone();
+    json.insert("model_type".into(), family.model_type().into());
+    json.insert("architectures".into(), vec![architecture].into());
+    json.insert("tie_word_embeddings".into(), tied.into());
+    // weights are written as f32, whatever they were; newer files call the field dtype
+    let dtype = if json.contains_key("dtype") { "dtype" } else { "torch_dtype" };
+    json.insert(dtype.into(), "float32".into());
+    if json.contains_key("torch_dtype") {
+        json.insert("torch_dtype".into(), "float32".into());
+    }
+    json
+}
+
+pub(super) fn put_labels(json: &mut Map<String, Value>, labels: &[String], problem_type: Option<ProblemType>) {
+    let labels = || labels.iter().enumerate();
+    let id2label: Map<_, _> = labels().map(|(id, label)| (id.to_string(), label.as_str().into())).collect();
+    let label2id: Map<_, _> = labels().map(|(id, label)| (label.clone(), id.into())).collect();
+    // files say it in either way, and these would contradict the names
+    json.remove("num_labels");
+    json.remove("_num_labels");
+    json.insert("id2label".into(), id2label.into());
+    json.insert("label2id".into(), label2id.into());
+    match problem_type {
+        Some(kind) => json.insert("problem_type".into(), kind.name().into()),
+        None => json.remove("problem_type"),
+    };
 }
 
 impl EncoderConfig {
     /// The configuration as JSON, for `config.json`: what was read, with every field that ptm knows brought up to
     /// date. `architecture` is the class that `transformers` is to open it with.
     pub fn to_json(&self, architecture: &str) -> Map<String, Value> {
-        let mut json = self.raw.clone();
         let distil = self.family == Family::DistilBert;
-        json.insert("model_type".into(), self.family.model_type().into());
-        json.insert("architectures".into(), vec![architecture].into());
+        let mut json = begun(&self.raw, self.family, architecture, self.tied);
         self.put_body(&mut json, distil);
         self.put_dropouts(&mut json, distil);
-        self.put_labels(&mut json);
-        json.insert("tie_word_embeddings".into(), self.tied.into());
-        // weights are written as f32, whatever they were; newer files call the field dtype
-        let dtype = if json.contains_key("dtype") { "dtype" } else { "torch_dtype" };
-        json.insert(dtype.into(), "float32".into());
-        if json.contains_key("torch_dtype") {
-            json.insert("torch_dtype".into(), "float32".into());
-        }
+        put_labels(&mut json, &self.labels, self.problem_type);
         json
     }
 
@@ -91,10 +119,7 @@ impl EncoderConfig {
                 put_size(json, &["task_type_vocab_size"], self.tasks);
             }
         }
-        put(json, &ours("hidden_act", "activation"), spelled(self.activation).into(), |old| {
-            let one = Map::from_iter([("activation".to_owned(), old.clone())]);
-            activation(&Fields(&one)).is_ok_and(|old| old == self.activation)
-        });
+        put_activation(json, &ours("hidden_act", "activation"), self.activation);
         put_number(json, &["initializer_range"], self.initializer_range);
     }
 
@@ -115,21 +140,6 @@ impl EncoderConfig {
         if self.family == Family::Electra {
             put_number(json, &["summary_last_dropout"], self.choice_dropout);
         }
-    }
-
-    fn put_labels(&self, json: &mut Map<String, Value>) {
-        let labels = || self.labels.iter().enumerate();
-        let id2label: Map<_, _> = labels().map(|(id, label)| (id.to_string(), label.as_str().into())).collect();
-        let label2id: Map<_, _> = labels().map(|(id, label)| (label.clone(), id.into())).collect();
-        // files say it in either way, and these would contradict the names
-        json.remove("num_labels");
-        json.remove("_num_labels");
-        json.insert("id2label".into(), id2label.into());
-        json.insert("label2id".into(), label2id.into());
-        match self.problem_type {
-            Some(kind) => json.insert("problem_type".into(), kind.name().into()),
-            None => json.remove("problem_type"),
-        };
     }
 }
 

@@ -5,7 +5,7 @@ use ptm_ops::{Activation, dropout};
 use serde_json::Value;
 
 use super::Head;
-use crate::config::{EncoderConfig, Family, field};
+use crate::config::{Configuration, EncoderConfig, Family, field};
 use crate::error::Result;
 use crate::layers::Linear;
 use crate::pass::Pass;
@@ -45,7 +45,7 @@ impl Head for ChoiceHead {
             dense: Linear::new(hidden, hidden, device),
             out: Linear::new(hidden, 1, device),
             dropout: config.choice_dropout,
-            activation: super::classifier::dense_style(config.family).0,
+            activation: config.classifier().dense.unwrap_or(Activation::None),
         }
     }
 

@@ -1,12 +1,13 @@
-//! Sequence classification and regression over the first hidden state: dense, activation, dropout, labels.
-//! BERT's dense layer is its pooler, DistilBERT's a `pre_classifier`; RoBERTa and ELECTRA also drop out before it.
+//! Sequence classification and regression over the hidden state that stands for a sequence, BERT's first or a
+//! decoder's last: dense, activation, dropout, labels, or labels alone.
 
 use burn::prelude::*;
 use burn::tensor::TensorData;
 use ptm_ops::{Activation, Indices, dropout, losses};
 
 use super::Head;
-use crate::config::{EncoderConfig, Family};
+use crate::body::Body;
+use crate::config::{Configuration, Family};
 use crate::error::Result;
 use crate::layers::Linear;
 use crate::pass::Pass;
@@ -25,7 +26,7 @@ pub enum Targets {
 /// The classifier.
 #[derive(Module, Debug)]
 pub struct SequenceHead {
-    dense: Linear,
+    dense: Option<Linear>,
     out: Linear,
     dropout: f32,
     dropout_first: bool,
@@ -33,23 +34,16 @@ pub struct SequenceHead {
     activation: Activation,
 }
 
-/// How a family's classifier over the first state is made: activation, and whether dropout comes before it too.
-pub(super) fn dense_style(family: Family) -> (Activation, bool) {
-    match family {
-        Family::Bert | Family::Ernie => (Activation::Tanh, false),
-        Family::Roberta | Family::XlmRoberta => (Activation::Tanh, true),
-        Family::DistilBert => (Activation::Relu, false),
-        Family::Electra => (Activation::Gelu, true),
-    }
-}
-
 impl SequenceHead {
     /// # Shapes
-    /// First hidden states `[B, H]` → `[B, labels]`.
-    pub fn logits(&self, first: Tensor<2>, pass: &Pass) -> Tensor<2> {
-        let x = if self.dropout_first { dropout(first, pass.dropout(self.dropout)) } else { first };
-        let x = dropout(self.dense.forward(x, self.activation), pass.dropout(self.dropout));
-        self.out.forward(x, Activation::None)
+    /// Hidden states of the sequences `[B, H]` → `[B, labels]`.
+    pub fn logits(&self, hidden: Tensor<2>, pass: &Pass) -> Tensor<2> {
+        let x = if self.dropout_first { dropout(hidden, pass.dropout(self.dropout)) } else { hidden };
+        let x = match &self.dense {
+            Some(dense) => dense.forward(x, self.activation),
+            None => x,
+        };
+        self.out.forward(dropout(x, pass.dropout(self.dropout)), Activation::None)
     }
 
     /// The mean loss over the batch (over all numbers for several labels), as `transformers` has it.
@@ -59,8 +53,8 @@ impl SequenceHead {
     ///
     /// # Panics
     /// When there are not as many targets as the logits ask for.
-    pub fn loss(&self, first: Tensor<2>, targets: &Targets, pass: &Pass) -> Tensor<1> {
-        let logits = self.logits(first, pass);
+    pub fn loss(&self, hidden: Tensor<2>, targets: &Targets, pass: &Pass) -> Tensor<1> {
+        let logits = self.logits(hidden, pass);
         let [rows, labels] = logits.dims();
         let grid = |values: &[f32]| {
             assert_eq!(values.len(), rows * labels, "one target a row and label");
@@ -75,22 +69,22 @@ impl SequenceHead {
     }
 }
 
-impl Head for SequenceHead {
+impl<B: Body> Head<B> for SequenceHead {
     const NAME: &'static str = "sequence-classification";
 
-    fn new(config: &EncoderConfig, device: &Device) -> Self {
-        let hidden = config.hidden_size;
-        let (activation, dropout_first) = dense_style(config.family);
+    fn new(config: &B::Config, device: &Device) -> Self {
+        let hidden = config.hidden_size();
+        let style = config.classifier();
         Self {
-            dense: Linear::new(hidden, hidden, device),
-            out: Linear::new(hidden, config.labels.len(), device),
-            dropout: config.classifier_dropout,
-            dropout_first,
-            activation,
+            dense: style.dense.map(|_| Linear::new(hidden, hidden, device)),
+            out: Linear::with_bias(hidden, config.labels().len(), style.bias, device),
+            dropout: style.dropout,
+            dropout_first: style.dropout_first,
+            activation: style.dense.unwrap_or(Activation::None),
         }
     }
 
-    fn check(config: &EncoderConfig) -> Result<()> {
+    fn check(config: &B::Config) -> Result<()> {
         super::check_labels(config)
     }
 

@@ -55,8 +55,8 @@ impl Head for MaskedLmHead {
     fn new(config: &EncoderConfig, device: &Device) -> Self {
         let (hidden, width, vocab) = (config.hidden_size, config.embedding_size, config.vocab_size);
         let activation = match config.family {
-            Family::Bert | Family::Ernie | Family::DistilBert => config.activation,
             Family::Roberta | Family::XlmRoberta | Family::Electra => Activation::Gelu,
+            _ => config.activation,
         };
         Self {
             transform: Linear::new(hidden, width, device),

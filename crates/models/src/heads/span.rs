@@ -5,7 +5,8 @@ use burn::tensor::TensorData;
 use ptm_ops::{Activation, Indices, dropout, gather_rows, losses};
 
 use super::Head;
-use crate::config::{EncoderConfig, Family};
+use crate::body::Body;
+use crate::config::{Configuration, Family};
 use crate::layers::Linear;
 use crate::pass::Pass;
 
@@ -62,14 +63,14 @@ impl SpanHead {
     }
 }
 
-impl Head for SpanHead {
+impl<B: Body> Head<B> for SpanHead {
     const NAME: &'static str = "question-answering";
 
-    fn new(config: &EncoderConfig, device: &Device) -> Self {
-        Self { out: Linear::new(config.hidden_size, 2, device), dropout: config.span_dropout }
+    fn new(config: &B::Config, device: &Device) -> Self {
+        Self { out: Linear::new(config.hidden_size(), 2, device), dropout: config.span_dropout() }
     }
 
-    fn class(_: Family) -> Option<&'static str> {
-        Some("ForQuestionAnswering")
+    fn class(family: Family) -> Option<&'static str> {
+        (family != Family::Gpt).then_some("ForQuestionAnswering")
     }
 }

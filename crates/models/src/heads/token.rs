@@ -4,7 +4,8 @@ use burn::prelude::*;
 use ptm_ops::{Activation, Indices, dropout, gather_rows, losses};
 
 use super::Head;
-use crate::config::{EncoderConfig, Family};
+use crate::body::Body;
+use crate::config::{Configuration, Family};
 use crate::error::Result;
 use crate::layers::Linear;
 use crate::pass::Pass;
@@ -32,21 +33,19 @@ impl TokenHead {
     }
 }
 
-impl Head for TokenHead {
+impl<B: Body> Head<B> for TokenHead {
     const NAME: &'static str = "token-classification";
 
-    fn new(config: &EncoderConfig, device: &Device) -> Self {
-        // DistilBERT's token classifier has the body's dropout, not that of its sequence classifier
-        let dropout =
-            if config.family == Family::DistilBert { config.hidden_dropout } else { config.classifier_dropout };
-        Self { out: Linear::new(config.hidden_size, config.labels.len(), device), dropout }
+    fn new(config: &B::Config, device: &Device) -> Self {
+        let out = Linear::new(config.hidden_size(), config.labels().len(), device);
+        Self { out, dropout: config.token_dropout() }
     }
 
-    fn check(config: &EncoderConfig) -> Result<()> {
+    fn check(config: &B::Config) -> Result<()> {
         super::check_labels(config)
     }
 
-    fn class(_: Family) -> Option<&'static str> {
-        Some("ForTokenClassification")
+    fn class(family: Family) -> Option<&'static str> {
+        (family != Family::Gpt).then_some("ForTokenClassification")
     }
 }

@@ -1,14 +1,14 @@
-//! What the tests of encoders share: the dumps of `parity/`, their batches, and a model of any head.
+//! What the tests of all families share: the dumps of `parity/`, their batches, and a model of any head.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use burn::prelude::*;
 use ptm_models::heads::{
-    Bare, ChoiceHead, Head, MaskedLmHead, NextSentenceHead, Pooler, PretrainingHead, ReplacedTokenHead, SequenceHead,
-    SpanHead, TokenHead,
+    Bare, ChoiceHead, Head, LanguageModelHead, MaskedLmHead, NextSentenceHead, Pooler, PretrainingHead,
+    ReplacedTokenHead, SequenceHead, SpanHead, TokenHead,
 };
-use ptm_models::{EncoderConfig, Input, Model, Pass, Rows};
+use ptm_models::{Body, Configuration, Decoder, Encoder, Input, Model, Pass, Rows};
 use ptm_ops::{Indices, Mask};
 use ptm_text::Packed;
 use safetensors::{Dtype, SafeTensors};
@@ -59,7 +59,7 @@ pub struct Batch {
 }
 
 impl Batch {
-    pub fn new(reference: &Reference, config: &EncoderConfig) -> Self {
+    pub fn new<C: Configuration>(reference: &Reference, config: &C) -> Self {
         let seq = *reference.tensors["in.input_ids"].0.last().expect("a shape");
         let ids = reference.ids("in.input_ids");
         let segments = reference.get("in.token_type_ids").map(|_| reference.ids("in.token_type_ids"));
@@ -96,6 +96,23 @@ impl Batch {
     }
 }
 
+/// A body, and how it reads a batch.
+pub trait Tested: Body {
+    fn input(batch: &Batch) -> Self::Input<'_>;
+}
+
+impl Tested for Encoder {
+    fn input(batch: &Batch) -> Input<'_> {
+        batch.input()
+    }
+}
+
+impl Tested for Decoder {
+    fn input(batch: &Batch) -> Packed {
+        batch.packed.clone()
+    }
+}
+
 /// The folder of dumps: the committed one, or that of `PTM_PARITY_DIR`.
 pub fn dumps() -> PathBuf {
     std::env::var_os("PTM_PARITY_DIR").map_or_else(|| parity().join("dumps"), PathBuf::from)
@@ -107,7 +124,7 @@ pub fn parity() -> PathBuf {
 }
 
 /// How dumps of this crate's families begin; the script makes others too.
-pub const FAMILIES: [&str; 6] = ["bert", "roberta", "xlmroberta", "distilbert", "electra", "ernie"];
+pub const FAMILIES: [&str; 8] = ["bert", "roberta", "xlmroberta", "distilbert", "electra", "ernie", "gpt", "gpt2"];
 
 /// The folders of a family's dumps, sorted.
 pub fn cases(family: &str) -> Vec<PathBuf> {
@@ -122,37 +139,47 @@ pub fn cases(family: &str) -> Vec<PathBuf> {
     cases
 }
 
-/// Calls a function that is generic over the head with the head that a case is for.
+/// Calls a function that is generic over head and body with those that a case is for.
 macro_rules! with_head {
     ($function:ident, $dir:expr, $reference:expr $(, $rest:expr)*) => {{
         use ptm_models::heads::*;
+        use ptm_models::{Decoder, Encoder, Family, Kind};
         let (dir, reference): (&Path, &Reference) = ($dir, $reference);
-        let family = EncoderConfig::from_dir(dir).unwrap_or_else(|e| panic!("{}: {e}", dir.display())).family;
-        match reference.kind.as_str() {
-            "mlm" => $function::<MaskedLmHead>(dir, reference $(, $rest)*),
-            "mlm+nsp" => $function::<PretrainingHead>(dir, reference $(, $rest)*),
-            "nsp" => $function::<NextSentenceHead>(dir, reference $(, $rest)*),
-            "sequence" | "multilabel" | "regression" => $function::<SequenceHead>(dir, reference $(, $rest)*),
-            "token" => $function::<TokenHead>(dir, reference $(, $rest)*),
-            "span" => $function::<SpanHead>(dir, reference $(, $rest)*),
-            "choice" => $function::<ChoiceHead>(dir, reference $(, $rest)*),
-            "rtd" => $function::<ReplacedTokenHead>(dir, reference $(, $rest)*),
-            "hidden" if Pooler::class(family).is_some() => $function::<Pooler>(dir, reference $(, $rest)*),
-            "hidden" => $function::<Bare>(dir, reference $(, $rest)*),
-            other => panic!("{}: kind {other}", dir.display()),
+        let family = Family::of_dir(dir).unwrap_or_else(|e| panic!("{}: {e}", dir.display()));
+        match (family.kind(), reference.kind.as_str()) {
+            (Kind::Encoder, "mlm") => $function::<MaskedLmHead, Encoder>(dir, reference $(, $rest)*),
+            (Kind::Encoder, "mlm+nsp") => $function::<PretrainingHead, Encoder>(dir, reference $(, $rest)*),
+            (Kind::Encoder, "nsp") => $function::<NextSentenceHead, Encoder>(dir, reference $(, $rest)*),
+            (Kind::Encoder, "sequence" | "multilabel" | "regression") => $function::<SequenceHead, Encoder>(dir, reference $(, $rest)*),
+            (Kind::Encoder, "token") => $function::<TokenHead, Encoder>(dir, reference $(, $rest)*),
+            (Kind::Encoder, "span") => $function::<SpanHead, Encoder>(dir, reference $(, $rest)*),
+            (Kind::Encoder, "choice") => $function::<ChoiceHead, Encoder>(dir, reference $(, $rest)*),
+            (Kind::Encoder, "rtd") => $function::<ReplacedTokenHead, Encoder>(dir, reference $(, $rest)*),
+            (Kind::Encoder, "hidden") if Pooler::class(family).is_some() => {
+                $function::<Pooler, Encoder>(dir, reference $(, $rest)*)
+            }
+            (Kind::Encoder, "hidden") => $function::<Bare, Encoder>(dir, reference $(, $rest)*),
+            (Kind::Decoder, "causal") => $function::<LanguageModelHead, Decoder>(dir, reference $(, $rest)*),
+            (Kind::Decoder, "sequence" | "multilabel" | "regression") => {
+                $function::<SequenceHead, Decoder>(dir, reference $(, $rest)*)
+            }
+            (Kind::Decoder, "token") => $function::<TokenHead, Decoder>(dir, reference $(, $rest)*),
+            (Kind::Decoder, "span") => $function::<SpanHead, Decoder>(dir, reference $(, $rest)*),
+            (Kind::Decoder, "hidden") => $function::<Bare, Decoder>(dir, reference $(, $rest)*),
+            other => panic!("{}: kind {other:?}", dir.display()),
         }
     }};
 }
 pub(crate) use with_head;
 
 /// A model of any head, as the tests need it.
-pub trait Case: Head + 'static {
+pub trait Case<B: Tested = Encoder>: Head<B> + 'static {
     /// `out.*` of the reference by name, packed.
-    fn outputs(model: &Model<Self>, batch: &Batch) -> Vec<(&'static str, Vec<f32>)>;
+    fn outputs(model: &Model<Self, B>, batch: &Batch) -> Vec<(&'static str, Vec<f32>)>;
 }
 
 /// The largest difference between what `model` gives and what the reference says, at rows that are no padding.
-pub fn difference<H: Case>(name: &str, model: &Model<H>, batch: &Batch, reference: &Reference) -> f32 {
+pub fn difference<H: Case<B>, B: Tested>(name: &str, model: &Model<H, B>, batch: &Batch, reference: &Reference) -> f32 {
     let ids = &reference.tensors["in.input_ids"].0;
     let mut worst = 0.0;
     for (output, ours) in H::outputs(model, batch) {
@@ -208,9 +235,9 @@ impl Case for NextSentenceHead {
     }
 }
 
-impl Case for SequenceHead {
-    fn outputs(model: &Model<Self>, batch: &Batch) -> Vec<(&'static str, Vec<f32>)> {
-        vec![("logits", read(model.logits(&batch.input(), &Pass::eval()).expect(FITS)))]
+impl<B: Tested> Case<B> for SequenceHead {
+    fn outputs(model: &Model<Self, B>, batch: &Batch) -> Vec<(&'static str, Vec<f32>)> {
+        vec![("logits", read(model.logits(&B::input(batch), &Pass::eval()).expect(FITS)))]
     }
 }
 
@@ -220,15 +247,15 @@ impl Case for ChoiceHead {
     }
 }
 
-impl Case for TokenHead {
-    fn outputs(model: &Model<Self>, batch: &Batch) -> Vec<(&'static str, Vec<f32>)> {
-        vec![("logits", read(model.logits(&batch.input(), &Pass::eval()).expect(FITS)))]
+impl<B: Tested> Case<B> for TokenHead {
+    fn outputs(model: &Model<Self, B>, batch: &Batch) -> Vec<(&'static str, Vec<f32>)> {
+        vec![("logits", read(model.logits(&B::input(batch), &Pass::eval()).expect(FITS)))]
     }
 }
 
-impl Case for SpanHead {
-    fn outputs(model: &Model<Self>, batch: &Batch) -> Vec<(&'static str, Vec<f32>)> {
-        let logits = model.logits(&batch.input(), &Pass::eval()).expect(FITS);
+impl<B: Tested> Case<B> for SpanHead {
+    fn outputs(model: &Model<Self, B>, batch: &Batch) -> Vec<(&'static str, Vec<f32>)> {
+        let logits = model.logits(&B::input(batch), &Pass::eval()).expect(FITS);
         vec![("start_logits", column(logits.clone(), 0)), ("end_logits", column(logits, 1))]
     }
 }
@@ -239,9 +266,15 @@ impl Case for ReplacedTokenHead {
     }
 }
 
-impl Case for Bare {
-    fn outputs(model: &Model<Self>, batch: &Batch) -> Vec<(&'static str, Vec<f32>)> {
-        vec![("last_hidden_state", read(model.body.forward(&batch.input(), &Rows::All, &Pass::eval()).expect(FITS)))]
+impl<B: Tested> Case<B> for LanguageModelHead {
+    fn outputs(model: &Model<Self, B>, batch: &Batch) -> Vec<(&'static str, Vec<f32>)> {
+        vec![("logits", read(model.logits(&B::input(batch), &Rows::All, &Pass::eval()).expect(FITS)))]
+    }
+}
+
+impl<B: Tested> Case<B> for Bare {
+    fn outputs(model: &Model<Self, B>, batch: &Batch) -> Vec<(&'static str, Vec<f32>)> {
+        vec![("last_hidden_state", read(model.body.forward(&B::input(batch), &Rows::All, &Pass::eval()).expect(FITS)))]
     }
 }
 

@@ -1,0 +1,88 @@
+//! What a body is to heads and files: token ids to hidden states, whatever the family.
+
+use std::sync::Arc;
+
+use burn::module::{ModuleDisplay, Param};
+use burn::prelude::*;
+use ptm_text::Packed;
+
+use crate::config::Configuration;
+use crate::error::{Error, Result};
+use crate::pass::Pass;
+use crate::rows::Rows;
+
+/// A batch of sequences, without padding.
+pub trait Sequences {
+    /// Where the hidden states of each sequence begin and end, `[B + 1]`.
+    fn offsets(&self) -> &[usize];
+
+    /// How many sequences there are, `B`.
+    fn sequences(&self) -> usize {
+        self.offsets().len().saturating_sub(1)
+    }
+}
+
+impl Sequences for Packed {
+    fn offsets(&self) -> &[usize] {
+        &self.offsets
+    }
+}
+
+/// Token ids to hidden states.
+pub trait Body: Module + ModuleDisplay {
+    /// What describes it.
+    type Config: Configuration;
+    /// What it reads.
+    type Input<'a>: Sequences;
+
+    /// A body whose parameters are still to be read or initialised.
+    fn new(config: Arc<Self::Config>, device: &Device) -> Self;
+
+    /// The configuration that it was built from.
+    fn config(&self) -> &Arc<Self::Config>;
+
+    /// The word embedding, `[V, E]`.
+    fn word(&self) -> &Param<Tensor<2>>;
+
+    /// Hidden states of the last layer, `[T, H]`, or `[R, H]` for R chosen rows.
+    ///
+    /// # Errors
+    /// When the input doesn't fit the model.
+    fn forward(&self, input: &Self::Input<'_>, rows: &Rows, pass: &Pass) -> Result<Tensor<2>>;
+
+    /// The row of each sequence whose hidden state stands for the whole.
+    ///
+    /// # Errors
+    /// When a sequence has no such row.
+    fn summary(&self, input: &Self::Input<'_>) -> Result<Rows>;
+}
+
+/// Says what of `batch` contradicts itself, or is beyond the rows of its embedding: `vocab` words, `positions`.
+pub(crate) fn check_packed(batch: &Packed, vocab: usize, positions: usize) -> Result<()> {
+    let count = batch.ids.len();
+    if batch.positions.len() != count || batch.segments.len() != count {
+        let (positions, segments) = (batch.positions.len(), batch.segments.len());
+        let problem = format!("{count} token ids with {positions} positions and {segments} segments: give one each");
+        return Err(Error::Input(problem));
+    }
+    let offsets = &batch.offsets;
+    if offsets.first() != Some(&0) || offsets.last() != Some(&count) || offsets.windows(2).any(|w| w[0] >= w[1]) {
+        let problem = format!("the batch's offsets should rise from 0 to {count}, and no sequence be empty");
+        return Err(Error::Input(problem));
+    }
+    let limits = [
+        ("token id", &batch.ids, vocab, "the tokenizer doesn't belong to this model"),
+        ("position", &batch.positions, positions, "shorten the text or cut it into windows"),
+    ];
+    for (what, values, limit, hint) in limits {
+        if let Some(value) = beyond(values, limit) {
+            return Err(Error::Input(format!("{what} {value} is beyond the model's {limit}: {hint}")));
+        }
+    }
+    Ok(())
+}
+
+/// The largest value, if it is not below `limit`.
+pub(crate) fn beyond(values: &[u32], limit: usize) -> Option<u32> {
+    values.iter().copied().max().filter(|&value| value as usize >= limit)
+}

@@ -1,0 +1,73 @@
+//! Older spellings of the families that no file of `parity/formats` holds: a dump's tensors under the names of then
+//! are the same model.
+
+use burn::prelude::*;
+use ptm_models::files::{Weights, write_safetensors};
+use ptm_models::heads::{Head, LanguageModelHead, SequenceHead, TokenHead};
+use ptm_models::{Body, Decoder, Model};
+use tempfile::TempDir;
+
+use crate::bits;
+use crate::reference::dumps;
+
+/// The dump `case` with every tensor under the name that `rename` gives it, and more tensors.
+fn renamed<H: Head<B>, B: Body>(case: &str, rename: impl Fn(&str) -> String, more: &[(&str, Vec<usize>)]) {
+    let dir = dumps().join(case);
+    if !dir.exists() {
+        return; // another set of dumps
+    }
+    let to = TempDir::new().expect("a temporary directory");
+    std::fs::copy(dir.join("config.json"), to.path().join("config.json")).expect("a dump's configuration");
+    let weights = Weights::open(&dir).expect("a dump");
+    let tensors = weights.names().map(|name| {
+        let view = weights.get(name).expect("named by itself");
+        let values = view.bytes().as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
+        (rename(name), view.shape, values)
+    });
+    let more = more.iter().map(|(name, shape)| ((*name).to_owned(), shape.clone(), vec![0.5; shape.iter().product()]));
+    write_safetensors(&to.path().join("model.safetensors"), tensors.chain(more)).expect("a temporary directory");
+    let expected = Model::<H, B>::open(&dir, &Device::flex()).expect("a dump").model;
+    let loaded = Model::<H, B>::open(to.path(), &Device::flex()).unwrap_or_else(|e| panic!("{case}: {e}"));
+    assert!(loaded.unused.is_empty() && loaded.new.is_empty(), "{case}: {:?} {:?}", loaded.unused, loaded.new);
+    assert_eq!(bits(&expected), bits(&loaded.model), "{case}");
+}
+
+/// GPT-2 as published: no prefix, the masks of attention among the weights, and the tied decoder in some files.
+#[test]
+fn gpt2_without_prefix_and_with_masks() {
+    renamed::<LanguageModelHead, Decoder>(
+        "gpt2-lm",
+        |name| name.trim_start_matches("transformer.").to_owned(),
+        &[("h.0.attn.bias", vec![1, 1, 16, 16]), ("h.1.attn.masked_bias", vec![1]), ("lm_head.weight", vec![64, 16])],
+    );
+}
+
+/// GPT and GPT-2 of 2018 and 2019, whose layers called their parameters `g`, `b` and `w`.
+#[test]
+fn gpt_with_letters() {
+    let letters = |name: &str| {
+        let (start, end) = name.rsplit_once('.').expect("a layer's parameter");
+        let norm = start.ends_with("ln_1") || start.ends_with("ln_2") || start.ends_with("ln_f");
+        match end {
+            _ if start.contains("embed") || start.contains("wte") || start.contains("wpe") => name.to_owned(),
+            "weight" => format!("{start}.{}", if norm { "g" } else { "w" }),
+            _ => format!("{start}.b"),
+        }
+    };
+    renamed::<LanguageModelHead, Decoder>("gpt-lm", letters, &[]);
+    renamed::<LanguageModelHead, Decoder>("gpt2-lm", letters, &[]);
+}
+
+/// A head that the family lacks is refused by its name, with those there are.
+#[test]
+fn heads_that_are_not_there() {
+    let dir = dumps().join("gpt-lm");
+    let error = Model::<TokenHead, Decoder>::open(&dir, &Device::flex()).unwrap_err().to_string();
+    assert!(error.contains("openai-gpt has no token-classification head"), "{error}");
+    assert!(error.contains("hidden-states, language-model, sequence-classification"), "{error}");
+    let error = Model::<SequenceHead>::open(&dir, &Device::flex()).unwrap_err().to_string();
+    assert!(
+        error.contains("config.json: model_type \"openai-gpt\" is a decoder; this needs an encoder: bert"),
+        "{error}"
+    );
+}
