@@ -46,7 +46,7 @@ pub struct Forward {
 
 /// Up to this many rows a product of rows with rows, which reads the weight once and packs nothing, beats the blocked
 /// one (measured on two cores; what packing costs is paid per call).
-const FEW: usize = 16;
+const FEW: usize = 7;
 
 /// `z = x·Wᵀ`; `finish` is called with the rows and columns of each part of z while it is in the cache.
 fn product(

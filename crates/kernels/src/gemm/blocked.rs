@@ -25,6 +25,9 @@ const PACKED: usize = 4 << 20;
 /// Up to so many lines, panels that can be read where they lie are not worth packing.
 const IN_PLACE: usize = 2 * LINES;
 
+/// Elements of an operand that doesn't stay in a core's caches.
+const FAR: usize = 1 << 18;
+
 /// Shares that each thread gets, so that none waits long for the slowest.
 const SHARES: usize = 4;
 
@@ -176,14 +179,17 @@ impl<F: Fn(Range<usize>, Range<usize>) + Sync> Product<'_, F> {
                 }
                 scratch
             });
+            // lines that few panels share are read at the speed of memory: the next tile's are fetched in time
+            let far = self.extent[0] * self.extent[2] > FAR && self.extent[1] <= 2 * width;
+            let ahead = far.then_some(LINES * self.lines.apart);
             let tiles = |line: usize| match &packed {
                 Some(scratch) => {
                     let at = scratch.as_ptr().add((line - lines.start) * deep);
-                    Lines { at: std::array::from_fn(|l| at.add(l)), step: LINES }
+                    Lines { at: std::array::from_fn(|l| at.add(l)), step: LINES, ahead: None }
                 }
                 None => {
                     let at = |l: usize| self.lines.from((line + l).min(lines.end - 1), depth.start).at;
-                    Lines { at: std::array::from_fn(at), step: 1 }
+                    Lines { at: std::array::from_fn(at), step: 1, ahead }
                 }
             };
             let mut edge = None;

@@ -6,6 +6,9 @@ use super::vector::Vector;
 /// Lines that a tile takes.
 pub(super) const LINES: usize = 8;
 
+/// Elements in a line of the cache.
+const LINE: usize = 16;
+
 /// Room for the sums of the widest tile, line by line.
 #[repr(align(64))]
 pub(super) struct Sums([f32; LINES * Sums::WIDTH]);
@@ -32,6 +35,8 @@ impl Sums {
 pub(super) struct Lines {
     pub(super) at: [*const f32; LINES],
     pub(super) step: usize,
+    /// How far ahead of them lines lie that are to be brought from memory meanwhile.
+    pub(super) ahead: Option<usize>,
 }
 
 /// A part of a panel: `depth` lines of some registers, `step` elements apart.
@@ -50,34 +55,39 @@ pub(super) struct Panel {
 pub(super) unsafe fn tile<V: Vector>(lines: Lines, panel: Panel, across: usize, sums: &mut Sums) {
     // SAFETY: by this function's contract.
     unsafe {
-        match across {
-            1 => columns::<V, 1>(lines, panel, sums),
-            2 => columns::<V, 2>(lines, panel, sums),
-            _ => columns::<V, 3>(lines, panel, sums),
+        match (across, lines.ahead) {
+            (1, None) => columns::<V, 1, false>(lines, panel, sums),
+            (2, None) => columns::<V, 2, false>(lines, panel, sums),
+            (_, None) => columns::<V, 3, false>(lines, panel, sums),
+            (1, Some(_)) => columns::<V, 1, true>(lines, panel, sums),
+            (2, Some(_)) => columns::<V, 2, true>(lines, panel, sums),
+            (_, Some(_)) => columns::<V, 3, true>(lines, panel, sums),
         }
     }
 }
 
 #[inline(always)]
-unsafe fn columns<V: Vector, const ACROSS: usize>(lines: Lines, panel: Panel, sums: &mut Sums) {
+unsafe fn columns<V: Vector, const ACROSS: usize, const AHEAD: bool>(lines: Lines, panel: Panel, sums: &mut Sums) {
+    let ahead = if AHEAD { lines.ahead.unwrap_or(0) } else { 0 };
     // SAFETY: by the contract of `tile`.
     unsafe {
         if V::REGISTERS >= 32 {
-            registers::<V, LINES, ACROSS>(lines.at, lines.step, panel, &mut sums.0);
+            registers::<V, LINES, ACROSS, AHEAD>(lines.at, lines.step, ahead, panel, &mut sums.0);
         } else {
             let half = LINES / 2;
             let (first, second) = sums.0.split_at_mut(half * Sums::WIDTH);
             let [a, b, c, d, e, f, g, h] = lines.at;
-            registers::<V, 4, ACROSS>([a, b, c, d], lines.step, panel, first);
-            registers::<V, 4, ACROSS>([e, f, g, h], lines.step, panel, second);
+            registers::<V, 4, ACROSS, AHEAD>([a, b, c, d], lines.step, ahead, panel, first);
+            registers::<V, 4, ACROSS, AHEAD>([e, f, g, h], lines.step, ahead, panel, second);
         }
     }
 }
 
 #[inline(always)]
-unsafe fn registers<V: Vector, const COUNT: usize, const ACROSS: usize>(
+unsafe fn registers<V: Vector, const COUNT: usize, const ACROSS: usize, const AHEAD: bool>(
     lines: [*const f32; COUNT],
     step: usize,
+    ahead: usize,
     panel: Panel,
     sums: &mut [f32],
 ) {
@@ -86,16 +96,22 @@ unsafe fn registers<V: Vector, const COUNT: usize, const ACROSS: usize>(
     unsafe {
         let mut acc = [[V::zero(); ACROSS]; COUNT];
         let (mut at, mut line) = (panel.at, 0);
-        for _ in 0..panel.depth {
-            let x: [V; ACROSS] = std::array::from_fn(|v| V::load(at.add(v * V::LANES)));
-            for m in 0..COUNT {
-                let w = V::splat(*lines[m].add(line));
-                for v in 0..ACROSS {
-                    acc[m][v] = w.mul_add(x[v], acc[m][v]);
-                }
+        let part = if AHEAD { LINE } else { panel.depth.max(1) };
+        for start in (0..panel.depth).step_by(part) {
+            for m in 0..if AHEAD { COUNT } else { 0 } {
+                V::prefetch(lines[m].wrapping_add(line + ahead));
             }
-            at = at.wrapping_add(panel.step);
-            line += step;
+            for _ in start..panel.depth.min(start + part) {
+                let x: [V; ACROSS] = std::array::from_fn(|v| V::load(at.add(v * V::LANES)));
+                for m in 0..COUNT {
+                    let w = V::splat(*lines[m].add(line));
+                    for v in 0..ACROSS {
+                        acc[m][v] = w.mul_add(x[v], acc[m][v]);
+                    }
+                }
+                at = at.wrapping_add(panel.step);
+                line += step;
+            }
         }
         for m in 0..COUNT {
             for v in 0..ACROSS {

@@ -20,6 +20,8 @@ pub(super) trait Vector: Copy {
     unsafe fn splat(x: f32) -> Self;
     unsafe fn load(from: *const f32) -> Self;
     unsafe fn store(self, to: *mut f32);
+    /// Asks for what lies there to be brought near; nothing else happens, wherever it is.
+    unsafe fn prefetch(at: *const f32);
     /// `self·x + sum`.
     unsafe fn mul_add(self, x: Self, sum: Self) -> Self;
     /// Element (i, j) of the square at `from`, whose rows lie `from_stride` apart, becomes element (j, i) at `to`.
@@ -63,6 +65,12 @@ mod x86 {
         }
 
         #[inline(always)]
+        unsafe fn prefetch(at: *const f32) {
+            // SAFETY: as above.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
+        }
+
+        #[inline(always)]
         unsafe fn mul_add(self, x: Self, sum: Self) -> Self {
             // SAFETY: as above.
             unsafe { _mm512_fmadd_ps(self, x, sum) }
@@ -103,6 +111,12 @@ mod x86 {
         unsafe fn store(self, to: *mut f32) {
             // SAFETY: as above.
             unsafe { _mm256_storeu_ps(to, self) }
+        }
+
+        #[inline(always)]
+        unsafe fn prefetch(at: *const f32) {
+            // SAFETY: as above.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
         }
 
         #[inline(always)]
@@ -179,6 +193,9 @@ impl Vector for Four {
         // SAFETY: by the trait's contract.
         unsafe { to.cast::<[f32; 4]>().write_unaligned(self.0) }
     }
+
+    #[inline(always)]
+    unsafe fn prefetch(_: *const f32) {}
 
     #[inline(always)]
     unsafe fn mul_add(self, x: Self, sum: Self) -> Self {
