@@ -26,11 +26,15 @@ def check(dump, written, tolerance):
         return f"config.json says architectures {config.architectures}, the model is a {cls.__name__}"
     model, info = cls.from_pretrained(written, attn_implementation="eager", output_loading_info=True)
     for what in ("missing_keys", "unexpected_keys", "mismatched_keys"):
-        if info[what]:
-            return f"{what}: {sorted(info[what])}"
+        wrong = [k for k in info[what] if not (meta["class"].startswith("Marian") and k.endswith("embed_positions.weight"))]  # computed on loading
+        if wrong:
+            return f"{what}: {sorted(wrong)}"
     labels = ("labels", "next_sentence_label", "start_positions", "end_positions")
     with torch.no_grad():
-        got = model.eval()(**{k: v for k, v in x.items() if k not in labels})
+        more = {"use_cache": False} if hasattr(model.config, "decoder_layers") else {}
+        if meta["kind"] == "seq2seq":  # labels become the decoder's input
+            more["labels"] = x["labels"]
+        got = model.eval()(**{k: v for k, v in x.items() if k not in labels}, **more)
     real = x["attention_mask"].bool()
     worst = 0.0
     for name, a in want.items():

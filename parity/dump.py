@@ -31,6 +31,8 @@ def configs(z):
     """One configuration a family; a case changes what it needs."""
     V, H, L, A, F, P = (z[k] for k in "VHLAFP")
     encoder = dict(vocab_size=V, hidden_size=H, num_hidden_layers=L, num_attention_heads=A, intermediate_size=F, max_position_embeddings=P)
+    bart = dict(vocab_size=V, d_model=H, encoder_layers=2, decoder_layers=3, encoder_attention_heads=A, decoder_attention_heads=A // 2,
+                encoder_ffn_dim=F, decoder_ffn_dim=F, max_position_embeddings=P)
     t5 = dict(vocab_size=V, d_model=H, d_kv=8, d_ff=F, num_layers=2, num_decoder_layers=3, num_heads=A, decoder_start_token_id=0)
     return {
         "bert": T.BertConfig(**encoder, num_labels=3),
@@ -42,8 +44,9 @@ def configs(z):
         "xlnet": T.XLNetConfig(vocab_size=V, d_model=H, n_layer=L, n_head=A, d_inner=F, num_labels=3),
         "gpt2": T.GPT2Config(vocab_size=V, n_embd=H, n_layer=L, n_head=A, n_positions=P, num_labels=3, pad_token_id=0),
         "gpt": T.OpenAIGPTConfig(vocab_size=V, n_embd=H, n_layer=L, n_head=A, n_positions=P),
-        "bart": T.BartConfig(vocab_size=V, d_model=H, encoder_layers=2, decoder_layers=3, encoder_attention_heads=A, decoder_attention_heads=A,
-                             encoder_ffn_dim=F, decoder_ffn_dim=F, max_position_embeddings=P, num_labels=3),
+        "bart": T.BartConfig(**bart, num_labels=3),
+        "mbart": T.MBartConfig(**bart, num_labels=3, scale_embedding=True),
+        "marian": T.MarianConfig(**bart, pad_token_id=1, decoder_start_token_id=1, eos_token_id=0, scale_embedding=True, activation_function="swish"),
         "t5": T.T5Config(**t5),
         "t5v11": T.T5Config(**t5, feed_forward_proj="gated-gelu", tie_word_embeddings=False),
     }
@@ -128,7 +131,20 @@ CASES = {
     "gpt2-qa": ("GPT2ForQuestionAnswering", "gpt2", "span", dict(num_labels=2)),
     "gpt2-hidden": ("GPT2Model", "gpt2", "hidden", {}),
     "bart-lm": ("BartForConditionalGeneration", "bart", "seq2seq", {}),
+    "bart-lm-scaled": ("BartForConditionalGeneration", "bart", "seq2seq", dict(scale_embedding=True, activation_function="relu")),
+    "bart-causal": ("BartForCausalLM", "bart", "aligned", {}),
     "bart-sequence": ("BartForSequenceClassification", "bart", "sequence", {}),
+    "bart-qa": ("BartForQuestionAnswering", "bart", "span", dict(num_labels=2)),
+    "bart-hidden": ("BartModel", "bart", "hidden", {}),
+    "mbart-lm": ("MBartForConditionalGeneration", "mbart", "seq2seq", {}),
+    "mbart-causal": ("MBartForCausalLM", "mbart", "aligned", {}),
+    "mbart-sequence": ("MBartForSequenceClassification", "mbart", "sequence", {}),
+    "mbart-qa": ("MBartForQuestionAnswering", "mbart", "span", dict(num_labels=2)),
+    "mbart-hidden": ("MBartModel", "mbart", "hidden", {}),
+    "marian-lm": ("MarianMTModel", "marian", "seq2seq", {}),
+    "marian-lm-apart": ("MarianMTModel", "marian", "seq2seq", dict(share_encoder_decoder_embeddings=False)),
+    "marian-causal": ("MarianForCausalLM", "marian", "aligned", {}),
+    "marian-hidden": ("MarianModel", "marian", "hidden", {}),
     "t5-lm": ("T5ForConditionalGeneration", "t5", "seq2seq", {}),
     "t5v11-lm": ("T5ForConditionalGeneration", "t5v11", "seq2seq", {}),
 }
@@ -163,7 +179,7 @@ def batch(case, kind, cfg, z, g):
     pad = getattr(cfg, "pad_token_id", 0) or 0
     ids = torch.where(mask.bool(), ids, torch.full_like(ids, pad))
     x = dict(input_ids=ids, attention_mask=mask)
-    if kind == "sequence" and cfg.model_type == "bart":  # the classifier reads the last </s>
+    if kind == "sequence" and cfg.model_type in ("bart", "mbart"):  # the classifier reads the last </s>
         ids[:, 0] = 0
         ids[torch.arange(B), mask.sum(1) - 1] = 2
     drop = lambda y: torch.where(mask.bool(), y, torch.full_like(y, -100))
@@ -190,7 +206,7 @@ def batch(case, kind, cfg, z, g):
         x["start_positions"], x["end_positions"] = rand(B, hi=3, lo=1), rand(B, hi=5, lo=3)
     if kind == "rtd":
         x["labels"] = rand(B, S, hi=2, lo=0)
-    if kind == "causal":
+    if kind in ("causal", "aligned"):  # the latter's loss compares a row with its own label, not with the next
         x["labels"] = drop(ids.clone())
     if kind == "choice":
         x = {k: v.unsqueeze(1).repeat(1, 2, 1) for k, v in x.items()}
@@ -200,6 +216,9 @@ def batch(case, kind, cfg, z, g):
         y = rand(B, 7)
         y[1, 5:] = -100
         x["labels"] = y
+    if kind == "hidden" and cfg.is_encoder_decoder:  # the decoder reads the same text, moved right
+        start = ids.gather(1, mask.sum(1, keepdim=True) - 1) if cfg.model_type == "mbart" else torch.full((B, 1), cfg.decoder_start_token_id)
+        x["decoder_input_ids"] = torch.cat([start, ids[:, :-1]], 1)
     if kind == "permutation":
         # Predict the last 4 positions of a random factorization order; a position sees those before it in the order.
         perm, target, labels = torch.zeros(B, S, S), torch.zeros(B, 4, S), torch.full((B, 4), -100)
@@ -222,7 +241,8 @@ def batch(case, kind, cfg, z, g):
 
 def outputs(model, kind, x):
     """The float outputs by name, and the loss. Bodies have no loss of their own: the mean of squares of each output, summed, padding left out."""
-    o = model(**x)
+    # transformers sizes BART's cache by its encoder: a decoder with more layers fails with one
+    o = model(**x, **({"use_cache": False} if hasattr(model.config, "decoder_layers") else {}))
     outs = {k: v for k, v in o.items() if torch.is_tensor(v) and k != "loss"}
     if kind != "hidden":
         return outs, o.loss
@@ -254,7 +274,10 @@ def build(case, z, seed):
     m = cls(cfg).eval()
     with torch.no_grad():  # biases and norms away from their trivial start values
         for p in m.parameters():
-            p.add_(0.1 * torch.randn(p.shape, generator=g))
+            if p.requires_grad:
+                p.add_(0.1 * torch.randn(p.shape, generator=g))
+        if hasattr(m, "final_logits_bias"):
+            m.final_logits_bias.copy_(torch.randn(m.final_logits_bias.shape, generator=g))
     return m, kind, cfg, g
 
 

@@ -1,5 +1,6 @@
 //! What a directory or a family can do, before any weight is read.
 
+use crate::bart::{Bart, BartDecoder};
 use crate::body::Body;
 use crate::config::{Family, Kind};
 use crate::decoder::Decoder;
@@ -38,13 +39,22 @@ fn heads(kind: Kind) -> Vec<Known> {
             known::<TokenHead, Decoder>(),
             known::<SpanHead, Decoder>(),
         ],
+        Kind::Bart => vec![
+            known::<Bare, Bart>(),
+            known::<LanguageModelHead, Bart>(),
+            known::<LanguageModelHead, BartDecoder>(),
+            known::<SequenceHead, Bart>(),
+            known::<SpanHead, Bart>(),
+        ],
     }
 }
 
 /// The names of the heads that `family` has.
 pub fn heads_of(family: Family) -> Vec<&'static str> {
     let heads = heads(family.kind()).into_iter();
-    heads.filter_map(|(name, class)| class(family).map(|_| name)).collect()
+    let mut names: Vec<_> = heads.filter_map(|(name, class)| class(family).map(|_| name)).collect();
+    names.dedup();
+    names
 }
 
 /// The head that a class name of `transformers` stands for, `BertForMaskedLM` for instance.

@@ -6,7 +6,7 @@ use burn::module::{ModuleDisplay, Param};
 use burn::prelude::*;
 use ptm_text::Packed;
 
-use crate::config::Configuration;
+use crate::config::{Configuration, Family};
 use crate::error::{Error, Result};
 use crate::pass::Pass;
 use crate::rows::Rows;
@@ -28,6 +28,37 @@ impl Sequences for Packed {
     }
 }
 
+/// What an encoder-decoder reads: what it is told, and what its decoder reads of what it is to say.
+#[derive(Clone, Copy, Debug)]
+pub struct Pair<'a> {
+    /// The sequences that the encoder reads.
+    pub source: &'a Packed,
+    /// As many that the decoder reads.
+    pub target: &'a Packed,
+}
+
+impl Sequences for Pair<'_> {
+    /// The target's.
+    fn offsets(&self) -> &[usize] {
+        &self.target.offsets
+    }
+}
+
+/// How a family's language model goes from hidden states to logits.
+#[derive(Clone, Copy, Debug)]
+pub struct LanguageModelStyle {
+    /// What hidden states are multiplied by before the output embedding.
+    pub scale: f32,
+    /// Whether the file holds a bias of the logits that isn't trained (`final_logits_bias`).
+    pub fixed_bias: bool,
+}
+
+impl Default for LanguageModelStyle {
+    fn default() -> Self {
+        Self { scale: 1.0, fixed_bias: false }
+    }
+}
+
 /// Token ids to hidden states.
 pub trait Body: Module + ModuleDisplay {
     /// What describes it.
@@ -41,7 +72,7 @@ pub trait Body: Module + ModuleDisplay {
     /// The configuration that it was built from.
     fn config(&self) -> &Arc<Self::Config>;
 
-    /// The word embedding, `[V, E]`.
+    /// The word embedding that tied language models decode with, `[V, E]`.
     fn word(&self) -> &Param<Tensor<2>>;
 
     /// Hidden states of the last layer, `[T, H]`, or `[R, H]` for R chosen rows.
@@ -55,6 +86,14 @@ pub trait Body: Module + ModuleDisplay {
     /// # Errors
     /// When a sequence has no such row.
     fn summary(&self, input: &Self::Input<'_>) -> Result<Rows>;
+
+    /// The end of the class name in `transformers` of this body with the head of that name, if there is such a class.
+    fn class(family: Family, head: &str) -> Option<&'static str>;
+
+    /// How language models over it are made.
+    fn language_model(_: &Self::Config) -> LanguageModelStyle {
+        LanguageModelStyle::default()
+    }
 }
 
 /// Says what of `batch` contradicts itself, or is beyond the rows of its embedding: `vocab` words, `positions`.

@@ -2,6 +2,7 @@
 //! that of the encoders is here.
 //! Fields that change nothing here (task parameters, versions) are kept and written back as they were.
 
+mod bart;
 mod family;
 mod fields;
 mod gpt;
@@ -13,6 +14,7 @@ use std::path::Path;
 use ptm_ops::Activation;
 use serde_json::{Map, Value};
 
+pub use self::bart::{BartConfig, StackSize};
 pub use self::family::{Family, Kind};
 pub(crate) use self::fields::field;
 use self::fields::{Fields, INNER, LAYERS, ROWS, WIDTH};
@@ -195,7 +197,7 @@ impl EncoderConfig {
             initializer_range: fields.number(&["initializer_range"], 0.02)?,
             pad_token_id: pad_token_id as u32,
             tied: fields.flag("tie_word_embeddings", true)?,
-            labels: labels(&fields)?,
+            labels: labels(&fields, 2)?,
             problem_type: problem_type(&fields)?,
             architectures: architectures(&raw),
             raw: Map::new(),
@@ -259,7 +261,7 @@ impl Configuration for EncoderConfig {
         self.positions()
     }
 
-    fn vocab_size(&self) -> usize {
+    fn output_size(&self) -> usize {
         self.vocab_size
     }
 

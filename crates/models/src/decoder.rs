@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use burn::module::Param;
 use burn::prelude::*;
-use ptm_ops::{Activation, Attention, Indices, Mask, dropout, dropout_add, embedding_sum, gather_rows};
+use ptm_ops::{Activation, Attention, Indices, Mask, dropout, embedding_sum};
 use ptm_text::Packed;
 
 use crate::body::{Body, check_packed};
@@ -13,7 +13,7 @@ use crate::config::{DecoderConfig, Family};
 use crate::error::Result;
 use crate::layers::{AttentionLayer, LayerNorm, Linear, parameter};
 use crate::pass::Pass;
-use crate::rows::{Queries, Rows};
+use crate::rows::{Rows, View};
 
 /// Embeddings and layers: token ids to hidden states.
 #[derive(Module, Debug)]
@@ -49,31 +49,14 @@ impl DecoderLayer {
         }
     }
 
-    /// The rows of `x` that `queries` names, or all.
-    fn forward(
-        &self,
-        x: Tensor<2>,
-        queries: Option<&Queries>,
-        spec: &Attention,
-        config: &DecoderConfig,
-        pass: &Pass,
-    ) -> Tensor<2> {
-        let first = config.family == Family::Gpt;
-        let normed = if first { x.clone() } else { self.attention_norm.forward(x.clone()) };
-        let chosen = |x: Tensor<2>| queries.map_or_else(|| x.clone(), |queries| gather_rows(x.clone(), &queries.rows));
-        let keys = match queries.and_then(|queries| queries.keys.as_ref()) {
-            Some((rows, _)) => gather_rows(normed.clone(), rows),
-            None => normed.clone(),
-        };
-        let context = self.attention.forward(chosen(normed), keys, None, spec);
+    /// The rows of `x` that `view` asks for.
+    fn forward(&self, x: Tensor<2>, view: &View, spec: &Attention, config: &DecoderConfig, pass: &Pass) -> Tensor<2> {
+        let first = config.family == Family::Gpt2;
+        let attend = |x: Tensor<2>| self.attention.forward(view.queries(x.clone()), view.keys(x), None, spec);
         let feed = |x: Tensor<2>| self.down.forward(self.up.forward(x, config.activation), Activation::None);
         let drop = || pass.dropout(config.hidden_dropout);
-        if first {
-            let x = self.attention_norm.add(context, chosen(x), drop());
-            return self.output_norm.add(feed(x.clone()), x, drop());
-        }
-        let x = dropout_add(context, chosen(x), drop());
-        dropout_add(feed(self.output_norm.forward(x.clone())), x, drop())
+        let x = self.attention_norm.around(x, first, drop(), attend, |x| view.queries(x));
+        self.output_norm.around(x, first, drop(), feed, |x| x)
     }
 }
 
@@ -117,29 +100,21 @@ impl Body for Decoder {
 
     fn forward(&self, batch: &Packed, rows: &Rows, pass: &Pass) -> Result<Tensor<2>> {
         self.check(batch)?;
-        let wanted = rows.wanted(&batch.offsets)?;
         let config = &*self.config;
+        let all = View::all(&batch.offsets, Mask::Causal);
+        let last = View::of(rows, &batch.offsets, &Mask::Causal)?;
         let tables = vec![
             (self.word.val(), Indices::from(batch.ids.as_slice())),
             (self.position.val(), Indices::from(batch.positions.as_slice())),
         ];
         let mut x = dropout(embedding_sum(tables), pass.dropout(config.embedding_dropout));
-        let offsets: Arc<[usize]> = batch.offsets.as_slice().into();
-        let chosen = wanted.map(|rows| Queries::new(rows, &batch.offsets, &Mask::Causal));
         for (number, layer) in self.layers.iter().enumerate() {
-            let queries = chosen.as_ref().filter(|_| number + 1 == self.layers.len());
-            let spec = Attention {
-                heads: config.heads,
-                scale: config.scale(number),
-                q_offsets: queries.map_or(&offsets, |queries| &queries.offsets).clone(),
-                k_offsets: queries.and_then(|q| q.keys.as_ref()).map_or(&offsets, |(_, offsets)| offsets).clone(),
-                mask: queries.map_or(Mask::Causal, |queries| queries.mask.clone()),
-                dropout: pass.dropout(config.attention_dropout),
-            };
-            x = layer.forward(x, queries, &spec, config, pass);
+            let view = if number + 1 == self.layers.len() { &last } else { &all };
+            let spec = view.spec(config.heads, config.scale(number), pass.dropout(config.attention_dropout));
+            x = layer.forward(x, view, &spec, config, pass);
         }
-        if let (Some(chosen), true) = (&chosen, self.layers.is_empty()) {
-            x = gather_rows(x, &chosen.rows);
+        if self.layers.is_empty() {
+            x = last.queries(x);
         }
         Ok(match &self.norm {
             Some(norm) => norm.forward(x),
@@ -155,5 +130,16 @@ impl Body for Decoder {
             (w[0] + last.unwrap_or(0)) as u32
         });
         Ok(Rows::Chosen(rows.collect()))
+    }
+
+    fn class(family: Family, head: &str) -> Option<&'static str> {
+        match head {
+            "hidden-states" => Some("Model"),
+            "language-model" => Some("LMHeadModel"),
+            "sequence-classification" => Some("ForSequenceClassification"),
+            "token-classification" if family == Family::Gpt2 => Some("ForTokenClassification"),
+            "question-answering" if family == Family::Gpt2 => Some("ForQuestionAnswering"),
+            _ => None,
+        }
     }
 }

@@ -5,15 +5,15 @@ use std::sync::Arc;
 
 use burn::module::Param;
 use burn::prelude::*;
-use ptm_ops::{Activation, Attention, Indices, Mask, attention, dropout, embedding_sum, gather_rows};
+use ptm_ops::{Activation, Attention, Indices, Mask, attention, dropout, embedding_sum};
 use ptm_text::Packed;
 
 use crate::body::{Body, Sequences, beyond, check_packed};
-use crate::config::EncoderConfig;
+use crate::config::{EncoderConfig, Family};
 use crate::error::{Error, Result};
 use crate::layers::{LayerNorm, Linear, parameter};
 use crate::pass::Pass;
-use crate::rows::{Queries, Rows};
+use crate::rows::{Rows, View};
 
 /// What an encoder reads.
 #[derive(Clone, Debug)]
@@ -180,33 +180,17 @@ impl Encoder {
     pub fn forward(&self, input: &Input<'_>, rows: &Rows, pass: &Pass) -> Result<Tensor<2>> {
         let batch = input.batch;
         self.check_input(input)?;
-        let wanted = rows.wanted(&batch.offsets)?;
         let config = &*self.config;
+        let all = View::all(&batch.offsets, input.mask.clone());
+        let last = View::of(rows, &batch.offsets, &input.mask)?;
         let mut x = self.embed(input, pass);
-        let offsets: Arc<[usize]> = batch.offsets.as_slice().into();
-        let spec = |q_offsets: Arc<[usize]>, k_offsets: Arc<[usize]>, mask: Mask| Attention {
-            heads: config.heads,
-            scale: 1.0 / (config.head_size() as f32).sqrt(),
-            q_offsets,
-            k_offsets,
-            mask,
-            dropout: pass.dropout(config.attention_dropout),
-        };
-        let Some((last, body)) = self.layers.split_last() else {
-            return Ok(wanted.map_or_else(|| x.clone(), |rows| gather_rows(x.clone(), &rows)));
-        };
-        let all = || spec(offsets.clone(), offsets.clone(), input.mask.clone());
-        for layer in body {
-            x = layer.forward(x.clone(), x, &all(), config, pass);
+        let scale = 1.0 / (config.head_size() as f32).sqrt();
+        for (number, layer) in self.layers.iter().enumerate() {
+            let view = if number + 1 == self.layers.len() { &last } else { &all };
+            let spec = view.spec(config.heads, scale, pass.dropout(config.attention_dropout));
+            x = layer.forward(view.keys(x.clone()), view.queries(x), &spec, config, pass);
         }
-        let Some(rows) = wanted else { return Ok(last.forward(x.clone(), x, &all(), config, pass)) };
-        let queries = Queries::new(rows, &batch.offsets, &input.mask);
-        let (keys, k_offsets) = match queries.keys {
-            Some((rows, k_offsets)) => (gather_rows(x.clone(), &rows), k_offsets),
-            None => (x.clone(), offsets),
-        };
-        let spec = spec(queries.offsets, k_offsets, queries.mask);
-        Ok(last.forward(keys, gather_rows(x, &queries.rows), &spec, config, pass))
+        Ok(if self.layers.is_empty() { last.queries(x) } else { x })
     }
 
     fn embed(&self, input: &Input<'_>, pass: &Pass) -> Tensor<2> {
@@ -253,5 +237,15 @@ impl Body for Encoder {
     /// The first row, `[CLS]`.
     fn summary(&self, _: &Input<'_>) -> Result<Rows> {
         Ok(Rows::First)
+    }
+
+    fn class(_: Family, head: &str) -> Option<&'static str> {
+        match head {
+            "hidden-states" => Some("Model"),
+            "sequence-classification" => Some("ForSequenceClassification"),
+            "token-classification" => Some("ForTokenClassification"),
+            "question-answering" => Some("ForQuestionAnswering"),
+            _ => None,
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! The families' names in Hugging Face's files, one table a family.
 //! SpanBERT's checkpoints are spelled as BERT's, XLM-RoBERTa's as RoBERTa's.
 
+mod bart;
 mod bert;
 mod distilbert;
 mod electra;
@@ -31,5 +32,6 @@ pub fn table(family: Family) -> &'static Table {
         Family::Ernie => &ernie::TABLE,
         Family::Gpt => &gpt::FIRST,
         Family::Gpt2 => &gpt::SECOND,
+        Family::Bart | Family::MBart | Family::Marian => &bart::TABLE,
     }
 }

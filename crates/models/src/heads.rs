@@ -68,8 +68,8 @@ impl<B: Body> Head<B> for Bare {
         Self {}
     }
 
-    fn class(_: Family) -> Option<&'static str> {
-        Some("Model")
+    fn class(family: Family) -> Option<&'static str> {
+        B::class(family, <Self as Head<B>>::NAME)
     }
 }
 

@@ -42,7 +42,9 @@ impl Rule {
         let mut random = ChaCha8Rng::seed_from_u64(named);
         let normal = Normal::new(0.0, (self.deviation)(path)).expect("configurations hold no negative range");
         let mut values: Vec<f32> = (0..count).map(|_| normal.sample(&mut random)).collect();
-        if let Some(row) = self.zero_row.filter(|&row| path == "body.word" && row < shape[0]) {
+        if let Some(row) =
+            self.zero_row.filter(|&row| path.starts_with("body.") && path.ends_with("word") && row < shape[0])
+        {
             values[row * shape[1]..][..shape[1]].fill(0.0);
         }
         values

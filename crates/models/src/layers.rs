@@ -2,12 +2,15 @@
 //! are never made: reading or initialising a model replaces them first.
 
 mod attention;
+mod positions;
 
 use burn::module::{Param, ParamId};
 use burn::prelude::*;
 use ptm_ops::{Activation, Dropout};
 
 pub use self::attention::AttentionLayer;
+pub use self::positions::Positions;
+pub(crate) use self::positions::look_up;
 
 /// A parameter that becomes zeros if nobody gives it a value.
 pub(crate) fn parameter<const D: usize>(shape: [usize; D], device: &Device) -> Param<Tensor<D>> {
@@ -68,6 +71,26 @@ impl LayerNorm {
     /// `[T, H]` → `[T, H]`.
     pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
         ptm_ops::add_layer_norm(x, None, self.weight.val(), self.bias.val(), self.eps, Dropout::OFF)
+    }
+
+    /// A block with its residual: norm, block, sum where the norm comes `first`, else block, sum, norm.
+    /// `kept` picks the rows of `x` that the block gives.
+    ///
+    /// # Shapes
+    /// `x` `[T, H]` → `[R, H]`.
+    pub fn around(
+        &self,
+        x: Tensor<2>,
+        first: bool,
+        dropout: Dropout,
+        block: impl FnOnce(Tensor<2>) -> Tensor<2>,
+        kept: impl FnOnce(Tensor<2>) -> Tensor<2>,
+    ) -> Tensor<2> {
+        if first {
+            ptm_ops::dropout_add(block(self.forward(x.clone())), kept(x), dropout)
+        } else {
+            self.add(block(x.clone()), kept(x), dropout)
+        }
     }
 
     /// The norm of `dropout(x) + residual`, in one pass.

@@ -7,6 +7,7 @@
 //! width, `E` embedding width, `V` vocabulary.
 
 pub mod auto;
+pub mod bart;
 mod body;
 pub mod config;
 pub mod decoder;
@@ -27,8 +28,9 @@ mod read;
 mod rows;
 mod write;
 
-pub use body::{Body, Sequences};
-pub use config::{Configuration, DecoderConfig, EncoderConfig, Family, Kind, ProblemType};
+pub use bart::{Bart, BartDecoder};
+pub use body::{Body, LanguageModelStyle, Pair, Sequences};
+pub use config::{BartConfig, Configuration, DecoderConfig, EncoderConfig, Family, Kind, ProblemType};
 pub use decoder::Decoder;
 pub use encoder::{Encoder, Input};
 pub use error::{Error, Result};

@@ -209,7 +209,7 @@ where
         scale: f32,
         pass: &Pass,
     ) -> Result<Tensor<1>> {
-        Self::check_targets(targets, rows.len(), self.config().vocab_size())?;
+        Self::check_targets(targets, rows.len(), self.config().output_size())?;
         let hidden = self.body.forward(input, &Rows::Chosen(rows.clone()), pass)?;
         Ok(self.head.loss(hidden, self.word(), targets, scale))
     }

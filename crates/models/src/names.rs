@@ -9,7 +9,8 @@ use crate::layout::Layout;
 
 /// One line of a table: the beginning of a parameter's path in the module, and how files spell it.
 /// `#` stands for a layer's number, `@` for the body's prefix (`bert.`), which bare bodies lack. `^` at the end says
-/// that the file's matrix is `[in, out]`, and a digit after it which third of its outputs this is.
+/// that the file's matrix is `[in, out]`, and a digit after it which third of its outputs this is. `?`
+/// at the end says that files may lack it, which means zeros.
 pub type Entry = (&'static str, &'static [&'static str]);
 
 /// The tables of one model: its family's body and one head.
@@ -38,7 +39,7 @@ impl Names {
         let (spelled, number, rest) = self.entry(path);
         let mut names = Vec::new();
         for name in spelled {
-            let name = name.split('^').next().unwrap_or(name);
+            let name = name.split(['^', '?']).next().unwrap_or(name);
             let name = format!("{}{rest}", name.replace('#', &number));
             let with = name.replacen('@', &format!("{}.", self.prefix), 1);
             let without = name.replacen('@', "", 1);
@@ -67,6 +68,14 @@ impl Names {
             Some(None) => Layout::Columns { part: 0, parts: 1 },
             Some(Some(part)) => Layout::Columns { part, parts: 3 },
         }
+    }
+
+    /// Whether files may lack the parameter at `path`.
+    ///
+    /// # Panics
+    /// As [`Self::spellings`].
+    pub fn is_optional(&self, path: &str) -> bool {
+        self.entry(path).0[0].ends_with('?')
     }
 
     /// The spellings of the entry for `path`, the layer's number, and what follows the entry.
@@ -115,7 +124,16 @@ fn old_end(name: &str) -> Option<String> {
 /// Whether a tensor that nobody asked for is one that files carry without need: buffers, and copies of tied weights.
 pub fn is_noise(name: &str, tied: bool) -> bool {
     // GPT's masks are named as if they were biases
-    const BUFFERS: [&str; 4] = ["position_ids", "embeddings.token_type_ids", ".attn.bias", ".attn.masked_bias"];
+    const BUFFERS: [&str; 7] = [
+        "position_ids",
+        "embeddings.token_type_ids",
+        ".attn.bias",
+        ".attn.masked_bias",
+        "coder.version",
+        "final_logits_bias",
+        // Marian's, which are computed; learned ones are read
+        "embed_positions.weight",
+    ];
     const DECODERS: [&str; 6] = [
         "cls.predictions.decoder.weight",
         "cls.predictions.decoder.bias",

@@ -70,6 +70,10 @@ impl ModuleMapper for Reader<'_> {
         let found = spellings.iter().find_map(|name| self.weights.get(name).map(|view| (name, view)));
         let Some((name, view)) = found else {
             let [written, ..] = spellings.as_slice() else { return param };
+            if self.names.is_optional(&path) {
+                let zeros = Tensor::zeros(param.lazy_shape().dims::<D>(), self.device);
+                return init::replace(param, zeros);
+            }
             let in_head = path.starts_with("head.");
             // nothing is made for a body that isn't there: its sizes may be lies
             let Some(rule) = self.new_head.as_ref().filter(|_| in_head && self.missing.is_empty()) else {
@@ -98,13 +102,14 @@ impl ModuleMapper for Reader<'_> {
 fn fields_of(path: &str) -> &'static str {
     let is = |part: &str| path.contains(part);
     match path {
-        "body.word" => "vocab_size, hidden_size or embedding_size",
+        _ if path.ends_with("word") => "vocab_size, hidden_size or embedding_size",
+        _ if path.ends_with("position.learned") => "max_position_embeddings, d_model",
         "body.position" => "max_position_embeddings, hidden_size",
         "body.segment" => "type_vocab_size, hidden_size",
         "body.task" => "task_type_vocab_size, hidden_size",
         _ if is(".up.") || is(".down.") => "intermediate_size, hidden_size",
         _ if path.starts_with("head.out") => "id2label or num_labels, hidden_size",
-        "head.bias" | "head.decoder" | "head.masked_lm.bias" | "head.masked_lm.decoder" => {
+        "head.bias" | "head.decoder" | "head.fixed_bias" | "head.masked_lm.bias" | "head.masked_lm.decoder" => {
             "vocab_size, hidden_size or embedding_size"
         }
         _ if is("body.project") || path.starts_with("body.norm") => "embedding_size, hidden_size",

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use ptm_ops::{Indices, Mask};
+use burn::prelude::*;
+use ptm_ops::{Attention, Dropout, Indices, Mask, gather_rows};
 
 use crate::body::beyond;
 use crate::error::{Error, Result};
@@ -39,31 +40,76 @@ impl Rows {
     }
 }
 
-/// The queries of a layer that computes some rows alone.
+/// Which rows of a layer's input ask, and which are looked at: all by all, or in a last layer those that are read.
 #[derive(Debug)]
-pub(crate) struct Queries {
-    /// Rows of the batch, `[R]`.
-    pub rows: Indices,
-    /// Where each sequence's share of them begins and ends.
-    pub offsets: Arc<[usize]>,
-    /// The rows that they look at and where each sequence's begin and end, if not all.
-    pub keys: Option<(Indices, Arc<[usize]>)>,
-    /// Who sees whom among them.
-    pub mask: Mask,
+pub(crate) struct View {
+    /// Rows that ask, `[R]`; all if none are named.
+    rows: Option<Indices>,
+    q_offsets: Arc<[usize]>,
+    /// Rows that are looked at; all if none are named.
+    seen: Option<Indices>,
+    k_offsets: Arc<[usize]>,
+    mask: Mask,
 }
 
-impl Queries {
-    /// `rows` of a batch with these `offsets`, under `mask`.
-    pub fn new(rows: Indices, offsets: &[usize], mask: &Mask) -> Self {
+impl View {
+    /// Every row of a batch with these `offsets`, under `mask`.
+    pub fn all(offsets: &[usize], mask: Mask) -> Self {
+        Self { rows: None, q_offsets: offsets.into(), seen: None, k_offsets: offsets.into(), mask }
+    }
+
+    /// The wanted `rows` of such a batch.
+    ///
+    /// # Errors
+    /// When chosen rows don't ascend or are beyond the batch.
+    pub fn of(rows: &Rows, offsets: &[usize], mask: &Mask) -> Result<Self> {
+        let wanted = rows.wanted(offsets)?;
+        Ok(wanted.map_or_else(|| Self::all(offsets, mask.clone()), |rows| Self::chosen(rows, offsets, mask)))
+    }
+
+    fn chosen(rows: Indices, offsets: &[usize], mask: &Mask) -> Self {
         let shares: Arc<[usize]> = offsets_of_rows(&rows, offsets).into();
         if let (Mask::Causal, Some(ends)) = (mask, ends_of_runs(&rows, &shares, offsets)) {
             // a causal mask lines the last query up with the last key: keys after it are left out
             let all = ends.iter().zip(&offsets[1..]).all(|(end, last)| end == last);
-            let keys = (!all).then(|| keys_until(&ends, offsets));
-            return Self { rows, offsets: shares, keys, mask: Mask::Causal };
+            let (seen, k_offsets) = if all { (None, offsets.into()) } else { rows_until(&ends, offsets) };
+            return Self { rows: Some(rows), q_offsets: shares, seen, k_offsets, mask: Mask::Causal };
         }
         let mask = mask_of_rows(mask, &rows, offsets);
-        Self { rows, offsets: shares, keys: None, mask }
+        Self { rows: Some(rows), q_offsets: shares, seen: None, k_offsets: offsets.into(), mask }
+    }
+
+    /// The same rows asking other sequences, of which they see everything.
+    pub fn onto(&self, offsets: &[usize]) -> Self {
+        Self {
+            rows: self.rows.clone(),
+            q_offsets: self.q_offsets.clone(),
+            seen: None,
+            k_offsets: offsets.into(),
+            mask: Mask::None,
+        }
+    }
+
+    /// The rows of `x` that ask.
+    pub fn queries(&self, x: Tensor<2>) -> Tensor<2> {
+        match &self.rows {
+            Some(rows) => gather_rows(x, rows),
+            None => x,
+        }
+    }
+
+    /// The rows of `x` that are looked at.
+    pub fn keys(&self, x: Tensor<2>) -> Tensor<2> {
+        match &self.seen {
+            Some(rows) => gather_rows(x, rows),
+            None => x,
+        }
+    }
+
+    /// An attention between the two.
+    pub fn spec(&self, heads: usize, scale: f32, dropout: Dropout) -> Attention {
+        let (q_offsets, k_offsets) = (self.q_offsets.clone(), self.k_offsets.clone());
+        Attention { heads, scale, q_offsets, k_offsets, mask: self.mask.clone(), dropout }
     }
 }
 
@@ -81,15 +127,15 @@ fn ends_of_runs(rows: &[u32], shares: &[usize], offsets: &[usize]) -> Option<Vec
     runs.collect()
 }
 
-/// The rows of every sequence from its start to its end in `ends`.
-fn keys_until(ends: &[usize], offsets: &[usize]) -> (Indices, Arc<[usize]>) {
-    let mut keys = Vec::new();
-    let mut key_offsets = vec![0];
+/// The rows of every sequence from its start to its end in `ends`, and where each sequence's begin and end.
+fn rows_until(ends: &[usize], offsets: &[usize]) -> (Option<Indices>, Arc<[usize]>) {
+    let mut rows = Vec::new();
+    let mut shares = vec![0];
     for (&start, &end) in offsets.iter().zip(ends) {
-        keys.extend((start..end).map(|row| row as u32));
-        key_offsets.push(keys.len());
+        rows.extend((start..end).map(|row| row as u32));
+        shares.push(rows.len());
     }
-    (keys.into(), key_offsets.into())
+    (Some(rows.into()), shares.into())
 }
 
 /// The mask as the chosen queries see it: a mask of pairs keeps the rows of the chosen, others are of keys only.
@@ -137,14 +183,14 @@ mod tests {
 
     #[test]
     fn runs_of_rows_need_no_mask_of_pairs() {
-        let queries = Queries::new(vec![0, 1, 4].into(), &[0, 3, 5, 7], &Mask::Causal);
-        assert!(matches!(queries.mask, Mask::Causal));
-        assert_eq!(&*queries.offsets, [0, 2, 3, 3]);
-        let (keys, offsets) = queries.keys.expect("the last keys are left out");
-        assert_eq!((&*keys, &*offsets), (&[0, 1, 3, 4][..], &[0, 2, 4, 4][..]));
-        let last = Queries::new(vec![2, 4].into(), &[0, 3, 5], &Mask::Causal);
-        assert!(last.keys.is_none() && matches!(last.mask, Mask::Causal));
-        let gap = Queries::new(vec![0, 2].into(), &[0, 3], &Mask::Causal);
+        let view = View::chosen(vec![0, 1, 4].into(), &[0, 3, 5, 7], &Mask::Causal);
+        assert!(matches!(view.mask, Mask::Causal));
+        assert_eq!(&*view.q_offsets, [0, 2, 3, 3]);
+        let seen = view.seen.expect("the last rows are left out");
+        assert_eq!((&*seen, &*view.k_offsets), (&[0, 1, 3, 4][..], &[0, 2, 4, 4][..]));
+        let last = View::chosen(vec![2, 4].into(), &[0, 3, 5], &Mask::Causal);
+        assert!(last.seen.is_none() && matches!(last.mask, Mask::Causal));
+        let gap = View::chosen(vec![0, 2].into(), &[0, 3], &Mask::Causal);
         assert!(matches!(gap.mask, Mask::Full(_)));
     }
 }

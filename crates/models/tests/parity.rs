@@ -43,7 +43,15 @@ fn before_labelled(batch: &Batch, labels: &[f32], length: usize) -> (Indices, In
 impl<B: Tested> Loss<B> for LanguageModelHead {
     fn loss(model: &Model<Self, B>, batch: &Batch, reference: &Reference) -> Tensor<1> {
         let labels = reference.get("in.labels").expect("labels");
-        let (rows, targets) = before_labelled(batch, labels, reference.tensors["in.labels"].0[1]);
+        let (rows, targets): (Indices, Indices) = match reference.kind.as_str() {
+            "seq2seq" => {
+                let targets: Indices =
+                    labels.iter().filter(|label| **label >= 0.0).map(|&label| label as u32).collect();
+                ((0..targets.len() as u32).collect(), targets)
+            }
+            "aligned" => labelled(batch, labels),
+            _ => before_labelled(batch, labels, reference.tensors["in.labels"].0[1]),
+        };
         model.loss(&B::input(batch), &rows, &targets, 1.0 / rows.len() as f32, &Pass::eval()).expect(FITS)
     }
 }
@@ -113,7 +121,9 @@ impl Loss for ReplacedTokenHead {
 
 impl<B: Tested> Loss<B> for Bare {
     fn loss(model: &Model<Self, B>, batch: &Batch, _: &Reference) -> Tensor<1> {
-        model.body.forward(&B::input(batch), &Rows::All, &Pass::eval()).expect(FITS).square().mean()
+        let hidden = model.body.forward(&B::input(batch), &Rows::All, &Pass::eval()).expect(FITS).square().mean();
+        // every output takes part
+        B::more_outputs(&model.body, batch).into_iter().fold(hidden, |sum, (_, output)| sum + output.square().mean())
     }
 }
 
@@ -153,7 +163,7 @@ fn check<H: Loss<B>, B: Tested>(dir: &Path, reference: &Reference) {
     assert!(plain.new.is_empty(), "{name}: new {:?}", plain.new);
     // the only weights a head leaves are the pooler of a body that was saved with one
     assert!(plain.unused.iter().all(|n| n.contains("pooler")), "{name}: unused {:?}", plain.unused);
-    let batch = Batch::new(reference, plain.model.config());
+    let batch = Batch::new(reference, &plain.model.body);
     let worst = difference(&name.to_string(), &plain.model, &batch, reference);
     assert!(worst <= 1e-4, "{name}: outputs differ by {worst}");
 
@@ -270,6 +280,21 @@ fn gpt2() {
     check_family("gpt2");
 }
 
+#[test]
+fn bart() {
+    check_family("bart");
+}
+
+#[test]
+fn mbart() {
+    check_family("mbart");
+}
+
+#[test]
+fn marian() {
+    check_family("marian");
+}
+
 /// As for encoders below; rows in runs go without a mask of pairs, others with one.
 #[test]
 fn a_decoders_chosen_rows_equal_all_rows() {
@@ -277,7 +302,7 @@ fn a_decoders_chosen_rows_equal_all_rows() {
         let dir = dumps().join(case);
         let reference = Reference::read(&dir);
         let model = LanguageModel::open(&dir, &Device::flex()).expect("a case").model;
-        let batch = Batch::new(&reference, model.config());
+        let batch = Batch::new(&reference, &model.body);
         let logits = |rows: &Rows| read(model.logits(&batch.packed, rows, &Pass::eval()).expect(FITS));
         let (all, width) = (logits(&Rows::All), model.config().vocab_size);
         let ends: Vec<u32> = batch.packed.offsets[1..].iter().map(|end| *end as u32 - 1).collect();
@@ -306,7 +331,7 @@ fn chosen_rows_equal_all_rows() {
     let dir = dumps().join("bert-mlm");
     let reference = Reference::read(&dir);
     let model = Model::<MaskedLmHead>::open(&dir, &Device::flex()).expect("a case").model;
-    let batch = Batch::new(&reference, model.config());
+    let batch = Batch::new(&reference, &model.body);
     let all = read(model.logits(&batch.input(), &Rows::All, &Pass::eval()).expect(FITS));
     let rows: Indices = vec![0, 3, 10, 12, 20].into();
     let some = read(model.logits(&batch.input(), &Rows::Chosen(rows.clone()), &Pass::eval()).expect(FITS));
@@ -350,7 +375,7 @@ fn no_parameter_without_a_gradient() {
     let config = EncoderConfig::from_dir(&dir).expect("a case");
     assert_eq!(config.family, Family::Bert);
     let model = Model::<PretrainingHead>::random(config, 3, &Device::flex().autodiff()).expect("BERT has this head");
-    let batch = Batch::new(&reference, model.config());
+    let batch = Batch::new(&reference, &model.body);
     let (rows, targets) = labelled(&batch, reference.get("in.labels").expect("labels"));
     let next = reference.ids("in.next_sentence_label");
     let [a, b] = model.loss(&batch.input(), &rows, &targets, &next, &Pass::train(1)).expect(FITS);

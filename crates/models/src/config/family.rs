@@ -27,6 +27,12 @@ pub enum Family {
     Gpt,
     /// GPT-2: norms before each block and one at the end.
     Gpt2,
+    /// BART.
+    Bart,
+    /// mBART: BART with norms before each block.
+    MBart,
+    /// Marian's translators.
+    Marian,
 }
 
 /// What families of one kind share: a body, and the configuration that describes it.
@@ -36,6 +42,8 @@ pub enum Kind {
     Encoder,
     /// [`crate::Decoder`] with [`crate::DecoderConfig`].
     Decoder,
+    /// [`crate::Bart`], or [`crate::BartDecoder`], with [`crate::BartConfig`].
+    Bart,
 }
 
 impl Kind {
@@ -44,13 +52,14 @@ impl Kind {
         match self {
             Self::Encoder => "an encoder",
             Self::Decoder => "a decoder",
+            Self::Bart => "an encoder-decoder of BART's make",
         }
     }
 }
 
 impl Family {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 11] = [
         Self::Bert,
         Self::Roberta,
         Self::XlmRoberta,
@@ -59,6 +68,9 @@ impl Family {
         Self::Ernie,
         Self::Gpt,
         Self::Gpt2,
+        Self::Bart,
+        Self::MBart,
+        Self::Marian,
     ];
 
     /// What kind of body its models have.
@@ -68,6 +80,7 @@ impl Family {
                 Kind::Encoder
             }
             Self::Gpt | Self::Gpt2 => Kind::Decoder,
+            Self::Bart | Self::MBart | Self::Marian => Kind::Bart,
         }
     }
 
@@ -82,6 +95,9 @@ impl Family {
             Self::Ernie => "ernie",
             Self::Gpt => "openai-gpt",
             Self::Gpt2 => "gpt2",
+            Self::Bart => "bart",
+            Self::MBart => "mbart",
+            Self::Marian => "marian",
         }
     }
 
@@ -96,6 +112,9 @@ impl Family {
             Self::Ernie => "Ernie",
             Self::Gpt => "OpenAIGPT",
             Self::Gpt2 => "GPT2",
+            Self::Bart => "Bart",
+            Self::MBart => "MBart",
+            Self::Marian => "Marian",
         }
     }
 
@@ -141,7 +160,7 @@ impl Family {
         let by_class = class.and_then(|class| {
             Self::ALL.into_iter().find(|family| {
                 let rest = class.strip_prefix(family.class_prefix());
-                rest.is_some_and(|rest| ["Model", "LMHeadModel"].contains(&rest) || rest.starts_with("For"))
+                rest.is_some_and(|rest| ["Model", "LMHeadModel", "MTModel"].contains(&rest) || rest.starts_with("For"))
             })
         });
         by_class.ok_or_else(|| {

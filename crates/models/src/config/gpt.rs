@@ -123,7 +123,7 @@ impl DecoderConfig {
                 None => None,
             },
             tied: fields.flag("tie_word_embeddings", true)?,
-            labels: labels(&fields)?,
+            labels: labels(&fields, 2)?,
             problem_type: problem_type(&fields)?,
             architectures: architectures(&raw),
             raw: Map::new(),
@@ -197,7 +197,7 @@ impl Configuration for DecoderConfig {
         self.family
     }
 
-    fn vocab_size(&self) -> usize {
+    fn output_size(&self) -> usize {
         self.vocab_size
     }
 

@@ -55,8 +55,8 @@ pub trait Configuration: Clone + Debug + Send + Sync + Sized + 'static {
     fn positions(&self) -> PositionStyle {
         PositionStyle::Zero
     }
-    /// Rows of the word embedding, `V`.
-    fn vocab_size(&self) -> usize;
+    /// Rows of the output embedding, `V`.
+    fn output_size(&self) -> usize;
     /// Width of the hidden states, `H`.
     fn hidden_size(&self) -> usize;
     /// Names of the labels, in order.
@@ -102,10 +102,10 @@ pub(super) fn activation(fields: &Fields<'_>, names: &[&'static str], default: A
     }
 }
 
-/// Names of the labels in the order of their ids.
-pub(super) fn labels(fields: &Fields<'_>) -> Result<Vec<String>> {
+/// Names of the labels in the order of their ids; `default` many where the file doesn't say.
+pub(super) fn labels(fields: &Fields<'_>, default: usize) -> Result<Vec<String>> {
     let Some((_, value)) = fields.get(&["id2label"]) else {
-        let count = fields.size(&["num_labels", "_num_labels"], 2, LABELS)?;
+        let count = fields.size(&["num_labels", "_num_labels"], default, LABELS)?;
         return Ok((0..count).map(|i| format!("LABEL_{i}")).collect());
     };
     let map = value.as_object().ok_or_else(|| field("id2label", "should be an object from ids to names"))?;

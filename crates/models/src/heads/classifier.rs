@@ -88,7 +88,7 @@ impl<B: Body> Head<B> for SequenceHead {
         super::check_labels(config)
     }
 
-    fn class(_: Family) -> Option<&'static str> {
-        Some("ForSequenceClassification")
+    fn class(family: Family) -> Option<&'static str> {
+        B::class(family, <Self as Head<B>>::NAME)
     }
 }

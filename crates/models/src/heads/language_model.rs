@@ -1,4 +1,4 @@
-//! Causal language model: hidden states to a distribution over the next token (Radford et al. 2018, §3.1).
+//! Language model: a decoder's hidden states to a distribution over the next token (Radford et al. 2018, §3.1).
 //! The output embedding is the word embedding unless the configuration unties them.
 
 use burn::module::Param;
@@ -10,10 +10,12 @@ use crate::body::{Body, Sequences};
 use crate::config::{Configuration, Family};
 use crate::layers::parameter;
 
-/// The (tied) decoder alone.
+/// The (tied) decoder, for some families with a bias that isn't trained.
 #[derive(Module, Debug)]
 pub struct LanguageModelHead {
     decoder: Option<Param<Tensor<2>>>,
+    fixed_bias: Option<Param<Tensor<2>>>,
+    scale: f32,
 }
 
 impl LanguageModelHead {
@@ -21,12 +23,20 @@ impl LanguageModelHead {
         self.decoder.as_ref().unwrap_or(word).val()
     }
 
+    fn bias(&self) -> Option<Tensor<1>> {
+        self.fixed_bias.as_ref().map(|bias| bias.val().detach().flatten(0, 1))
+    }
+
+    fn features(&self, hidden: Tensor<2>) -> Tensor<2> {
+        if self.scale == 1.0 { hidden } else { hidden * self.scale }
+    }
+
     /// Logits over the vocabulary.
     ///
     /// # Shapes
     /// `hidden` `[R, H]`, `word` `[V, H]` → `[R, V]`.
     pub fn logits(&self, hidden: Tensor<2>, word: &Param<Tensor<2>>) -> Tensor<2> {
-        ptm_ops::linear(hidden, self.decoder(word), None, Activation::None)
+        ptm_ops::linear(self.features(hidden), self.decoder(word), self.bias(), Activation::None)
     }
 
     /// `scale · Σ cross-entropy` of the rows' targets; no logits are kept.
@@ -36,7 +46,7 @@ impl LanguageModelHead {
     pub fn loss(&self, hidden: Tensor<2>, word: &Param<Tensor<2>>, targets: &Indices, scale: f32) -> Tensor<1> {
         let rows: Indices = (0..targets.len() as u32).collect();
         let chosen = ChosenRows { rows, targets: targets.clone(), label_smoothing: 0.0, scale };
-        cross_entropy(hidden, self.decoder(word), None, &chosen)
+        cross_entropy(self.features(hidden), self.decoder(word), self.bias(), &chosen)
     }
 }
 
@@ -52,11 +62,15 @@ impl<B: Body> Head<B> for LanguageModelHead {
     const NAME: &'static str = "language-model";
 
     fn new(config: &B::Config, device: &Device) -> Self {
-        let shape = [config.vocab_size(), config.hidden_size()];
-        Self { decoder: (!config.tied()).then(|| parameter(shape, device)) }
+        let (vocab, style) = (config.output_size(), B::language_model(config));
+        Self {
+            decoder: (!config.tied()).then(|| parameter([vocab, config.hidden_size()], device)),
+            fixed_bias: style.fixed_bias.then(|| parameter([1, vocab], device)),
+            scale: style.scale,
+        }
     }
 
     fn class(family: Family) -> Option<&'static str> {
-        matches!(family, Family::Gpt | Family::Gpt2).then_some("LMHeadModel")
+        B::class(family, <Self as Head<B>>::NAME)
     }
 }

@@ -71,6 +71,6 @@ impl<B: Body> Head<B> for SpanHead {
     }
 
     fn class(family: Family) -> Option<&'static str> {
-        (family != Family::Gpt).then_some("ForQuestionAnswering")
+        B::class(family, <Self as Head<B>>::NAME)
     }
 }

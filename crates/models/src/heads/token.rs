@@ -46,6 +46,6 @@ impl<B: Body> Head<B> for TokenHead {
     }
 
     fn class(family: Family) -> Option<&'static str> {
-        (family != Family::Gpt).then_some("ForTokenClassification")
+        B::class(family, <Self as Head<B>>::NAME)
     }
 }

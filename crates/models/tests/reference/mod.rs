@@ -8,7 +8,9 @@ use ptm_models::heads::{
     Bare, ChoiceHead, Head, LanguageModelHead, MaskedLmHead, NextSentenceHead, Pooler, PretrainingHead,
     ReplacedTokenHead, SequenceHead, SpanHead, TokenHead,
 };
-use ptm_models::{Body, Configuration, Decoder, Encoder, Input, Model, Pass, Rows};
+use ptm_models::{
+    Bart, BartConfig, BartDecoder, Body, Configuration, Decoder, Encoder, Input, Model, Pair, Pass, Rows,
+};
 use ptm_ops::{Indices, Mask};
 use ptm_text::Packed;
 use safetensors::{Dtype, SafeTensors};
@@ -56,10 +58,14 @@ pub struct Batch {
     tasks: Option<Indices>,
     mask: Mask,
     pub place: Vec<Option<usize>>,
+    /// What a decoder reads beside a source, and where its padded rows are packed.
+    pub target: Packed,
+    pub target_place: Vec<Option<usize>>,
 }
 
 impl Batch {
-    pub fn new<C: Configuration>(reference: &Reference, config: &C) -> Self {
+    pub fn new<B: Tested>(reference: &Reference, body: &B) -> Self {
+        let config = &**body.config();
         let seq = *reference.tensors["in.input_ids"].0.last().expect("a shape");
         let ids = reference.ids("in.input_ids");
         let segments = reference.get("in.token_type_ids").map(|_| reference.ids("in.token_type_ids"));
@@ -88,7 +94,36 @@ impl Batch {
         }
         let rows = |values: Indices| (0..place.len()).filter(|&i| place[i].is_some()).map(|i| values[i]).collect();
         let mask = if reference.sees_padding { Mask::Keys(real.into()) } else { Mask::None };
-        Self { tasks: tasks.map(rows), packed, mask, place }
+        let mut batch = Self {
+            tasks: tasks.map(rows),
+            mask,
+            target: Packed::default(),
+            target_place: place.clone(),
+            packed,
+            place,
+        };
+        batch.set_target(reference, body);
+        batch
+    }
+
+    /// The target: of labels, or of the source itself, moved right.
+    fn set_target<B: Tested>(&mut self, reference: &Reference, body: &B) {
+        let style = body.config().positions();
+        let labels = reference.get("in.labels").filter(|_| reference.kind == "seq2seq");
+        let said: Vec<Vec<u32>> = match labels {
+            Some(labels) => {
+                let mut packed = 0..;
+                self.target_place =
+                    labels.iter().map(|label| (*label >= 0.0).then(|| packed.next().expect("endless"))).collect();
+                let rows = labels.chunks(reference.tensors["in.labels"].0[1]);
+                rows.map(|row| row.iter().filter(|id| **id >= 0.0).map(|&id| id as u32).collect()).collect()
+            }
+            None => self.packed.offsets.windows(2).map(|w| self.packed.ids[w[0]..w[1]].to_vec()).collect(),
+        };
+        let read: Option<Vec<_>> = said.iter().map(|said| B::shifted(body.config(), said)).collect();
+        if let Some(read) = read {
+            self.target = Packed::from_ids(&read, style).expect("no empty target");
+        }
     }
 
     pub fn input(&self) -> Input<'_> {
@@ -99,6 +134,37 @@ impl Batch {
 /// A body, and how it reads a batch.
 pub trait Tested: Body {
     fn input(batch: &Batch) -> Self::Input<'_>;
+
+    /// What its decoder reads to say `target`, if it reads a source too.
+    fn shifted(_: &Self::Config, _: &[u32]) -> Option<Vec<u32>> {
+        None
+    }
+
+    /// Outputs beside the hidden states.
+    fn more_outputs(_: &Self, _: &Batch) -> Vec<(&'static str, Tensor<2>)> {
+        Vec::new()
+    }
+}
+
+impl Tested for Bart {
+    fn input(batch: &Batch) -> Pair<'_> {
+        Pair { source: &batch.packed, target: &batch.target }
+    }
+
+    fn shifted(config: &BartConfig, target: &[u32]) -> Option<Vec<u32>> {
+        config.shifted(target).ok()
+    }
+
+    fn more_outputs(body: &Self, batch: &Batch) -> Vec<(&'static str, Tensor<2>)> {
+        let encoded = body.encode(&batch.packed, &Rows::All, &Pass::eval()).expect(FITS);
+        vec![("encoder_last_hidden_state", encoded)]
+    }
+}
+
+impl Tested for BartDecoder {
+    fn input(batch: &Batch) -> Packed {
+        batch.packed.clone()
+    }
 }
 
 impl Tested for Encoder {
@@ -124,7 +190,8 @@ pub fn parity() -> PathBuf {
 }
 
 /// How dumps of this crate's families begin; the script makes others too.
-pub const FAMILIES: [&str; 8] = ["bert", "roberta", "xlmroberta", "distilbert", "electra", "ernie", "gpt", "gpt2"];
+pub const FAMILIES: [&str; 11] =
+    ["bert", "roberta", "xlmroberta", "distilbert", "electra", "ernie", "gpt", "gpt2", "bart", "mbart", "marian"];
 
 /// The folders of a family's dumps, sorted.
 pub fn cases(family: &str) -> Vec<PathBuf> {
@@ -143,7 +210,7 @@ pub fn cases(family: &str) -> Vec<PathBuf> {
 macro_rules! with_head {
     ($function:ident, $dir:expr, $reference:expr $(, $rest:expr)*) => {{
         use ptm_models::heads::*;
-        use ptm_models::{Decoder, Encoder, Family, Kind};
+        use ptm_models::{Bart, BartDecoder, Decoder, Encoder, Family, Kind};
         let (dir, reference): (&Path, &Reference) = ($dir, $reference);
         let family = Family::of_dir(dir).unwrap_or_else(|e| panic!("{}: {e}", dir.display()));
         match (family.kind(), reference.kind.as_str()) {
@@ -166,6 +233,11 @@ macro_rules! with_head {
             (Kind::Decoder, "token") => $function::<TokenHead, Decoder>(dir, reference $(, $rest)*),
             (Kind::Decoder, "span") => $function::<SpanHead, Decoder>(dir, reference $(, $rest)*),
             (Kind::Decoder, "hidden") => $function::<Bare, Decoder>(dir, reference $(, $rest)*),
+            (Kind::Bart, "seq2seq") => $function::<LanguageModelHead, Bart>(dir, reference $(, $rest)*),
+            (Kind::Bart, "aligned") => $function::<LanguageModelHead, BartDecoder>(dir, reference $(, $rest)*),
+            (Kind::Bart, "sequence") => $function::<SequenceHead, Bart>(dir, reference $(, $rest)*),
+            (Kind::Bart, "span") => $function::<SpanHead, Bart>(dir, reference $(, $rest)*),
+            (Kind::Bart, "hidden") => $function::<Bare, Bart>(dir, reference $(, $rest)*),
             other => panic!("{}: kind {other:?}", dir.display()),
         }
     }};
@@ -185,9 +257,11 @@ pub fn difference<H: Case<B>, B: Tested>(name: &str, model: &Model<H, B>, batch:
     for (output, ours) in H::outputs(model, batch) {
         let (shape, theirs) = &reference.tensors[&format!("out.{output}")];
         // outputs by token are compared at real tokens; others have a row a sequence or an example
-        let theirs: Vec<f32> = if shape.starts_with(ids) {
-            let width = theirs.len() / batch.place.len();
-            let real = (0..batch.place.len()).filter(|&i| batch.place[i].is_some());
+        let said = reference.kind == "seq2seq" && output == "logits";
+        let theirs: Vec<f32> = if shape.starts_with(ids) || said {
+            let place = if shape.starts_with(ids) { &batch.place } else { &batch.target_place };
+            let width = theirs.len() / place.len();
+            let real = (0..place.len()).filter(|&i| place[i].is_some());
             real.flat_map(|i| &theirs[i * width..(i + 1) * width]).copied().collect()
         } else {
             theirs.clone()
@@ -274,7 +348,9 @@ impl<B: Tested> Case<B> for LanguageModelHead {
 
 impl<B: Tested> Case<B> for Bare {
     fn outputs(model: &Model<Self, B>, batch: &Batch) -> Vec<(&'static str, Vec<f32>)> {
-        vec![("last_hidden_state", read(model.body.forward(&B::input(batch), &Rows::All, &Pass::eval()).expect(FITS)))]
+        let hidden = model.body.forward(&B::input(batch), &Rows::All, &Pass::eval()).expect(FITS);
+        let more = B::more_outputs(&model.body, batch).into_iter().map(|(name, output)| (name, read(output)));
+        std::iter::once(("last_hidden_state", read(hidden))).chain(more).collect()
     }
 }
 

@@ -13,7 +13,7 @@ fn open<H: Case>(case: &str) -> (f32, Vec<String>) {
     let reference = Reference::read(&formats);
     let loaded = Model::<H>::open(&formats.join(case), &Device::flex()).unwrap_or_else(|e| panic!("{case}: {e}"));
     assert!(loaded.new.is_empty(), "{case}: new {:?}", loaded.new);
-    let batch = Batch::new(&reference, loaded.model.config());
+    let batch = Batch::new(&reference, &loaded.model.body);
     let worst = difference(case, &loaded.model, &batch, &reference);
     (worst, loaded.unused)
 }

@@ -3,8 +3,8 @@
 
 use burn::prelude::*;
 use ptm_models::files::{Weights, write_safetensors};
-use ptm_models::heads::{Head, LanguageModelHead, SequenceHead, TokenHead};
-use ptm_models::{Body, Decoder, Model};
+use ptm_models::heads::{Head, LanguageModelHead, SequenceHead, SpanHead, TokenHead};
+use ptm_models::{Bart, Body, Decoder, Model};
 use tempfile::TempDir;
 
 use crate::bits;
@@ -56,6 +56,36 @@ fn gpt_with_letters() {
     };
     renamed::<LanguageModelHead, Decoder>("gpt-lm", letters, &[]);
     renamed::<LanguageModelHead, Decoder>("gpt2-lm", letters, &[]);
+}
+
+/// BART's one embedding under either stack's name, with what early files also hold.
+#[test]
+fn bart_without_shared() {
+    for stack in ["encoder", "decoder"] {
+        renamed::<LanguageModelHead, Bart>(
+            "bart-lm",
+            |name| name.replace("shared.weight", &format!("{stack}.embed_tokens.weight")),
+            &[("model.encoder.version", vec![1]), ("model.decoder.version", vec![1]), ("lm_head.weight", vec![64, 16])],
+        );
+    }
+    renamed::<SpanHead, Bart>("bart-qa", str::to_owned, &[("final_logits_bias", vec![1, 64])]);
+}
+
+/// Files from before 2020 lack the bias of logits, which is zero then.
+#[test]
+fn bart_without_a_bias_of_logits() {
+    let to = TempDir::new().expect("a temporary directory");
+    let dir = dumps().join("bart-hidden");
+    if !dir.exists() {
+        return; // another set of dumps
+    }
+    for file in ["config.json", "model.safetensors"] {
+        std::fs::copy(dir.join(file), to.path().join(file)).expect("a dump");
+    }
+    let loaded = Model::<LanguageModelHead, Bart>::open(to.path(), &Device::flex()).expect("a tied body is enough");
+    assert!(loaded.new.is_empty());
+    let bias = loaded.model.named_parameters().into_iter().find(|p| p.name == "final_logits_bias").expect("made");
+    assert_eq!((bias.shape, bias.values), (vec![1, 64], vec![0.0; 64]));
 }
 
 /// A head that the family lacks is refused by its name, with those there are.

@@ -1,0 +1,297 @@
+//! The encoder-decoder of BART (Lewis et al. 2020), which mBART (Liu et al. 2020; norms first) and Marian
+//! (Junczys-Dowmunt et al. 2018; sinusoidal positions, no norm of embeddings) share, and its decoder alone.
+
+use std::sync::Arc;
+
+use burn::module::Param;
+use burn::prelude::*;
+use ptm_ops::{Activation, Attention, Mask, dropout};
+use ptm_text::Packed;
+
+use crate::body::{Body, LanguageModelStyle, Pair, check_packed};
+use crate::config::{BartConfig, Family, StackSize};
+use crate::error::{Error, Result};
+use crate::layers::{AttentionLayer, LayerNorm, Linear, Positions, look_up, parameter};
+use crate::pass::Pass;
+use crate::rows::{Rows, View};
+
+/// Encoder and decoder: a pair of token ids to the target's hidden states.
+#[derive(Module, Debug)]
+pub struct Bart {
+    /// The word embedding of source and target, `[V, H]`.
+    word: Option<Param<Tensor<2>>>,
+    source_word: Option<Param<Tensor<2>>>,
+    target_word: Option<Param<Tensor<2>>>,
+    encoder: BartStack,
+    decoder: BartStack,
+    #[module(skip)]
+    config: Arc<BartConfig>,
+}
+
+/// The decoder without an encoder, as a causal language model; it keeps the weights that would look at a source.
+#[derive(Module, Debug)]
+pub struct BartDecoder {
+    target_word: Param<Tensor<2>>,
+    decoder: BartStack,
+    #[module(skip)]
+    config: Arc<BartConfig>,
+}
+
+/// Embedded positions and the layers over them.
+#[derive(Module, Debug)]
+struct BartStack {
+    position: Positions,
+    embedding_norm: Option<LayerNorm>,
+    layers: Vec<BartLayer>,
+    norm: Option<LayerNorm>,
+    heads: usize,
+}
+
+#[derive(Module, Debug)]
+struct BartLayer {
+    attention: AttentionLayer,
+    attention_norm: LayerNorm,
+    cross: Option<AttentionLayer>,
+    cross_norm: Option<LayerNorm>,
+    up: Linear,
+    down: Linear,
+    output_norm: LayerNorm,
+}
+
+/// What a decoder's layers look at beside themselves.
+struct Source<'a> {
+    hidden: Tensor<2>,
+    offsets: &'a [usize],
+}
+
+impl BartLayer {
+    fn new(config: &BartConfig, size: StackSize, crossed: bool, device: &Device) -> Self {
+        let (hidden, inner) = (config.hidden_size, size.intermediate_size);
+        let attention = || AttentionLayer::new(hidden, hidden, true, device);
+        let norm = || LayerNorm::new(hidden, EPS, device);
+        Self {
+            attention: attention(),
+            attention_norm: norm(),
+            cross: crossed.then(attention),
+            cross_norm: crossed.then(norm),
+            up: Linear::new(hidden, inner, device),
+            down: Linear::new(inner, hidden, device),
+            output_norm: norm(),
+        }
+    }
+
+    /// The rows of `x` that `view` asks for; `spec` is that of an attention over them.
+    fn forward(
+        &self,
+        x: Tensor<2>,
+        view: &View,
+        source: Option<&Source<'_>>,
+        spec: impl Fn(&View) -> Attention,
+        config: &BartConfig,
+        pass: &Pass,
+    ) -> Tensor<2> {
+        let first = config.norms_first();
+        let drop = || pass.dropout(config.hidden_dropout);
+        let attend = |x: Tensor<2>| self.attention.forward(view.queries(x.clone()), view.keys(x), None, &spec(view));
+        let mut x = self.attention_norm.around(x, first, drop(), attend, |x| view.queries(x));
+        if let (Some(source), Some(cross), Some(norm)) = (source, &self.cross, &self.cross_norm) {
+            let spec = spec(&view.onto(source.offsets));
+            let attend = |x: Tensor<2>| cross.forward(x, source.hidden.clone(), None, &spec);
+            x = norm.around(x, first, drop(), attend, |x| x);
+        }
+        let feed = |x: Tensor<2>| {
+            let x = dropout(self.up.forward(x, config.activation), pass.dropout(config.activation_dropout));
+            self.down.forward(x, Activation::None)
+        };
+        self.output_norm.around(x, first, drop(), feed, |x| x)
+    }
+}
+
+/// Added to variances in LayerNorm; no file says another.
+const EPS: f32 = 1e-5;
+
+impl BartStack {
+    fn new(config: &BartConfig, size: StackSize, crossed: bool, device: &Device) -> Self {
+        let hidden = config.hidden_size;
+        let norm = || LayerNorm::new(hidden, EPS, device);
+        let position = match config.family {
+            Family::Marian => Positions::sinusoidal(config.max_positions, hidden),
+            _ => Positions::learned(config.max_positions + config.position_offset(), hidden, device),
+        };
+        Self {
+            position,
+            embedding_norm: (config.family != Family::Marian).then(norm),
+            layers: (0..size.layers).map(|_| BartLayer::new(config, size, crossed, device)).collect(),
+            norm: config.norms_first().then(norm),
+            heads: size.heads,
+        }
+    }
+
+    fn forward(
+        &self,
+        batch: &Packed,
+        word: &Param<Tensor<2>>,
+        mask: &Mask,
+        source: Option<&Source<'_>>,
+        rows: &Rows,
+        config: &BartConfig,
+        pass: &Pass,
+    ) -> Result<Tensor<2>> {
+        let width = config.hidden_size as f32;
+        let scale = if config.scale_embedding { width.sqrt() } else { 1.0 };
+        let words = look_up(word, &batch.ids, Some(config.pad_token_id), scale);
+        let mut x = self.position.add(words, &batch.positions);
+        if let Some(norm) = &self.embedding_norm {
+            x = norm.forward(x);
+        }
+        x = dropout(x, pass.dropout(config.hidden_dropout));
+        let all = View::all(&batch.offsets, mask.clone());
+        let last = View::of(rows, &batch.offsets, mask)?;
+        let spec = |view: &View| {
+            view.spec(self.heads, (self.heads as f32 / width).sqrt(), pass.dropout(config.attention_dropout))
+        };
+        for (number, layer) in self.layers.iter().enumerate() {
+            let view = if number + 1 == self.layers.len() { &last } else { &all };
+            x = layer.forward(x, view, source, spec, config, pass);
+        }
+        if self.layers.is_empty() {
+            x = last.queries(x);
+        }
+        Ok(match &self.norm {
+            Some(norm) => norm.forward(x),
+            None => x,
+        })
+    }
+}
+
+impl Bart {
+    /// The encoder's hidden states of `source`, `[T, H]`, or `[R, H]` for R chosen rows.
+    ///
+    /// # Errors
+    /// When the batch doesn't fit the model.
+    pub fn encode(&self, source: &Packed, rows: &Rows, pass: &Pass) -> Result<Tensor<2>> {
+        let config = &*self.config;
+        check_packed(source, config.vocab_size, config.max_positions + config.position_offset())?;
+        let word = self.word.as_ref().or(self.source_word.as_ref()).expect("one of them was made");
+        self.encoder.forward(source, word, &Mask::None, None, rows, config, pass)
+    }
+
+    /// The decoder's hidden states of `target`, which looks at a source's hidden states `[Ts, H]`, whose sequences
+    /// `offsets` delimit.
+    ///
+    /// # Errors
+    /// When the batch doesn't fit the model or the source.
+    pub fn decode(
+        &self,
+        target: &Packed,
+        hidden: Tensor<2>,
+        offsets: &[usize],
+        rows: &Rows,
+        pass: &Pass,
+    ) -> Result<Tensor<2>> {
+        let config = &*self.config;
+        check_packed(target, config.target_vocab_size, config.max_positions + config.position_offset())?;
+        let (sources, targets) = (offsets.len(), target.offsets.len());
+        if sources != targets || offsets.last() != Some(&hidden.dims()[0]) {
+            let problem = format!("{} targets for {} sources: give one each", targets - 1, sources.max(1) - 1);
+            return Err(Error::Input(problem));
+        }
+        let source = Source { hidden, offsets };
+        self.decoder.forward(target, self.word(), &Mask::Causal, Some(&source), rows, config, pass)
+    }
+}
+
+impl Body for Bart {
+    type Config = BartConfig;
+    type Input<'a> = Pair<'a>;
+
+    fn new(config: Arc<BartConfig>, device: &Device) -> Self {
+        let table = |rows| parameter([rows, config.hidden_size], device);
+        Self {
+            word: config.shared.then(|| table(config.vocab_size)),
+            source_word: (!config.shared).then(|| table(config.vocab_size)),
+            target_word: (!config.shared).then(|| table(config.target_vocab_size)),
+            encoder: BartStack::new(&config, config.encoder, false, device),
+            decoder: BartStack::new(&config, config.decoder, true, device),
+            config,
+        }
+    }
+
+    fn config(&self) -> &Arc<BartConfig> {
+        &self.config
+    }
+
+    /// The target's.
+    fn word(&self) -> &Param<Tensor<2>> {
+        self.word.as_ref().or(self.target_word.as_ref()).expect("one of them was made")
+    }
+
+    fn forward(&self, pair: &Pair<'_>, rows: &Rows, pass: &Pass) -> Result<Tensor<2>> {
+        let hidden = self.encode(pair.source, &Rows::All, pass)?;
+        self.decode(pair.target, hidden, &pair.source.offsets, rows, pass)
+    }
+
+    /// The target's row at the source's last `</s>`: classifiers read a text and the same text moved right.
+    fn summary(&self, pair: &Pair<'_>) -> Result<Rows> {
+        let end = self.config.eos_token_id;
+        let pairs = pair.source.offsets.windows(2).zip(pair.target.offsets.windows(2));
+        let rows = pairs.map(|(source, target)| {
+            let last = pair.source.ids[source[0]..source[1]].iter().rposition(|&id| id == end);
+            last.map(|last| target[0] + last).filter(|&row| row < target[1]).map(|row| row as u32).ok_or_else(|| {
+                Error::Input(format!("a text without token {end}, which ends it: encode it with special tokens"))
+            })
+        });
+        Ok(Rows::Chosen(rows.collect::<Result<Vec<u32>>>()?.into()))
+    }
+
+    fn class(family: Family, head: &str) -> Option<&'static str> {
+        match (family, head) {
+            (_, "hidden-states") => Some("Model"),
+            (Family::Marian, "language-model") => Some("MTModel"),
+            (Family::Marian, _) => None,
+            (_, "language-model") => Some("ForConditionalGeneration"),
+            (_, "sequence-classification") => Some("ForSequenceClassification"),
+            (_, "question-answering") => Some("ForQuestionAnswering"),
+            _ => None,
+        }
+    }
+
+    fn language_model(_: &BartConfig) -> LanguageModelStyle {
+        LanguageModelStyle { fixed_bias: true, ..LanguageModelStyle::default() }
+    }
+}
+
+impl Body for BartDecoder {
+    type Config = BartConfig;
+    type Input<'a> = Packed;
+
+    fn new(config: Arc<BartConfig>, device: &Device) -> Self {
+        Self {
+            target_word: parameter([config.target_vocab_size, config.hidden_size], device),
+            decoder: BartStack::new(&config, config.decoder, true, device),
+            config,
+        }
+    }
+
+    fn config(&self) -> &Arc<BartConfig> {
+        &self.config
+    }
+
+    fn word(&self) -> &Param<Tensor<2>> {
+        &self.target_word
+    }
+
+    fn forward(&self, batch: &Packed, rows: &Rows, pass: &Pass) -> Result<Tensor<2>> {
+        let config = &*self.config;
+        check_packed(batch, config.target_vocab_size, config.max_positions + config.position_offset())?;
+        self.decoder.forward(batch, &self.target_word, &Mask::Causal, None, rows, config, pass)
+    }
+
+    fn summary(&self, _: &Packed) -> Result<Rows> {
+        Ok(Rows::Last)
+    }
+
+    fn class(_: Family, head: &str) -> Option<&'static str> {
+        (head == "language-model").then_some("ForCausalLM")
+    }
+}
