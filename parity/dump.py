@@ -47,8 +47,10 @@ def configs(z):
         "bart": T.BartConfig(**bart, num_labels=3),
         "mbart": T.MBartConfig(**bart, num_labels=3, scale_embedding=True),
         "marian": T.MarianConfig(**bart, pad_token_id=1, decoder_start_token_id=1, eos_token_id=0, scale_embedding=True, activation_function="swish"),
-        "t5": T.T5Config(**t5),
-        "t5v11": T.T5Config(**t5, feed_forward_proj="gated-gelu", tie_word_embeddings=False),
+        "t5": T.T5Config(**t5, num_labels=3),
+        "t5v11": T.T5Config(**t5, num_labels=3, feed_forward_proj="gated-gelu", tie_word_embeddings=False),
+        "byt5": T.T5Config(**t5 | dict(num_layers=3, num_decoder_layers=1), feed_forward_proj="gated-gelu", tie_word_embeddings=False, tokenizer_class="ByT5Tokenizer"),
+        "mt5": T.MT5Config(**t5, num_labels=3),
     }
 
 
@@ -146,7 +148,22 @@ CASES = {
     "marian-causal": ("MarianForCausalLM", "marian", "aligned", {}),
     "marian-hidden": ("MarianModel", "marian", "hidden", {}),
     "t5-lm": ("T5ForConditionalGeneration", "t5", "seq2seq", {}),
+    "t5-lm-far": ("T5ForConditionalGeneration", "t5", "seq2seq", dict(relative_attention_num_buckets=8, relative_attention_max_distance=6)),
+    "t5-sequence": ("T5ForSequenceClassification", "t5", "sequence", {}),
+    "t5-token": ("T5ForTokenClassification", "t5", "token", {}),
+    "t5-qa": ("T5ForQuestionAnswering", "t5", "span", dict(num_labels=2)),
+    "t5-hidden": ("T5Model", "t5", "hidden", {}),
+    "t5-encoder": ("T5EncoderModel", "t5", "encoder", {}),
     "t5v11-lm": ("T5ForConditionalGeneration", "t5v11", "seq2seq", {}),
+    "t5v11-sequence": ("T5ForSequenceClassification", "t5v11", "sequence", {}),
+    "t5v11-encoder": ("T5EncoderModel", "t5v11", "encoder", {}),
+    "byt5-lm": ("T5ForConditionalGeneration", "byt5", "seq2seq", {}),
+    "mt5-lm": ("MT5ForConditionalGeneration", "mt5", "seq2seq", {}),
+    "mt5-sequence": ("MT5ForSequenceClassification", "mt5", "sequence", {}),
+    "mt5-token": ("MT5ForTokenClassification", "mt5", "token", {}),
+    "mt5-qa": ("MT5ForQuestionAnswering", "mt5", "span", dict(num_labels=2)),
+    "mt5-hidden": ("MT5Model", "mt5", "hidden", {}),
+    "mt5-encoder": ("MT5EncoderModel", "mt5", "encoder", {}),
 }
 # ERNIE's task ids are given in these cases and left out (= 0) in its others. (Its multiple choice cannot take them: they are not flattened there.)
 TASK_IDS = ("ernie-mlm", "ernie-pretraining", "ernie-token", "ernie-hidden")
@@ -182,6 +199,8 @@ def batch(case, kind, cfg, z, g):
     if kind == "sequence" and cfg.model_type in ("bart", "mbart"):  # the classifier reads the last </s>
         ids[:, 0] = 0
         ids[torch.arange(B), mask.sum(1) - 1] = 2
+    if kind == "sequence" and cfg.model_type in ("t5", "mt5"):
+        ids[torch.arange(B), mask.sum(1) - 1] = 1
     drop = lambda y: torch.where(mask.bool(), y, torch.full_like(y, -100))
     some = lambda: drop(torch.where(torch.rand(B, S, generator=g) < 0.4, ids, torch.full_like(ids, -100)))
     if cfg.model_type in WITH_SEGMENTS:
@@ -244,7 +263,7 @@ def outputs(model, kind, x):
     # transformers sizes BART's cache by its encoder: a decoder with more layers fails with one
     o = model(**x, **({"use_cache": False} if hasattr(model.config, "decoder_layers") else {}))
     outs = {k: v for k, v in o.items() if torch.is_tensor(v) and k != "loss"}
-    if kind != "hidden":
+    if kind not in ("hidden", "encoder"):
         return outs, o.loss
     real = x["attention_mask"].bool()
     return outs, sum((v[real] if v.dim() == 3 else v).square().mean() for v in outs.values())

@@ -9,6 +9,7 @@ use crate::heads::{
     Bare, ChoiceHead, Head, LanguageModelHead, MaskedLmHead, NextSentenceHead, Pooler, PretrainingHead,
     ReplacedTokenHead, SequenceHead, SpanHead, TokenHead,
 };
+use crate::t5::{T5, T5Encoder};
 
 /// A head's name, and the end of its class for a family.
 type Known = (&'static str, fn(Family) -> Option<&'static str>);
@@ -45,6 +46,14 @@ fn heads(kind: Kind) -> Vec<Known> {
             known::<LanguageModelHead, BartDecoder>(),
             known::<SequenceHead, Bart>(),
             known::<SpanHead, Bart>(),
+        ],
+        Kind::T5 => vec![
+            known::<Bare, T5>(),
+            known::<Bare, T5Encoder>(),
+            known::<LanguageModelHead, T5>(),
+            known::<SequenceHead, T5>(),
+            known::<TokenHead, T5Encoder>(),
+            known::<SpanHead, T5>(),
         ],
     }
 }

@@ -10,10 +10,10 @@ use ptm_text::Packed;
 
 use crate::body::{Body, LanguageModelStyle, Pair, check_packed};
 use crate::config::{BartConfig, Family, StackSize};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::layers::{AttentionLayer, LayerNorm, Linear, Positions, look_up, parameter};
 use crate::pass::Pass;
-use crate::rows::{Rows, View};
+use crate::rows::{Rows, Source, View};
 
 /// Encoder and decoder: a pair of token ids to the target's hidden states.
 #[derive(Module, Debug)]
@@ -56,12 +56,6 @@ struct BartLayer {
     up: Linear,
     down: Linear,
     output_norm: LayerNorm,
-}
-
-/// What a decoder's layers look at beside themselves.
-struct Source<'a> {
-    hidden: Tensor<2>,
-    offsets: &'a [usize],
 }
 
 impl BartLayer {
@@ -191,12 +185,7 @@ impl Bart {
     ) -> Result<Tensor<2>> {
         let config = &*self.config;
         check_packed(target, config.target_vocab_size, config.max_positions + config.position_offset())?;
-        let (sources, targets) = (offsets.len(), target.offsets.len());
-        if sources != targets || offsets.last() != Some(&hidden.dims()[0]) {
-            let problem = format!("{} targets for {} sources: give one each", targets - 1, sources.max(1) - 1);
-            return Err(Error::Input(problem));
-        }
-        let source = Source { hidden, offsets };
+        let source = Source::new(hidden, offsets, target)?;
         self.decoder.forward(target, self.word(), &Mask::Causal, Some(&source), rows, config, pass)
     }
 }
@@ -233,15 +222,7 @@ impl Body for Bart {
 
     /// The target's row at the source's last `</s>`: classifiers read a text and the same text moved right.
     fn summary(&self, pair: &Pair<'_>) -> Result<Rows> {
-        let end = self.config.eos_token_id;
-        let pairs = pair.source.offsets.windows(2).zip(pair.target.offsets.windows(2));
-        let rows = pairs.map(|(source, target)| {
-            let last = pair.source.ids[source[0]..source[1]].iter().rposition(|&id| id == end);
-            last.map(|last| target[0] + last).filter(|&row| row < target[1]).map(|row| row as u32).ok_or_else(|| {
-                Error::Input(format!("a text without token {end}, which ends it: encode it with special tokens"))
-            })
-        });
-        Ok(Rows::Chosen(rows.collect::<Result<Vec<u32>>>()?.into()))
+        pair.rows_of_ends(self.config.eos_token_id)
     }
 
     fn class(family: Family, head: &str) -> Option<&'static str> {

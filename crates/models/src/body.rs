@@ -37,6 +37,20 @@ pub struct Pair<'a> {
     pub target: &'a Packed,
 }
 
+impl Pair<'_> {
+    /// The target's rows that stand where the source holds its last `end`.
+    pub(crate) fn rows_of_ends(&self, end: u32) -> Result<Rows> {
+        let pairs = self.source.offsets.windows(2).zip(self.target.offsets.windows(2));
+        let rows = pairs.map(|(source, target)| {
+            let last = self.source.ids[source[0]..source[1]].iter().rposition(|&id| id == end);
+            last.map(|last| target[0] + last).filter(|&row| row < target[1]).map(|row| row as u32).ok_or_else(|| {
+                Error::Input(format!("a text without token {end}, which ends it: encode it with special tokens"))
+            })
+        });
+        Ok(Rows::Chosen(rows.collect::<Result<Vec<u32>>>()?.into()))
+    }
+}
+
 impl Sequences for Pair<'_> {
     /// The target's.
     fn offsets(&self) -> &[usize] {
@@ -89,6 +103,11 @@ pub trait Body: Module + ModuleDisplay {
 
     /// The end of the class name in `transformers` of this body with the head of that name, if there is such a class.
     fn class(family: Family, head: &str) -> Option<&'static str>;
+
+    /// Whether that class keeps the body under the family's prefix (`bert.`).
+    fn prefixed(head: &str) -> bool {
+        !["hidden-states", "pooler"].contains(&head)
+    }
 
     /// How language models over it are made.
     fn language_model(_: &Self::Config) -> LanguageModelStyle {

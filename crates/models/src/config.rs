@@ -7,6 +7,7 @@ mod family;
 mod fields;
 mod gpt;
 mod shared;
+mod t5;
 mod write;
 
 use std::path::Path;
@@ -21,6 +22,7 @@ use self::fields::{Fields, INNER, LAYERS, ROWS, WIDTH};
 pub use self::gpt::DecoderConfig;
 pub use self::shared::{ClassifierStyle, Configuration};
 use self::shared::{activation, architectures, labels, parse, problem_type, read_file};
+pub use self::t5::T5Config;
 use crate::error::Result;
 
 /// How a classifier's labels are to be read.

@@ -8,6 +8,7 @@ mod electra;
 mod ernie;
 mod gpt;
 mod roberta;
+mod t5;
 
 use crate::config::Family;
 use crate::names::Entry;
@@ -33,5 +34,6 @@ pub fn table(family: Family) -> &'static Table {
         Family::Gpt => &gpt::FIRST,
         Family::Gpt2 => &gpt::SECOND,
         Family::Bart | Family::MBart | Family::Marian => &bart::TABLE,
+        Family::T5 | Family::MT5 => &t5::TABLE,
     }
 }

@@ -44,8 +44,6 @@ pub trait Head<B: Body = Encoder>: Module + ModuleDisplay + Sized {
     fn check(_: &B::Config) -> Result<()> {
         Ok(())
     }
-    /// Whether the published class keeps the body under its own prefix (`bert.`).
-    const PREFIXED: bool = true;
 }
 
 /// A classifier has a label at least.
@@ -62,7 +60,6 @@ pub struct Bare {}
 
 impl<B: Body> Head<B> for Bare {
     const NAME: &'static str = "hidden-states";
-    const PREFIXED: bool = false;
 
     fn new(_: &B::Config, _: &Device) -> Self {
         Self {}
@@ -89,7 +86,6 @@ impl Pooler {
 
 impl Head for Pooler {
     const NAME: &'static str = "pooler";
-    const PREFIXED: bool = false;
 
     fn new(config: &EncoderConfig, device: &Device) -> Self {
         Self { dense: Linear::new(config.hidden_size, config.hidden_size, device) }

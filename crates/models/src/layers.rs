@@ -3,6 +3,7 @@
 
 mod attention;
 mod positions;
+mod relative;
 
 use burn::module::{Param, ParamId};
 use burn::prelude::*;
@@ -11,6 +12,7 @@ use ptm_ops::{Activation, Dropout};
 pub use self::attention::AttentionLayer;
 pub use self::positions::Positions;
 pub(crate) use self::positions::look_up;
+pub use self::relative::RelativeBias;
 
 /// A parameter that becomes zeros if nobody gives it a value.
 pub(crate) fn parameter<const D: usize>(shape: [usize; D], device: &Device) -> Param<Tensor<D>> {
@@ -99,5 +101,43 @@ impl LayerNorm {
     /// Both `[T, H]` → `[T, H]`.
     pub fn add(&self, x: Tensor<2>, residual: Tensor<2>, dropout: Dropout) -> Tensor<2> {
         ptm_ops::add_layer_norm(x, Some(residual), self.weight.val(), self.bias.val(), self.eps, dropout)
+    }
+}
+
+/// Normalisation by the root of the mean square, with learned scale alone.
+#[derive(Module, Debug)]
+pub struct RmsNorm {
+    /// `[H]`.
+    pub weight: Param<Tensor<1>>,
+    /// Added to the mean square.
+    pub eps: f32,
+}
+
+impl RmsNorm {
+    /// A norm over rows of `width`.
+    pub fn new(width: usize, eps: f32, device: &Device) -> Self {
+        Self { weight: parameter([width], device), eps }
+    }
+
+    /// The norm of `x`.
+    ///
+    /// # Shapes
+    /// `[T, H]` → `[T, H]`.
+    pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
+        ptm_ops::rms_norm(x, self.weight.val(), self.eps)
+    }
+
+    /// A block with its residual, the norm first; `kept` picks the rows of `x` that the block gives.
+    ///
+    /// # Shapes
+    /// `x` `[T, H]` → `[R, H]`.
+    pub fn around(
+        &self,
+        x: Tensor<2>,
+        dropout: Dropout,
+        block: impl FnOnce(Tensor<2>) -> Tensor<2>,
+        kept: impl FnOnce(Tensor<2>) -> Tensor<2>,
+    ) -> Tensor<2> {
+        ptm_ops::dropout_add(block(self.forward(x.clone())), kept(x), dropout)
     }
 }

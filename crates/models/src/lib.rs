@@ -26,11 +26,12 @@ mod pass;
 mod path;
 mod read;
 mod rows;
+pub mod t5;
 mod write;
 
 pub use bart::{Bart, BartDecoder};
 pub use body::{Body, LanguageModelStyle, Pair, Sequences};
-pub use config::{BartConfig, Configuration, DecoderConfig, EncoderConfig, Family, Kind, ProblemType};
+pub use config::{BartConfig, Configuration, DecoderConfig, EncoderConfig, Family, Kind, ProblemType, T5Config};
 pub use decoder::Decoder;
 pub use encoder::{Encoder, Input};
 pub use error::{Error, Result};
@@ -39,4 +40,5 @@ pub use model::{
 };
 pub use pass::Pass;
 pub use rows::Rows;
+pub use t5::{T5, T5Encoder};
 pub use write::Named;

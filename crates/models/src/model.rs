@@ -131,7 +131,7 @@ impl<H: Head<B>, B: Body> Model<H, B> {
 
     /// How files spell this model's parameters.
     pub fn names(&self) -> Names {
-        Names::new(self.config().family(), H::NAME, H::PREFIXED)
+        Names::new(self.config().family(), H::NAME, B::prefixed(H::NAME))
     }
 
     /// The class that `transformers` opens it with.

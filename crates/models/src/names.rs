@@ -124,13 +124,15 @@ fn old_end(name: &str) -> Option<String> {
 /// Whether a tensor that nobody asked for is one that files carry without need: buffers, and copies of tied weights.
 pub fn is_noise(name: &str, tied: bool) -> bool {
     // GPT's masks are named as if they were biases
-    const BUFFERS: [&str; 7] = [
+    const BUFFERS: [&str; 8] = [
         "position_ids",
         "embeddings.token_type_ids",
         ".attn.bias",
         ".attn.masked_bias",
         "coder.version",
         "final_logits_bias",
+        // of cross attention, where positions mean nothing
+        "EncDecAttention.relative_attention_bias.weight",
         // Marian's, which are computed; learned ones are read
         "embed_positions.weight",
     ];

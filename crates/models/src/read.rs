@@ -107,7 +107,8 @@ fn fields_of(path: &str) -> &'static str {
         "body.position" => "max_position_embeddings, hidden_size",
         "body.segment" => "type_vocab_size, hidden_size",
         "body.task" => "task_type_vocab_size, hidden_size",
-        _ if is(".up.") || is(".down.") => "intermediate_size, hidden_size",
+        _ if is(".bias.table") => "relative_attention_num_buckets, num_heads",
+        _ if is(".up.") || is(".down.") || is(".gate.") || is(".plain.") => "intermediate_size or d_ff, hidden_size",
         _ if path.starts_with("head.out") => "id2label or num_labels, hidden_size",
         "head.bias" | "head.decoder" | "head.fixed_bias" | "head.masked_lm.bias" | "head.masked_lm.decoder" => {
             "vocab_size, hidden_size or embedding_size"

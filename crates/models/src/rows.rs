@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use burn::prelude::*;
 use ptm_ops::{Attention, Dropout, Indices, Mask, gather_rows};
+use ptm_text::Packed;
 
 use crate::body::beyond;
 use crate::error::{Error, Result};
@@ -37,6 +38,26 @@ impl Rows {
             }
             Self::Chosen(rows) => Some(rows.clone()),
         })
+    }
+}
+
+/// What a decoder's layers look at beside themselves: an encoder's hidden states, and where its sequences begin and
+/// end.
+pub(crate) struct Source<'a> {
+    pub hidden: Tensor<2>,
+    pub offsets: &'a [usize],
+}
+
+impl<'a> Source<'a> {
+    /// # Errors
+    /// When there is not one source for each sequence of `target`.
+    pub fn new(hidden: Tensor<2>, offsets: &'a [usize], target: &Packed) -> Result<Self> {
+        let (sources, targets) = (offsets.len(), target.offsets.len());
+        if sources != targets || offsets.last() != Some(&hidden.dims()[0]) {
+            let (sources, targets) = (sources.saturating_sub(1), targets.saturating_sub(1));
+            return Err(Error::Input(format!("{targets} targets for {sources} sources: give one each")));
+        }
+        Ok(Self { hidden, offsets })
     }
 }
 
@@ -77,6 +98,11 @@ impl View {
         }
         let mask = mask_of_rows(mask, &rows, offsets);
         Self { rows: Some(rows), q_offsets: shares, seen: None, k_offsets: offsets.into(), mask }
+    }
+
+    /// Whether the last query of every sequence stands where its last key stands: relative biases count from there.
+    pub fn is_aligned(&self) -> bool {
+        self.rows.is_none() || matches!(self.mask, Mask::Causal)
     }
 
     /// The same rows asking other sequences, of which they see everything.

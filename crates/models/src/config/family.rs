@@ -33,6 +33,10 @@ pub enum Family {
     MBart,
     /// Marian's translators.
     Marian,
+    /// T5 in all versions, and ByT5.
+    T5,
+    /// mT5.
+    MT5,
 }
 
 /// What families of one kind share: a body, and the configuration that describes it.
@@ -44,6 +48,8 @@ pub enum Kind {
     Decoder,
     /// [`crate::Bart`], or [`crate::BartDecoder`], with [`crate::BartConfig`].
     Bart,
+    /// [`crate::T5`], or [`crate::T5Encoder`], with [`crate::T5Config`].
+    T5,
 }
 
 impl Kind {
@@ -53,13 +59,14 @@ impl Kind {
             Self::Encoder => "an encoder",
             Self::Decoder => "a decoder",
             Self::Bart => "an encoder-decoder of BART's make",
+            Self::T5 => "an encoder-decoder of T5's make",
         }
     }
 }
 
 impl Family {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Bert,
         Self::Roberta,
         Self::XlmRoberta,
@@ -71,6 +78,8 @@ impl Family {
         Self::Bart,
         Self::MBart,
         Self::Marian,
+        Self::T5,
+        Self::MT5,
     ];
 
     /// What kind of body its models have.
@@ -81,6 +90,7 @@ impl Family {
             }
             Self::Gpt | Self::Gpt2 => Kind::Decoder,
             Self::Bart | Self::MBart | Self::Marian => Kind::Bart,
+            Self::T5 | Self::MT5 => Kind::T5,
         }
     }
 
@@ -98,6 +108,8 @@ impl Family {
             Self::Bart => "bart",
             Self::MBart => "mbart",
             Self::Marian => "marian",
+            Self::T5 => "t5",
+            Self::MT5 => "mt5",
         }
     }
 
@@ -115,6 +127,8 @@ impl Family {
             Self::Bart => "Bart",
             Self::MBart => "MBart",
             Self::Marian => "Marian",
+            Self::T5 => "T5",
+            Self::MT5 => "MT5",
         }
     }
 
@@ -160,7 +174,9 @@ impl Family {
         let by_class = class.and_then(|class| {
             Self::ALL.into_iter().find(|family| {
                 let rest = class.strip_prefix(family.class_prefix());
-                rest.is_some_and(|rest| ["Model", "LMHeadModel", "MTModel"].contains(&rest) || rest.starts_with("For"))
+                rest.is_some_and(|rest| {
+                    ["Model", "LMHeadModel", "MTModel", "EncoderModel"].contains(&rest) || rest.starts_with("For")
+                })
             })
         });
         by_class.ok_or_else(|| {

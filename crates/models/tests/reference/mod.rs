@@ -9,7 +9,8 @@ use ptm_models::heads::{
     ReplacedTokenHead, SequenceHead, SpanHead, TokenHead,
 };
 use ptm_models::{
-    Bart, BartConfig, BartDecoder, Body, Configuration, Decoder, Encoder, Input, Model, Pair, Pass, Rows,
+    Bart, BartConfig, BartDecoder, Body, Configuration, Decoder, Encoder, Input, Model, Pair, Pass, Rows, T5, T5Config,
+    T5Encoder,
 };
 use ptm_ops::{Indices, Mask};
 use ptm_text::Packed;
@@ -161,6 +162,26 @@ impl Tested for Bart {
     }
 }
 
+impl Tested for T5 {
+    fn input(batch: &Batch) -> Pair<'_> {
+        Pair { source: &batch.packed, target: &batch.target }
+    }
+
+    fn shifted(config: &T5Config, target: &[u32]) -> Option<Vec<u32>> {
+        config.shifted(target).ok()
+    }
+
+    fn more_outputs(body: &Self, batch: &Batch) -> Vec<(&'static str, Tensor<2>)> {
+        vec![("encoder_last_hidden_state", body.encode(&batch.packed, &Rows::All, &Pass::eval()).expect(FITS))]
+    }
+}
+
+impl Tested for T5Encoder {
+    fn input(batch: &Batch) -> Packed {
+        batch.packed.clone()
+    }
+}
+
 impl Tested for BartDecoder {
     fn input(batch: &Batch) -> Packed {
         batch.packed.clone()
@@ -190,8 +211,23 @@ pub fn parity() -> PathBuf {
 }
 
 /// How dumps of this crate's families begin; the script makes others too.
-pub const FAMILIES: [&str; 11] =
-    ["bert", "roberta", "xlmroberta", "distilbert", "electra", "ernie", "gpt", "gpt2", "bart", "mbart", "marian"];
+pub const FAMILIES: [&str; 15] = [
+    "bert",
+    "roberta",
+    "xlmroberta",
+    "distilbert",
+    "electra",
+    "ernie",
+    "gpt",
+    "gpt2",
+    "bart",
+    "mbart",
+    "marian",
+    "t5",
+    "t5v11",
+    "byt5",
+    "mt5",
+];
 
 /// The folders of a family's dumps, sorted.
 pub fn cases(family: &str) -> Vec<PathBuf> {
@@ -210,7 +246,7 @@ pub fn cases(family: &str) -> Vec<PathBuf> {
 macro_rules! with_head {
     ($function:ident, $dir:expr, $reference:expr $(, $rest:expr)*) => {{
         use ptm_models::heads::*;
-        use ptm_models::{Bart, BartDecoder, Decoder, Encoder, Family, Kind};
+        use ptm_models::{Bart, BartDecoder, Decoder, Encoder, Family, Kind, T5, T5Encoder};
         let (dir, reference): (&Path, &Reference) = ($dir, $reference);
         let family = Family::of_dir(dir).unwrap_or_else(|e| panic!("{}: {e}", dir.display()));
         match (family.kind(), reference.kind.as_str()) {
@@ -238,6 +274,12 @@ macro_rules! with_head {
             (Kind::Bart, "sequence") => $function::<SequenceHead, Bart>(dir, reference $(, $rest)*),
             (Kind::Bart, "span") => $function::<SpanHead, Bart>(dir, reference $(, $rest)*),
             (Kind::Bart, "hidden") => $function::<Bare, Bart>(dir, reference $(, $rest)*),
+            (Kind::T5, "seq2seq") => $function::<LanguageModelHead, T5>(dir, reference $(, $rest)*),
+            (Kind::T5, "sequence") => $function::<SequenceHead, T5>(dir, reference $(, $rest)*),
+            (Kind::T5, "span") => $function::<SpanHead, T5>(dir, reference $(, $rest)*),
+            (Kind::T5, "token") => $function::<TokenHead, T5Encoder>(dir, reference $(, $rest)*),
+            (Kind::T5, "hidden") => $function::<Bare, T5>(dir, reference $(, $rest)*),
+            (Kind::T5, "encoder") => $function::<Bare, T5Encoder>(dir, reference $(, $rest)*),
             other => panic!("{}: kind {other:?}", dir.display()),
         }
     }};
