@@ -1,12 +1,15 @@
 //! The backward pass: tiles are computed again from the rows' log-sum-exps.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use super::tile::{K_BLOCK, Place, Q_BLOCK, add_bias_grad, clear_rows, probabilities, row_dots, score_grads};
 use super::{Bias, Call, Grads, Mask, Sequence, Shape};
-use crate::buffer::{SMALL, Shared};
+use crate::buffer::{SMALL, Shared, for_row_blocks};
 use crate::dropout::Dropout;
 use crate::gemm::{Threads, View, product, product_at};
+use crate::math::add_assign;
 use crate::timing::{Kind, timed};
 
 /// What a thread reuses from tile to tile.
@@ -56,44 +59,102 @@ pub fn backward(
             Bias::Relative { span, .. } => span,
         };
         let mut dbias = vec![0.0; if needs_bias { shape.heads * table } else { 0 }];
+        // sequences share the bias of a head: every share adds into a table of its own, and there are few of them
+        let most = if dbias.is_empty() { usize::MAX } else { (TABLES / dbias.len()).clamp(1, 16) };
+        let shares = shares(&sequences, most);
+        let mut tables = vec![0.0; dbias.len() * shares.len()];
+        let mut partial: Vec<Vec<f32>> =
+            shares.iter().map(|s| Vec::with_capacity(s.partial_rows() * call.width)).collect();
         let outputs = Outputs {
             q: Shared::new(dq.as_mut_ptr()),
             k: Shared::new(dk.as_mut_ptr()),
             v: Shared::new(dv.as_mut_ptr()),
         };
         let given = Given { out, lse, dout };
-        if dbias.is_empty() {
-            let one = |scratch: &mut Scratch, i: usize| {
-                let place = Place::new(&call, sequences[i / shape.heads], i % shape.heads, dropout);
-                // SAFETY: tasks differ in their sequence or in their head, so no two write the same elements.
-                unsafe { one_head(&call, given, place, scratch, outputs, &mut []) }
-            };
-            let tasks = sequences.len() * shape.heads;
-            if pairs * shape.heads <= SMALL / 8 {
-                let mut scratch = Scratch::default();
-                (0..tasks).for_each(|i| one(&mut scratch, i));
-            } else {
-                let jobs = rayon::current_num_threads() * 8;
-                (0..tasks).into_par_iter().with_min_len(tasks / jobs.max(1)).for_each_init(Scratch::default, one);
+        let partial_at: Vec<Shared> = partial.iter_mut().map(|partial| Shared::new(partial.as_mut_ptr())).collect();
+        let tables_at = Shared::new(tables.as_mut_ptr());
+        let one = |scratch: &mut Scratch, i: usize| {
+            let (number, head) = (i / shape.heads, i % shape.heads);
+            let share = &shares[number];
+            let table = if needs_bias { table } else { 0 };
+            // SAFETY: every share of every head has a table.
+            let dbias = unsafe { tables_at.slice(i * table, table) };
+            for &sequence in share.sequences {
+                let place = Place::new(&call, sequence, head, dropout);
+                let (outputs, q_first) = match share.partial_rows() {
+                    0 => (outputs, sequence.q_start),
+                    _ => (Outputs { q: partial_at[number], ..outputs }, 0),
+                };
+                // SAFETY: tasks differ in their sequences, in their keys or in their head, so no two write the same
+                // elements: those who share queries have gradients of their own for them.
+                unsafe { one_head(&call, given, place, scratch, outputs, q_first, share.keys.clone(), dbias) }
             }
+        };
+        let tasks = shares.len() * shape.heads;
+        if pairs * shape.heads <= SMALL / 8 {
+            let mut scratch = Scratch::default();
+            (0..tasks).for_each(|i| one(&mut scratch, i));
         } else {
-            // sequences share the bias of a head: one task takes them in order
-            dbias.par_chunks_mut(table).enumerate().for_each_init(Scratch::default, |scratch, (head, dbias)| {
-                for sequence in &sequences {
-                    let place = Place::new(&call, *sequence, head, dropout);
-                    // SAFETY: tasks differ in their head, so no two write the same elements.
-                    unsafe { one_head(&call, given, place, scratch, outputs, dbias) }
-                }
-            });
+            let jobs = rayon::current_num_threads() * 8;
+            (0..tasks).into_par_iter().with_min_len(tasks / jobs.max(1)).for_each_init(Scratch::default, one);
         }
-        // SAFETY: the heads of all sequences are all of the three, and `one_head` writes its own.
+        // SAFETY: the shares of all heads are all of the three and of the partial ones, and `one_head` writes its own.
         unsafe {
             dq.set_len(q.len());
             dk.set_len(k.len());
             dv.set_len(k.len());
+            for (share, partial) in shares.iter().zip(&mut partial) {
+                partial.set_len(share.partial_rows() * call.width);
+            }
+        }
+        for (share, partial) in shares.iter().zip(&partial).filter(|(share, _)| share.partial_rows() > 0) {
+            let first = share.sequences[0].q_start * call.width;
+            let dq = &mut dq[first..first + partial.len()];
+            for_row_blocks(dq, call.width, |row, dq| add_assign(dq, &partial[row * call.width..][..dq.len()]));
+        }
+        if !dbias.is_empty() {
+            let whole = dbias.len();
+            tables.chunks_exact(whole).for_each(|tables| add_assign(&mut dbias, tables));
         }
         Grads { q: dq, k: dk, v: dv, bias: needs_bias.then_some(dbias) }
     })
+}
+
+/// Elements of bias gradients that shares have at most altogether, where more than one set is wanted.
+const TABLES: usize = 4 << 20;
+
+/// Keys of a share at least, and shares of one sequence at most: beyond the first each needs memory for the gradient
+/// of its queries.
+const PART: (usize, usize) = (K_BLOCK, 4);
+
+/// What one task does of every head: some sequences, or some keys of one.
+struct Share<'a> {
+    sequences: &'a [Sequence],
+    keys: Range<usize>,
+}
+
+impl Share<'_> {
+    /// Query rows whose gradient is added to that of the sequence's first share.
+    fn partial_rows(&self) -> usize {
+        if self.keys.start == 0 { 0 } else { self.sequences[0].q_len }
+    }
+}
+
+/// At most `most` shares; they depend on the lengths alone, and so do the results.
+fn shares(sequences: &[Sequence], most: usize) -> Vec<Share<'_>> {
+    let parts = |s: &Sequence| {
+        let part = s.k_len.div_ceil(PART.1).next_multiple_of(PART.0).max(PART.0);
+        (s.k_len.div_ceil(part).max(1), part)
+    };
+    if sequences.iter().map(|s| parts(s).0).sum::<usize>() > most {
+        let each = sequences.len().div_ceil(most).max(1);
+        return sequences.chunks(each).map(|sequences| Share { sequences, keys: 0..usize::MAX }).collect();
+    }
+    let of_one = |sequence| {
+        let (count, part) = parts(sequence);
+        (0..count).map(move |i| Share { sequences: std::slice::from_ref(sequence), keys: i * part..(i + 1) * part })
+    };
+    sequences.iter().flat_map(of_one).collect()
 }
 
 /// What the forward pass left, and the gradient that comes in.
@@ -104,21 +165,25 @@ struct Given<'a> {
     dout: &'a [f32],
 }
 
-/// One head of one sequence.
+/// One head of one sequence, with some of its keys; the gradients of its queries begin at row `q_first` of the output.
 ///
 /// # Safety
-/// Nobody else writes this head's columns in this sequence's rows of the outputs. All of them are written.
+/// Nobody else writes this head's columns in these rows of the outputs. All of them are written.
 unsafe fn one_head(
     call: &Call<'_>,
     given: Given<'_>,
     mut place: Place<'_>,
     scratch: &mut Scratch,
     outputs: Outputs,
+    q_first: usize,
+    keys: Range<usize>,
     dbias: &mut [f32],
 ) {
     let (s, head, head_dim, width) = (place.sequence, place.head, call.shape.head_dim, call.width);
     let Sequence { q_start, q_len, k_start, k_len, .. } = s;
     let first = q_start * width + head * head_dim;
+    let q_to = q_first * width + head * head_dim;
+    let keys = keys.start.min(k_len)..keys.end.min(k_len);
     // the first product into a place writes, later ones add; where several blocks of queries meet in a key's
     // gradient, or none sees it, zeros come first
     let one_block = q_len <= Q_BLOCK;
@@ -131,11 +196,11 @@ unsafe fn one_head(
         }
     };
     if !one_block || q_len == 0 {
-        clear_keys(0, k_len);
+        clear_keys(keys.start, keys.len());
     }
-    if q_len == 0 || k_len == 0 {
+    if q_len == 0 || keys.is_empty() {
         // SAFETY: by this function's contract.
-        unsafe { clear_rows(outputs.q, first, width, head_dim, q_len) };
+        unsafe { clear_rows(outputs.q, q_to, width, head_dim, q_len) };
         return;
     }
     let Scratch { p, pd, delta } = scratch;
@@ -148,11 +213,11 @@ unsafe fn one_head(
         let q = call.head(call.q, q_start + q_from, n, head);
         let dout = call.head(given.dout, q_start + q_from, n, head);
         let lse = &given.lse[head * call.queries + q_start + q_from..][..n];
-        let q_at = (q_start + q_from) * width + head * head_dim;
+        let q_at = q_to + q_from * width;
         let mut begun = false;
-        for k_from in (0..k_len).step_by(K_BLOCK) {
+        for k_from in keys.clone().step_by(K_BLOCK) {
             place.k = k_from;
-            place.k_len = K_BLOCK.min(k_len - k_from);
+            place.k_len = K_BLOCK.min(keys.end - k_from);
             let m = place.k_len;
             if place.is_hidden() {
                 if one_block {

@@ -72,7 +72,7 @@ fn check(case: &Case) {
 
 #[test]
 fn odd_packings() {
-    let lens: [(&[usize], &[usize]); 7] = [
+    let lens: [(&[usize], &[usize]); 9] = [
         (&[], &[]),
         (&[0], &[0]),
         (&[0, 3, 0], &[4, 0, 0]),
@@ -80,6 +80,9 @@ fn odd_packings() {
         (&[1, 7, 0, 20], &[5, 7, 3, 2]),
         (&[131, 2], &[3, 140]),
         (&[9], &[530]),
+        // more sequences, and more keys, than one task takes
+        (&[3; 20], &[2; 20]),
+        (&[2, 1], &[1100, 3]),
     ];
     for (i, (q_lens, k_lens)) in lens.into_iter().enumerate() {
         for dropout in [Dropout::OFF, Dropout::new(0.3, 9)] {
