@@ -53,6 +53,11 @@ fn answer(line: &str, work: &mut Option<Box<dyn Work>>) -> Result<Answer> {
 }
 
 fn main() -> Result<()> {
+    // on a thread of the pool, as commands run: the parts of a pass begin without waking anybody
+    rayon::scope(|_| serve())
+}
+
+fn serve() -> Result<()> {
     let mut work = None;
     let mut out = std::io::stdout().lock();
     for line in std::io::stdin().lock().lines() {

@@ -18,6 +18,11 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(usize::from(threads));
         pool.build_global().with_context(|| format!("the system gives no {threads} threads"))?;
     }
+    // On a thread of the pool: whatever is divided among its threads begins at once, by this one.
+    rayon::scope(|_| dispatch(arguments))
+}
+
+fn dispatch(arguments: &Arguments) -> anyhow::Result<()> {
     let quiet = arguments.quiet;
     match &arguments.command {
         Command::Embed(args) => embed::run(args, quiet),

@@ -29,7 +29,7 @@ const IN_PLACE: usize = 2 * LINES;
 const FAR: usize = 1 << 18;
 
 /// Shares that each thread gets, so that none waits long for the slowest.
-const SHARES: usize = 4;
+const SHARES: usize = 8;
 
 /// Which way the lines run in the result.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -179,17 +179,15 @@ impl<F: Fn(Range<usize>, Range<usize>) + Sync> Product<'_, F> {
                 }
                 scratch
             });
-            // lines that few panels share are read at the speed of memory: the next tile's are fetched in time
-            let far = self.extent[0] * self.extent[2] > FAR && self.extent[1] <= 2 * width;
-            let ahead = far.then_some(LINES * self.lines.apart);
-            let tiles = |line: usize| match &packed {
+            let far = self.extent[0] * self.extent[2] > FAR;
+            let tiles = |line: usize, ahead: bool| match &packed {
                 Some(scratch) => {
                     let at = scratch.as_ptr().add((line - lines.start) * deep);
                     Lines { at: std::array::from_fn(|l| at.add(l)), step: LINES, ahead: None }
                 }
                 None => {
                     let at = |l: usize| self.lines.from((line + l).min(lines.end - 1), depth.start).at;
-                    Lines { at: std::array::from_fn(at), step: 1, ahead }
+                    Lines { at: std::array::from_fn(at), step: 1, ahead: ahead.then_some(LINES * self.lines.apart) }
                 }
             };
             let mut edge = None;
@@ -209,8 +207,10 @@ impl<F: Fn(Range<usize>, Range<usize>) + Sync> Product<'_, F> {
                     }
                 };
                 let across = count.div_ceil(V::LANES);
+                // with the first panels lines come from memory: the next tile's are fetched in time
+                let ahead = far && (other == others.start || self.extent[1] <= 2 * width);
                 for line in lines.clone().step_by(LINES) {
-                    tile::<V>(tiles(line), panel, across, &mut sums);
+                    tile::<V>(tiles(line, ahead), panel, across, &mut sums);
                     let part = [line..lines.end.min(line + LINES), other..other + count];
                     self.target.store::<V>(&sums, part, depth.start > 0);
                 }
