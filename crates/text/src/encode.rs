@@ -6,6 +6,7 @@ use tokenizers::processors::PostProcessorWrapper;
 use tokenizers::utils::truncation::TruncationDirection;
 use tokenizers::{Encoding as Raw, PostProcessor};
 
+use crate::beginning::Breaks;
 use crate::encoding::Encoding;
 use crate::{Error, Marian};
 
@@ -103,7 +104,15 @@ pub(crate) struct Encoder {
     pub frame: Option<PostProcessorWrapper>,
     pub marian: Option<Marian>,
     pub side: Side,
+    /// Where a text that is cut may end before it is encoded.
+    pub breaks: Breaks,
 }
+
+/// A text that is cut is encoded up to so many bytes a token at first, and no less than [`LEAST_BYTES`].
+const BYTES_A_TOKEN: usize = 16;
+const LEAST_BYTES: usize = 4096;
+/// Tokens that end so near to where a text was cut early are not trusted.
+const MARGIN: usize = 256;
 
 /// Windows may repeat tokens up to this count, or four times the text's.
 const MOST_WINDOW_TOKENS: usize = 1 << 24;
@@ -114,7 +123,10 @@ impl Encoder {
             Input::Text(text) => (text, None),
             Input::Pair(first, second) => (first, Some(second)),
         };
-        let first = self.raw(first)?;
+        let first = match self.most_tokens(second.is_some(), options) {
+            Some(most) => self.beginning(first, most)?,
+            None => self.raw(first)?,
+        };
         let mut second = second.map(|text| self.raw(text)).transpose()?;
         if let Some(raw) = &mut second {
             raw.set_type_ids(vec![1; raw.len()]);
@@ -126,12 +138,44 @@ impl Encoder {
 
     /// The tokens of one text, offsets in code points, ids of the model.
     fn raw(&self, text: &str) -> Result<Raw, Error> {
-        let mut raw = match &self.marian {
-            Some(marian) => marian.encode(text),
-            None => self.tokenizer.encode(text, false).map_err(|e| Error::Encode { reason: e.to_string() })?,
-        };
+        let mut raw = self.in_bytes(text)?;
         count_in_code_points(text, raw.get_offsets_mut());
         Ok(raw)
+    }
+
+    /// The tokens of one text, offsets in bytes.
+    fn in_bytes(&self, text: &str) -> Result<Raw, Error> {
+        match &self.marian {
+            Some(marian) => Ok(marian.encode(text)),
+            None => self.tokenizer.encode(text, false).map_err(|e| Error::Encode { reason: e.to_string() }),
+        }
+    }
+
+    /// So many tokens of a text are looked at, where its end is cut off.
+    fn most_tokens(&self, pair: bool, options: &EncodeOptions) -> Option<usize> {
+        // windows keep all; of a pair the lengths of both say which is cut
+        let whole = pair || options.windows || options.side.unwrap_or(self.side) == Side::Left;
+        match options.truncation {
+            Truncation::Longest { max } | Truncation::OnlyFirst { max } if !whole => Some(max),
+            _ => None,
+        }
+    }
+
+    /// The tokens of a text, as [`Self::raw`] has them; of a long one at least the first `most + 1`.
+    fn beginning(&self, text: &str, most: usize) -> Result<Raw, Error> {
+        let mut size = most.saturating_mul(BYTES_A_TOKEN).max(LEAST_BYTES);
+        while size < text.len() / 2 {
+            if let Some(end) = self.breaks.before(text, size) {
+                let part = &text[..end];
+                let mut raw = self.in_bytes(part)?;
+                if raw.get_offsets().get(most).is_some_and(|&(_, to)| to + MARGIN <= end) {
+                    count_in_code_points(part, raw.get_offsets_mut());
+                    return Ok(raw);
+                }
+            }
+            size = size.saturating_mul(4);
+        }
+        self.raw(text)
     }
 
     fn truncate(&self, first: Raw, second: Option<Raw>, options: &EncodeOptions) -> Result<(Raw, Option<Raw>), Error> {
@@ -298,6 +342,34 @@ mod tests {
         assert_eq!(longest_first(12, 10, 7), (4, 3));
         assert_eq!(longest_first(4, 4, 1), (0, 1));
         assert_eq!(longest_first(4, 4, 0), (0, 0));
+    }
+
+    #[test]
+    fn a_long_text_is_left_early() {
+        let json = br#"{"version":"1.0","pre_tokenizer":{"type":"WhitespaceSplit"},"added_tokens":[],
+            "model":{"type":"WordLevel","vocab":{"a":0,"b":1},"unk_token":"a"}}"#;
+        let files =
+            crate::TokenizerFiles { tokenizer_json: Some(json.as_slice().into()), ..crate::TokenizerFiles::default() };
+        let encoder = crate::load::load(&files, "test").unwrap().encoder;
+        let text = "a b ".repeat(10_000);
+        let tokens = |most: usize| encoder.beginning(&text, most).unwrap().len();
+        assert!((11..5000).contains(&tokens(10)), "{}", tokens(10));
+        assert!(tokens(5000) > 5000);
+        assert_eq!(tokens(19_999), 20_000);
+        assert_eq!(tokens(usize::MAX), 20_000);
+        // nowhere to stop at first, then too near to the end
+        let text = ["x".repeat(9000), " b ".repeat(100), "b b ".repeat(30_000)].concat();
+        let length = encoder.beginning(&text, 50).unwrap().len();
+        assert!((51..60_000).contains(&length), "{length}");
+        assert_eq!(encoder.beginning(&"x".repeat(90_000), 5).unwrap().len(), 1);
+        // both texts of a pair count, windows need everything, and so does the end of a text
+        let most = |pair, options: EncodeOptions| encoder.most_tokens(pair, &options);
+        let cut = EncodeOptions::truncated(7);
+        assert_eq!(most(false, cut.clone()), Some(7));
+        assert_eq!(most(true, cut.clone()), None);
+        assert_eq!(most(false, EncodeOptions { windows: true, ..cut.clone() }), None);
+        assert_eq!(most(false, EncodeOptions { side: Some(Side::Left), ..cut.clone() }), None);
+        assert_eq!(most(false, EncodeOptions::default()), None);
     }
 
     #[test]

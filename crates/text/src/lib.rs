@@ -3,6 +3,7 @@
 //! [`Tokenizer`] reads every kind of tokenizer files; [`Packed`] lays sequences end to end for a model.
 //! Nothing here knows tensors, models or training.
 
+mod beginning;
 mod encode;
 mod encoding;
 mod error;

@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 use tokenizers::{DecoderWrapper, NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper};
 
+use crate::beginning::Breaks;
 use crate::encode::{Encoder, Side};
 use crate::families::{self, Cleaning, Family, Frame, Recipe, Role};
 use crate::files::TokenizerFiles;
@@ -99,13 +100,14 @@ pub(crate) fn load(files: &TokenizerFiles<'_>, place: &str) -> Result<Loaded, Er
     let special = special(&made, &declared);
     // The slow classes of BERT's kin, which fill in the configuration when they are converted, say so.
     let clean_up = !has_json && family.is_some_and(|f| f.recipe == Recipe::WordPiece);
+    let breaks = if made.marian.is_some() { Breaks::None } else { Breaks::of(&made.tokenizer) };
     let marian_limit = family.is_some_and(|f| f.recipe == Recipe::Marian).then_some(512);
     Ok(Loaded {
         special,
         class,
         model_max_length: model_max_length(&config)?.or(marian_limit),
         clean_up: config.bool("clean_up_tokenization_spaces")?.unwrap_or(clean_up),
-        encoder: Encoder { tokenizer: made.tokenizer, frame: post, marian: made.marian, side },
+        encoder: Encoder { tokenizer: made.tokenizer, frame: post, marian: made.marian, side, breaks },
     })
 }
 
@@ -180,6 +182,8 @@ struct PeekModel {
     kind: Option<Value>,
     /// Old files of BPE carry no type.
     merges: Option<serde::de::IgnoredAny>,
+    #[serde(default)]
+    vocab: vocabulary::SharedId,
 }
 
 fn from_json(bytes: &[u8]) -> Result<(Made, Vec<(u32, Token)>), Error> {
@@ -189,6 +193,9 @@ fn from_json(bytes: &[u8]) -> Result<(Made, Vec<(u32, Token)>), Error> {
         field: "model".to_owned(),
         reason: "is missing: the vocabulary is expected here".to_owned(),
     })?;
+    if let vocabulary::SharedId(Some(id)) = model.vocab {
+        return Err(vocabulary::shared(JSON, id, &json::parse(JSON, bytes)?));
+    }
     if model.kind.as_ref().and_then(Value::as_str) == Some("BPE") || (model.kind.is_none() && model.merges.is_some()) {
         let whole: Value = json::parse(JSON, bytes)?;
         if let Some(Value::Object(model)) = whole.get("model") {

@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 use tokenizers::models::bpe::BPE;
 use tokenizers::models::wordpiece::WordPiece;
@@ -171,6 +172,61 @@ pub(crate) fn check_bpe(file: &str, model: &serde_json::Map<String, Value>) -> R
         }
     }
     Ok(())
+}
+
+/// The first id that two tokens of a `tokenizer.json`'s vocabulary share, found without keeping the tokens.
+#[derive(Debug, Default)]
+pub(crate) struct SharedId(pub Option<u64>);
+
+impl<'de> Deserialize<'de> for SharedId {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Ids;
+
+        impl<'de> Visitor<'de> for Ids {
+            type Value = SharedId;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a vocabulary: an object of ids, or a list of tokens")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<SharedId, A::Error> {
+                let (mut seen, mut shared) = (HashSet::new(), None);
+                while map.next_key::<IgnoredAny>()?.is_some() {
+                    // what is no id is the library's to refuse
+                    if let Some(id) = map.next_value::<Value>()?.as_u64()
+                        && !seen.insert(id)
+                    {
+                        shared = shared.or(Some(id));
+                    }
+                }
+                Ok(SharedId(shared))
+            }
+
+            // a list has its order for ids
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<SharedId, A::Error> {
+                while seq.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(SharedId(None))
+            }
+
+            fn visit_unit<E>(self) -> Result<SharedId, E> {
+                Ok(SharedId(None))
+            }
+        }
+
+        from.deserialize_any(Ids)
+    }
+}
+
+/// The error about an id that several tokens of `whole`, a `tokenizer.json`, have.
+pub(crate) fn shared(file: &str, id: u64, whole: &Value) -> Error {
+    let vocab = whole["model"]["vocab"].as_object();
+    let tokens = vocab.into_iter().flatten().filter(|(_, value)| value.as_u64() == Some(id));
+    let tokens: Vec<String> = tokens.take(4).map(|(token, _)| format!("{token:?}")).collect();
+    Error::Field {
+        file: file.to_owned(),
+        field: "model.vocab".to_owned(),
+        reason: format!("the id {id} belongs to several tokens, {}; each needs its own", tokens.join(" and ")),
+    }
 }
 
 #[cfg(test)]

@@ -62,6 +62,20 @@ fn broken_tokenizer_json() {
         (r#"{"version": "1.0", "model": {"vocab": {"a": -1}, "merges": []}}"#, &["model.vocab.a"]),
         (r#"{"version": "1.0", "model": {"type": "BPE", "vocab": [], "merges": []}}"#, &["model.vocab"]),
         (
+            r#"{"version": "1.0", "model": {"type": "BPE", "vocab": {"a": 4, "b": 1, "c": 4}, "merges": []}}"#,
+            &["model.vocab", "id 4", "\"a\" and \"c\""],
+        ),
+        (
+            r#"{"version": "1.0", "model": {"type": "WordPiece", "unk_token": "u", "continuing_subword_prefix": "",
+                "max_input_chars_per_word": 9, "vocab": {"u": 0, "x": 1, "y": 1}}}"#,
+            &["model.vocab", "id 1", "\"x\" and \"y\""],
+        ),
+        (
+            r#"{"version": "1.0", "model": {"type": "WordLevel", "unk_token": "u", "vocab": {"u": 0, "v": 0}}}"#,
+            &["model.vocab", "id 0"],
+        ),
+        (r#"{"version": "1.0", "model": {"type": "WordLevel", "unk_token": "u", "vocab": 3}}"#, &["tokenizer.json"]),
+        (
             r#"{"version": "1.0", "model": {"type": "Unigram", "unk_id": 7, "vocab": [["a", 0.0]]}}"#,
             &["tokenizer.json"],
         ),
@@ -207,8 +221,9 @@ fn megabytes_on_one_line() {
         ("marian/oldest", 2_000_000),
     ] {
         let part = size / 4;
+        // words at the end alone, so that no early end is found
         let text =
-            ["the license naïve 中文 ".repeat(part / 28), "x".repeat(part), " ".repeat(part), "!?".repeat(part / 2)]
+            ["x".repeat(part), " ".repeat(part), "!?".repeat(part / 2), "the license naïve 中文 ".repeat(part / 28)]
                 .concat();
         let tokenizer = Tokenizer::from_files(&case(kind)).unwrap();
         let start = Instant::now();
