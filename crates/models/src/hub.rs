@@ -105,7 +105,8 @@ impl Hub {
 
     /// The directory of a model: `id_or_path` itself when it is a directory, else the model of that id, from the cache
     /// or through it. `revision` is a branch, a tag, a commit or `refs/pr/N`, `main` when `None`; `wanted` are the files
-    /// to have there, with none [`Pattern::model`]. Without network, what is in the cache will do.
+    /// to have there, with none a whole model: [`Pattern::model`]. Without network, what is in the cache will do, if it is whole: a
+    /// configuration and weights, all shards of them.
     ///
     /// # Errors
     /// When there is no such model, it may not be read, the network fails and the cache does not have it, a download
@@ -130,16 +131,17 @@ impl Hub {
                 &cache,
                 id,
                 revision,
+                wanted,
                 "HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE forbids the network".into(),
             );
         }
         // who has it already doesn't wait long for a server that is away
-        let have = self.cached(&cache, id, revision, String::new()).is_ok();
+        let have = self.cached(&cache, id, revision, wanted, String::new()).is_ok();
         let listing = match self.listing(id, revision, if have { 1 } else { ATTEMPTS }) {
             Ok(listing) => listing,
             // without a server, what is there will do
             Err(error @ (Error::Network { .. } | Error::Status { .. })) => {
-                return match self.cached(&cache, id, revision, error.to_string()) {
+                return match self.cached(&cache, id, revision, wanted, error.to_string()) {
                     Ok(path) => {
                         tracing::warn!(%error, "using the cached model");
                         Ok(path)
@@ -175,9 +177,16 @@ impl Hub {
     }
 
     /// The model as the cache has it.
-    fn cached(&self, cache: &ModelCache, id: &str, revision: &str, why: String) -> Result<PathBuf, Error> {
+    fn cached(
+        &self,
+        cache: &ModelCache,
+        id: &str,
+        revision: &str,
+        wanted: &[Pattern],
+        why: String,
+    ) -> Result<PathBuf, Error> {
         let commit = cache.commit_of(revision);
-        let lacks = commit.as_ref().and_then(|commit| cache.lacks(commit));
+        let lacks = commit.as_ref().and_then(|commit| cache.lacks(commit, wanted));
         match (commit, lacks) {
             (Some(commit), Some(missing)) if missing.is_empty() => Ok(cache.snapshot(&commit)),
             (_, missing) => Err(Error::NotCached {

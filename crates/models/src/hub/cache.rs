@@ -11,7 +11,7 @@ use std::time::SystemTime;
 
 use serde::Deserialize;
 
-use super::{Error, names};
+use super::{Error, Pattern, names};
 
 /// The cache's part for one model.
 #[derive(Debug)]
@@ -125,29 +125,75 @@ impl ModelCache {
         copied.map_err(Error::io(&pointer, "copy"))
     }
 
-    /// What a snapshot lacks to be used: files of which others speak, or everything. Empty when it is whole.
-    pub(super) fn lacks(&self, commit: &str) -> Option<Vec<String>> {
-        #[derive(Deserialize)]
-        struct Index {
-            weight_map: std::collections::BTreeMap<String, String>,
-        }
+    /// What a snapshot lacks to be used: `None` where there is nothing, no names where it is whole. Those who name files
+    /// get them when any is there; a whole model has a configuration and weights that the reader opens, every shard of
+    /// them.
+    pub(super) fn lacks(&self, commit: &str, wanted: &[Pattern]) -> Option<Vec<String>> {
         let snapshot = self.snapshot(commit);
         fs::read_dir(&snapshot).ok()?.next()?.ok()?;
+        if !wanted.is_empty() {
+            let mut files = Vec::new();
+            collect_files(&snapshot, "", 0, &mut files);
+            let any = files.iter().any(|file| wanted.iter().any(|pattern| pattern.matches(file)));
+            return any.then(Vec::new);
+        }
+        // an adapter has its own names; sentence-transformers may keep the encoder in a folder
+        let has = |name: &str| snapshot.join(name).exists();
+        if has("adapter_config.json") && (has("adapter_model.safetensors") || has("adapter_model.bin")) {
+            return Some(Vec::new());
+        }
+        let inner = entries(&snapshot).find(|path| {
+            path.to_string_lossy().ends_with("_Transformer") && (path.join(CONFIG).exists() || weights(path).is_some())
+        });
+        let base = inner.filter(|_| has("modules.json") && !has(CONFIG)).unwrap_or(snapshot);
         let mut lacks = BTreeSet::new();
-        // where the whole file is there, the shards are not needed
-        for (whole, index) in [
-            ("model.safetensors", "model.safetensors.index.json"),
-            ("pytorch_model.bin", "pytorch_model.bin.index.json"),
-        ] {
-            if snapshot.join(whole).exists() {
-                break;
+        if !base.join(CONFIG).exists() {
+            lacks.insert(CONFIG.to_owned());
+        }
+        match weights(&base) {
+            None => {
+                lacks.insert("weights: model.safetensors or pytorch_model.bin".to_owned());
             }
-            let Ok(text) = read_short(&snapshot.join(index), 64 << 20) else { continue };
-            let Ok(index) = serde_json::from_str::<Index>(&text) else { continue };
-            let shards = index.weight_map.into_values().filter(|shard| names::is_relative_path(shard));
-            lacks.extend(shards.filter(|shard| !snapshot.join(shard).exists()));
+            Some(index) if index.ends_with(".index.json") => {
+                // an index that cannot be read is the reader's to explain
+                let shards = read_short(&base.join(index), 64 << 20).ok();
+                let shards = shards.and_then(|text| serde_json::from_str::<Index>(&text).ok());
+                let shards = shards.into_iter().flat_map(|index| index.weight_map.into_values());
+                lacks.extend(
+                    shards.filter(|shard| names::is_relative_path(shard)).filter(|shard| !base.join(shard).exists()),
+                );
+            }
+            Some(_) => {}
         }
         Some(lacks.into_iter().collect())
+    }
+}
+
+const CONFIG: &str = "config.json";
+
+/// An index of shards: which file has which tensor.
+#[derive(Deserialize)]
+struct Index {
+    weight_map: std::collections::BTreeMap<String, String>,
+}
+
+/// The weights that the reader opens in a folder, the first of these names.
+fn weights(folder: &Path) -> Option<&'static str> {
+    ["model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json"]
+        .into_iter()
+        .find(|name| folder.join(name).exists())
+}
+
+/// The files below a folder that are not broken links, as paths with `/`.
+fn collect_files(dir: &Path, prefix: &str, depth: usize, files: &mut Vec<String>) {
+    for path in entries(dir) {
+        let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
+        let name = format!("{prefix}{name}");
+        if !path.is_dir() {
+            files.extend(path.exists().then_some(name));
+        } else if depth < MAX_DEPTH {
+            collect_files(&path, &format!("{name}/"), depth + 1, files);
+        }
     }
 }
 

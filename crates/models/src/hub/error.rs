@@ -34,6 +34,17 @@ pub enum Error {
         /// The variable or file that it comes from.
         source_name: String,
     },
+    /// The file of certificates holds none, or cannot be read.
+    #[error(
+        "{path}: no certificates to check servers with: {problem}; correct REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE or \
+         SSL_CERT_FILE, or unset it to use the built-in ones"
+    )]
+    BadCertificates {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// 401 or 403.
     #[error(
         "{id}: access denied ({status}): the model is private or gated, or there is none of that name; {}",
@@ -85,7 +96,12 @@ pub enum Error {
         id: String,
     },
     /// Offline, and the cache lacks it.
-    #[error("{id} at revision {revision} is not in the cache {cache}{}, and {why}", missing_text(missing))]
+    #[error(
+        "{id} at revision {revision} is not in the cache {cache}{}, and {why}; `ptm pull {id}{}` fetches it where there is \
+         a network",
+        missing_text(missing),
+        if revision == super::MAIN { String::new() } else { format!(" --revision {revision}") }
+    )]
     NotCached {
         /// The model.
         id: String,
@@ -93,7 +109,7 @@ pub enum Error {
         revision: String,
         /// The cache's directory.
         cache: PathBuf,
-        /// Files that it lacks, where others are there.
+        /// What it lacks, where other files are there.
         missing: Vec<String>,
         /// Why it isn't fetched: offline mode, or the network's error.
         why: String,

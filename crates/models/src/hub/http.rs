@@ -1,11 +1,14 @@
 //! Requests to the hub: redirects followed by hand, so that the token goes to the endpoint's own host and nowhere else
 //! and the headers on the way are seen; what may pass (a cut connection, a server that is busy) is tried again.
 
+use std::fs;
 use std::io::{self, Read};
+use std::path::Path;
 use std::thread::sleep;
 use std::time::Duration;
 
 use ureq::http::{HeaderMap, Response, StatusCode};
+use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::{Agent, Body};
 
 use super::Error;
@@ -100,7 +103,9 @@ pub(super) fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> 
 
 impl Http {
     pub(super) fn new(settings: &Settings) -> Result<Self, Error> {
+        let roots = settings.certificates.as_deref().map(certificates).transpose()?;
         let agent = |whole: Option<Duration>| {
+            let tls = TlsConfig::builder().root_certs(roots.clone().unwrap_or(RootCerts::WebPki)).build();
             let pause = settings.question_timeout.max(settings.download_timeout);
             Agent::config_builder()
                 .http_status_as_error(false)
@@ -109,6 +114,7 @@ impl Http {
                 .user_agent(concat!("ptm/", env!("CARGO_PKG_VERSION"), "; rust"))
                 // lengths must be those of the files
                 .accept_encoding("identity")
+                .tls_config(tls)
                 .timeout_connect(Some(pause))
                 .timeout_recv_response(Some(pause))
                 .timeout_per_read(Some(settings.download_timeout))
@@ -208,6 +214,27 @@ impl Http {
     }
 }
 
+/// The certificates in a PEM file; whatever else is in it is not looked at.
+fn certificates(path: &Path) -> Result<RootCerts, Error> {
+    let bad = |problem: String| Error::BadCertificates { path: path.to_owned(), problem };
+    // asked before opening: to open a pipe would wait for its other end
+    let found = path.metadata().map_err(|error| bad(error.to_string()))?;
+    if !found.is_file() || found.len() > MAX_LIST {
+        return Err(bad("not a file of certificates".into()));
+    }
+    let text = fs::read(path).map_err(|error| bad(error.to_string()))?;
+    let mut all = Vec::new();
+    for item in parse_pem(&text) {
+        if let PemItem::Certificate(certificate) = item.map_err(|error| bad(error.to_string()))? {
+            all.push(certificate);
+        }
+    }
+    if all.is_empty() {
+        return Err(bad("no PEM certificate is in it".into()));
+    }
+    Ok(RootCerts::new_with_certs(&all))
+}
+
 /// Scheme, host and port.
 fn origin(url: &str) -> &str {
     let host = url.find("://").map_or(0, |at| at + 3);
@@ -259,6 +286,21 @@ mod tests {
         assert_ne!(origin("https://hub.example.evil/a"), origin("https://hub.example/a"));
         assert_ne!(origin("http://hub.example"), origin("https://hub.example"));
         assert_ne!(origin("https://hub.example@evil/"), origin("https://hub.example/"));
+    }
+
+    #[test]
+    fn files_of_certificates() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ca.pem");
+        let problem = || certificates(&path).unwrap_err().to_string();
+        assert!(problem().contains("SSL_CERT_FILE"), "{}", problem());
+        std::fs::write(&path, "# no certificate\n").unwrap();
+        assert!(problem().contains("no PEM certificate"), "{}", problem());
+        std::fs::write(&path, "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n").unwrap();
+        assert!(problem().contains("no certificates to check servers with"), "{}", problem());
+        std::fs::write(&path, "x\n-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n".repeat(2)).unwrap();
+        assert!(matches!(certificates(&path), Ok(RootCerts::Specific(all)) if all.len() == 2));
+        assert!(certificates(dir.path()).is_err());
     }
 
     #[test]

@@ -26,6 +26,9 @@ pub struct Settings {
     pub progress_bars: bool,
     /// Whether snapshots link to blobs: not with `HF_HUB_DISABLE_SYMLINKS`; then they hold copies.
     pub symlinks: bool,
+    /// Certificates (PEM) of the authorities that servers are checked against, instead of the built-in ones:
+    /// `REQUESTS_CA_BUNDLE`, else `CURL_CA_BUNDLE`, else `SSL_CERT_FILE`.
+    pub certificates: Option<PathBuf>,
     /// The pause before the first repetition of a request that failed; it doubles with each.
     pub retry_pause: Duration,
     pub(super) token: Option<Token>,
@@ -93,6 +96,7 @@ impl Settings {
             download_timeout: seconds("HF_HUB_DOWNLOAD_TIMEOUT"),
             progress_bars: !is_true("HF_HUB_DISABLE_PROGRESS_BARS"),
             symlinks: !is_true("HF_HUB_DISABLE_SYMLINKS"),
+            certificates: ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"].into_iter().find_map(path),
             retry_pause: Duration::from_millis(500),
             token,
         }
@@ -219,6 +223,14 @@ mod tests {
         assert!(!format!("{both:?}").contains("hf_new"));
         assert_eq!(with(&[("HF_TOKEN", "x"), ("HF_HUB_DISABLE_IMPLICIT_TOKEN", "1")]).token, None);
         assert!(with(&[("HF_TOKEN", "a b\u{7f}")]).checked_token().is_err());
+    }
+
+    #[test]
+    fn certificates_by_the_names_of_others() {
+        assert_eq!(with(&[]).certificates, None);
+        let both = with(&[("SSL_CERT_FILE", "/c.pem"), ("CURL_CA_BUNDLE", ""), ("REQUESTS_CA_BUNDLE", "/r.pem")]);
+        assert_eq!(both.certificates, Some("/r.pem".into()));
+        assert_eq!(with(&[("SSL_CERT_FILE", "/c.pem")]).certificates, Some("/c.pem".into()));
     }
 
     #[test]

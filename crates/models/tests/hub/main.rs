@@ -1,5 +1,6 @@
 //! The hub against a local server: downloads whole, cut, damaged, refused, offline, at once; and the cache on disk.
 
+mod offline;
 mod server;
 
 use std::fs;
@@ -235,6 +236,29 @@ fn wrong_length() {
 }
 
 #[test]
+fn a_server_that_has_less_than_it_announces() {
+    // all that there is comes, the rest is beyond the end (416): three rounds, then an error
+    let setup = Setup::new();
+    setup.server.state().overstated = 100;
+    let error = setup.resolve().unwrap_err();
+    assert!(matches!(&error, Error::Damaged { file, .. } if file == "model.safetensors"), "{error}");
+    assert!(error.to_string().contains("continues at another place"), "{error}");
+    let beyond = Some(format!("bytes={}-", setup.large.len()));
+    assert_eq!(setup.ranges(), [None, beyond.clone(), None, beyond.clone(), None, beyond]);
+    assert!(!setup.blob().exists() && !setup.model().join("refs").exists());
+}
+
+#[test]
+fn a_redirect_with_an_address_in_its_query_stays_on_the_host() {
+    let setup = Setup::new();
+    setup.server.state().moved = Some(("config.json", "/l?to=http://z"));
+    setup.right();
+    assert_eq!(fs::read(setup.resolve().unwrap().join("config.json")).unwrap(), CONFIG);
+    let requests = setup.server.requests();
+    assert!(requests.iter().any(|request| request == "GET /l?to=http://z"), "{requests:?}");
+}
+
+#[test]
 fn a_file_that_changes_in_between_is_asked_about_again() {
     let setup = Setup::new();
     setup.server.state().other_etag = vec!["feed".repeat(16)];
@@ -323,45 +347,6 @@ fn a_server_that_is_no_hub() {
     setup.server.state().files.get_mut("config.json").unwrap().etag = "../../evil".into();
     assert!(setup.resolve().unwrap_err().to_string().contains("no ETag"));
     assert!(!setup.dir.path().join("evil").exists() && !setup.model().join("evil").exists());
-}
-
-#[test]
-fn offline_uses_the_cache_and_no_network() {
-    let setup = Setup::new();
-    let mut settings = setup.settings();
-    settings.offline = true;
-    let offline = Hub::new(settings);
-    let error = offline.resolve("org/model", None, &[]).unwrap_err().to_string();
-    assert!(
-        error.contains("org/model at revision main is not in the cache") && error.contains("HF_HUB_OFFLINE"),
-        "{error}"
-    );
-    assert!(setup.server.requests().is_empty());
-    let path = setup.resolve().unwrap();
-    setup.server.requests();
-    assert_eq!(offline.resolve("org/model", None, &[]).unwrap(), path);
-    assert_eq!(offline.resolve("org/model", Some(COMMIT), &[]).unwrap(), path);
-    assert!(setup.server.requests().is_empty());
-    // a snapshot that lacks a shard is not whole
-    fs::remove_file(path.join("model.safetensors")).unwrap();
-    fs::write(
-        path.join("model.safetensors.index.json"),
-        "{\"weight_map\":{\"w\":\"model-00001-of-00001.safetensors\"}}",
-    )
-    .unwrap();
-    let error = offline.resolve("org/model", None, &[]).unwrap_err().to_string();
-    assert!(error.contains("it lacks model-00001-of-00001.safetensors"), "{error}");
-}
-
-#[test]
-fn without_a_server_the_cache_will_do() {
-    let setup = Setup::new();
-    let path = setup.resolve().unwrap();
-    let gone = Hub::new(settings("http://127.0.0.1:1", setup.dir.path()));
-    assert_eq!(gone.resolve("org/model", None, &[]).unwrap(), path);
-    let error = gone.resolve("org/other", None, &[]).unwrap_err();
-    assert!(matches!(error, Error::Network { .. }), "{error}");
-    assert!(error.to_string().contains("check the network"), "{error}");
 }
 
 #[test]

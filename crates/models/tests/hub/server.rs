@@ -47,11 +47,19 @@ pub struct State {
     pub cut: Vec<usize>,
     /// Bytes sent after the announced end, as if the file had grown.
     pub surplus: usize,
+    /// Bytes that HEAD announces beyond those that there are.
+    pub overstated: usize,
+    /// A file, and the address on this host that its own redirects to.
+    pub moved: Option<(&'static str, &'static str)>,
     pub no_ranges: bool,
     /// ETags of the next downloads, where they differ from what HEAD says.
     pub other_etag: Vec<String>,
     /// One byte in the next downloads is wrong.
     pub spoil: usize,
+    /// Whether a body that is cut stays open, its rest awaited in vain.
+    pub stall: bool,
+    /// Whether every id is that of the model.
+    pub any_id: bool,
     /// How long a body takes to begin.
     pub delay: Duration,
     pub seen: Vec<Request>,
@@ -129,8 +137,10 @@ fn answer(mut stream: TcpStream, state: &Mutex<State>, cdn: Option<&str>) -> Opt
     let (head, range) = (method == "HEAD", headers.get("range").cloned());
     let token = headers.get("authorization").cloned();
 
-    let mut state = state.lock().ok()?;
+    let shared = state;
+    let mut state = shared.lock().ok()?;
     state.seen.push(Request { method, path: path.clone(), headers, cdn: cdn.is_none() });
+    let path = if state.any_id { with_known_id(&path) } else { path };
     if cdn.is_some() && !state.refuse.is_empty() {
         let (status, code) = state.refuse.remove(0);
         let code = if code.is_empty() { String::new() } else { format!("x-error-code: {code}\r\n") };
@@ -152,8 +162,14 @@ fn answer(mut stream: TcpStream, state: &Mutex<State>, cdn: Option<&str>) -> Opt
     }
     let resolve = format!("/org/model/resolve/{COMMIT}/");
     // Python asks by revision
-    let file =
+    let mut file =
         path.strip_prefix(&resolve).or(path.strip_prefix("/org/model/resolve/main/")).or(path.strip_prefix("/cdn/"));
+    if let Some((name, target)) = state.moved {
+        if file == Some(name) {
+            return send(&mut stream, 307, &format!("location: {target}\r\n"), b"", head);
+        }
+        file = file.or((path == target).then_some(name));
+    }
     let Some(content) = file.and_then(|file| state.files.get(file).cloned()) else {
         let code = if path.starts_with("/org/model/") { "EntryNotFound" } else { "RepoNotFound" };
         return send(&mut stream, 404, &format!("x-error-code: {code}\r\nx-repo-commit: {COMMIT}\r\n"), b"", head);
@@ -166,7 +182,7 @@ fn answer(mut stream: TcpStream, state: &Mutex<State>, cdn: Option<&str>) -> Opt
         let headers = format!(
             "location: {cdn}/cdn/{}\r\nx-repo-commit: {COMMIT}\r\nx-linked-etag: \"{etag}\"\r\nx-linked-size: {}\r\n",
             file?,
-            content.data.len()
+            content.data.len() + state.overstated
         );
         return send(&mut stream, 302, &headers, b"", head);
     }
@@ -190,10 +206,11 @@ fn answer(mut stream: TcpStream, state: &Mutex<State>, cdn: Option<&str>) -> Opt
         data[0] ^= 1;
     }
     data.extend(vec![0; state.surplus]);
-    let announced = data.len();
+    let (announced, mut stalls) = (data.len(), false);
     if content.large && !state.cut.is_empty() {
         let cut = state.cut.remove(0);
         data.truncate(cut);
+        stalls = state.stall;
     }
     let delay = state.delay;
     drop(state);
@@ -201,7 +218,21 @@ fn answer(mut stream: TcpStream, state: &Mutex<State>, cdn: Option<&str>) -> Opt
     let status = if start.unwrap_or(0) > 0 { "206 Partial Content" } else { "200 OK" };
     let head = format!("HTTP/1.1 {status}\r\n{headers}content-length: {announced}\r\nconnection: close\r\n\r\n");
     stream.write_all(head.as_bytes()).ok()?;
-    stream.write_all(&data).ok()
+    stream.write_all(&data).ok()?;
+    while stalls && shared.lock().ok()?.stall {
+        thread::sleep(Duration::from_millis(10));
+    }
+    Some(())
+}
+
+/// The path with `org/model` in place of its own id.
+fn with_known_id(path: &str) -> String {
+    let parts: Vec<&str> = path.split('/').collect();
+    match &parts[..] {
+        ["", "api", "models", _, _, rest @ ..] => format!("/api/models/org/model/{}", rest.join("/")),
+        ["", _, _, rest @ ..] if rest.first() == Some(&"resolve") => format!("/org/model/{}", rest.join("/")),
+        _ => path.to_owned(),
+    }
 }
 
 fn send(stream: &mut TcpStream, status: u16, headers: &str, body: &[u8], head: bool) -> Option<()> {
