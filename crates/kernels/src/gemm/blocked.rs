@@ -11,7 +11,7 @@ use super::pack::{Strided, pack};
 use super::scratch::Scratch;
 use super::tile::{LINES, Lines, Panel, Sums, tile};
 use super::vector::{Four, Vector};
-use crate::simd::{self, level};
+use crate::simd;
 
 /// Elements of the inner dimension that are summed before the result is touched.
 const DEPTH: usize = 1536;
@@ -104,7 +104,7 @@ impl<F: Fn(Range<usize>, Range<usize>) + Sync> Product<'_, F> {
     pub(super) unsafe fn run(&self, parallel: bool) {
         // SAFETY: the level in use never exceeds the processor's.
         unsafe {
-            match level() {
+            match simd::level() {
                 #[cfg(target_arch = "x86_64")]
                 simd::Level::Avx512 => self.run_at::<Avx512>(parallel),
                 #[cfg(target_arch = "x86_64")]
