@@ -19,7 +19,14 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 Examples:
   ptm similarity \"A man eats food.\" \"Someone is having lunch.\"
   ptm embed --file texts.txt --output vectors.npy
-  ptm fill-mask --model distilbert/distilroberta-base \"Paris is the <mask> of France.\""
+  ptm fill-mask --model distilbert/distilroberta-base \"Paris is the <mask> of France.\"
+
+Environment:
+  PTM_…           each flag has its variable, for instance PTM_MODEL, PTM_THREADS, PTM_JSON
+  PTM_TIMING=1    print at the end, on standard error, where the kernels' time went
+  PTM_SIMD        portable or avx2: use less than the processor has
+  HF_HOME, HF_HUB_CACHE, HF_TOKEN, HF_ENDPOINT, HF_HUB_OFFLINE
+                  the hub's cache, token, address, and whether the network is left alone"
 )]
 pub struct Arguments {
     /// What to do.

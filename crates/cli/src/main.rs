@@ -10,6 +10,7 @@ mod output;
 mod progress;
 mod report;
 mod stop;
+mod timing;
 mod vectors;
 
 use std::process::ExitCode;
@@ -24,5 +25,6 @@ fn main() -> ExitCode {
     report::log(arguments.verbose, arguments.quiet);
     stop::watch();
     let done = commands::run(&arguments);
+    timing::print();
     failure::exit_code(done)
 }

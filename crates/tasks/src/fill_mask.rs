@@ -1,6 +1,7 @@
 //! Masked words: the likeliest tokens in the place of every mask.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use burn::prelude::*;
 use ptm_kernels::softmax::softmax;
@@ -21,7 +22,7 @@ pub struct FillMask {
 
 /// How masks are filled.
 #[derive(Clone, Debug, Default)]
-pub struct FillMaskOptions {
+pub struct FillMaskOptions<'a> {
     /// How many guesses a mask gets; 5 by default.
     pub top_k: Option<usize>,
     /// Only these words are guessed; a word that isn't a token stands for its first token. Scores stay those of the
@@ -31,6 +32,8 @@ pub struct FillMaskOptions {
     pub batch_tokens: Option<usize>,
     /// Cut texts that are longer than the model reads; otherwise they are an error.
     pub truncate: bool,
+    /// Set by the caller to stop between batches.
+    pub stop: Option<&'a AtomicBool>,
 }
 
 /// A token in the place of a mask.
@@ -76,11 +79,16 @@ impl FillMask {
         &self.mask.text
     }
 
-    /// Guesses for the masks of every text, in order.
+    /// Guesses for the masks of every text, in order. `progress` hears how many texts are done.
     ///
     /// # Errors
-    /// When a text has no mask or is too long, or an option doesn't fit.
-    pub fn fill(&self, texts: &[&str], options: &FillMaskOptions) -> Result<Vec<Filled>> {
+    /// When a text has no mask or is too long, an option doesn't fit, or the caller asked to stop.
+    pub fn fill(
+        &self,
+        texts: &[&str],
+        options: &FillMaskOptions<'_>,
+        progress: &mut dyn FnMut(usize),
+    ) -> Result<Vec<Filled>> {
         let longest = self.longest();
         let truncation = if options.truncate { Truncation::Longest { max: longest } } else { Truncation::None };
         let encode = EncodeOptions { truncation, ..EncodeOptions::default() };
@@ -107,7 +115,11 @@ impl FillMask {
             }
         }
         let mut filled: Vec<Option<Filled>> = vec![None; texts.len()];
+        let mut done = 0;
         for batch in plan(&encodings, options.batch_tokens) {
+            if options.stop.is_some_and(|stop| stop.load(Relaxed)) {
+                return Err(Error::Stopped);
+            }
             let members: Vec<&Encoding> = batch.iter().map(|&i| &encodings[i]).collect();
             let packed = pack(members.iter().copied(), self.model.config().positions())?;
             let rows: Vec<u32> =
@@ -118,6 +130,8 @@ impl FillMask {
             for (&i, encoding) in batch.iter().zip(&members) {
                 filled[i] = Some(self.answer(encoding, &mut rows, targets.as_deref(), top_k));
             }
+            done += batch.len();
+            progress(done);
         }
         Ok(filled.into_iter().flatten().collect())
     }

@@ -64,7 +64,7 @@ fn check(family: &str) {
             truncate: kwargs["truncation"] == true,
             ..FillMaskOptions::default()
         };
-        let answer = model.fill(&texts, &options);
+        let answer = model.fill(&texts, &options, &mut |_| {});
         if let Some(error) = case.get("error") {
             let message = answer.err().unwrap_or_else(|| panic!("{family}, {name}: should fail")).to_string();
             let expected = error["message"].as_str().expect("a message");
@@ -100,4 +100,24 @@ fn distilbert() {
 #[test]
 fn electra() {
     check("electra");
+}
+
+#[test]
+fn a_stop_comes_between_batches() {
+    use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+    let model = FillMask::open(&folder("bert")).expect("a model directory");
+    let text = format!("The capital of France is {}.", model.mask_token());
+    let texts = vec![text.as_str(); 5];
+    let stop = AtomicBool::new(false);
+    // a batch a text
+    let options = FillMaskOptions { batch_tokens: Some(1), stop: Some(&stop), ..FillMaskOptions::default() };
+    let mut heard = Vec::new();
+    assert_eq!(model.fill(&texts, &options, &mut |done| heard.push(done)).expect("answers").len(), 5);
+    assert_eq!(heard, [1, 2, 3, 4, 5]);
+    heard.clear();
+    let stopped = model.fill(&texts, &options, &mut |done| {
+        heard.push(done);
+        stop.store(done == 2, SeqCst);
+    });
+    assert!(matches!(stopped, Err(ptm_tasks::Error::Stopped)) && heard == [1, 2], "{heard:?}");
 }

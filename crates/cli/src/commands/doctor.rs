@@ -9,7 +9,7 @@ use crate::args::Doctor;
 use crate::output::Output;
 
 /// The dependencies that matter when something is off.
-const MAIN_CRATES: [&str; 5] = ["burn", "tokenizers", "safetensors", "faer", "rayon"];
+const MAIN_CRATES: [&str; 4] = ["burn", "tokenizers", "safetensors", "rayon"];
 /// The versions that this program is built from.
 const LOCK: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../Cargo.lock"));
 /// The best of so many products is the machine's rate.
@@ -71,10 +71,17 @@ pub fn run(args: &Doctor) -> anyhow::Result<()> {
     Ok(output.flush()?)
 }
 
-/// The version of a crate in a `Cargo.lock`; the newest where it holds several.
+/// The version of a crate in a `Cargo.lock`: where it holds several, the one that ptm's own crates use, else the newest.
 fn locked<'a>(lock: &'a str, name: &str) -> Option<&'a str> {
-    let (_, rest) = lock.rsplit_once(&format!("\nname = \"{name}\"\n"))?;
-    rest.strip_prefix("version = \"")?.split('"').next()
+    let packages = || lock.split("[[package]]");
+    let field = |package: &'a str, key: &str| package.split_once(&format!("\n{key} = \""))?.1.split('"').next();
+    let ours = packages().filter(|package| field(package, "name").is_some_and(|name| name.starts_with("ptm")));
+    // with several versions a dependency is named with its own
+    let asked = format!("\n \"{name} ");
+    let used = ours.filter_map(|package| package.split_once(&asked)?.1.split(['"', ' ']).next()).last();
+    used.or_else(|| {
+        packages().filter(|package| field(package, "name") == Some(name)).last().and_then(|p| field(p, "version"))
+    })
 }
 
 #[cfg(test)]
@@ -87,6 +94,16 @@ mod tests {
             "[[package]]\nname = \"burn-x\"\nversion = \"9\"\n\n[[package]]\nname = \"burn\"\nversion = \"0.1.2\"\n";
         assert_eq!(locked(lock, "burn"), Some("0.1.2"));
         assert_eq!(locked(lock, "bur"), None);
+        // of several the one that is ptm's own, whatever their order
+        for (used, other) in [("0.3.3", "0.8.0"), ("0.8.0", "0.3.3")] {
+            let package = |version: &str| format!("[[package]]\nname = \"st\"\nversion = \"{version}\"\n\n");
+            let ours =
+                format!("[[package]]\nname = \"ptm-x\"\nversion = \"1\"\ndependencies = [\n \"st {used}\",\n]\n\n");
+            let theirs =
+                format!("[[package]]\nname = \"x\"\nversion = \"1\"\ndependencies = [\n \"st {other}\",\n]\n\n");
+            let lock = [ours, package(used), package(other), theirs].concat();
+            assert_eq!(locked(&lock, "st"), Some(used));
+        }
         for name in MAIN_CRATES {
             assert!(locked(LOCK, name).is_some(), "{name}");
         }

@@ -3,14 +3,11 @@
 use ptm_tasks::{FillMaskOptions, Filled, Guess};
 
 use crate::args::FillMask;
-use crate::failure::hinted;
+use crate::failure::{Stopped, hinted};
 use crate::input::{self, Stream};
 use crate::output::{Output, bar, one_line};
 use crate::progress::{Progress, Unit};
 use crate::{hub, stop};
-
-/// Texts between two looks at Ctrl-C.
-const STEP: usize = 64;
 
 pub fn run(args: &FillMask, quiet: bool) -> anyhow::Result<()> {
     let Some(wanted) = &args.model.model else {
@@ -33,6 +30,7 @@ pub fn run(args: &FillMask, quiet: bool) -> anyhow::Result<()> {
         targets: args.targets.as_ref().map(|words| words.iter().map(|word| word.trim().to_owned()).collect()),
         batch_tokens: args.model.batch_tokens.map(Into::into),
         truncate: args.truncate,
+        stop: None,
     };
     let mut output = Output::new();
     let Some(stream) = &mut stream else {
@@ -69,20 +67,16 @@ pub fn run(args: &FillMask, quiet: bool) -> anyhow::Result<()> {
 fn fill(
     model: &ptm_tasks::FillMask,
     texts: &[&str],
-    options: &FillMaskOptions,
+    options: &FillMaskOptions<'_>,
     quiet: bool,
 ) -> anyhow::Result<Vec<Filled>> {
     let mut progress = Progress::new(Unit::Things("texts"), Some(texts.len() as u64), quiet);
     stop::computing(|stop| {
-        let mut filled = Vec::with_capacity(texts.len());
-        for step in texts.chunks(STEP) {
-            if stop.load(std::sync::atomic::Ordering::Relaxed) {
-                break;
-            }
-            filled.extend(model.fill(step, options)?);
-            progress.at(filled.len() as u64);
-        }
-        Ok(filled)
+        let options = FillMaskOptions { stop: Some(stop), ..options.clone() };
+        model.fill(texts, &options, &mut |done| progress.at(done as u64)).map_err(|error| match error {
+            ptm_tasks::Error::Stopped => Stopped.into(),
+            other => other.into(),
+        })
     })
 }
 

@@ -5,6 +5,12 @@ mod bad_input;
 mod embed;
 mod fill_mask;
 mod manners;
+mod pull;
+#[cfg(unix)]
+mod readme;
+#[path = "../../../models/tests/hub/server.rs"]
+#[allow(dead_code, reason = "the hub's own tests use all of it")]
+mod server;
 mod similarity;
 
 use std::path::PathBuf;
@@ -14,16 +20,24 @@ use serde_json::Value;
 
 /// The binary in an empty environment of its own, offline.
 pub fn ptm() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_ptm"));
+    let mut command = Command::from_std(alone(env!("CARGO_BIN_EXE_ptm")));
+    // a test that hangs fails
+    command.timeout(std::time::Duration::from_mins(4));
+    command
+}
+
+/// A program, to be started in that environment.
+pub fn alone(program: &str) -> std::process::Command {
+    let mut command = std::process::Command::new(program);
     for (name, _) in std::env::vars_os() {
         let name_text = name.to_string_lossy();
-        if ["PTM_", "HF_", "TRANSFORMERS_", "RUST_LOG", "NO_COLOR"].iter().any(|start| name_text.starts_with(start)) {
+        const OURS: [&str; 8] =
+            ["PTM_", "HF_", "TRANSFORMERS_", "RUST_LOG", "NO_COLOR", "REQUESTS_CA_", "CURL_CA_", "SSL_CERT_"];
+        if OURS.iter().any(|start| name_text.starts_with(start)) || name_text.to_lowercase().ends_with("_proxy") {
             command.env_remove(name);
         }
     }
     command.env("HF_HUB_OFFLINE", "1").env("HF_HOME", concat!(env!("CARGO_TARGET_TMPDIR"), "/no-such-home"));
-    // a test that hangs fails
-    command.timeout(std::time::Duration::from_mins(4));
     command
 }
 

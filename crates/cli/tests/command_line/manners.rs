@@ -1,9 +1,9 @@
 //! What holds for every command: help, completions, exit codes, pipes, doctor, list.
 
 use std::io::{BufRead, BufReader, Write};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
-use super::{json, printed, ptm, refused};
+use super::{alone, json, parity, printed, ptm, refused};
 
 #[test]
 fn help_has_examples() {
@@ -37,7 +37,7 @@ fn wrong_usage_is_an_error() {
 /// Answers come while the stream is still open, and a reader who leaves early is no error.
 #[test]
 fn a_closed_pipe_ends_quietly() {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_ptm"))
+    let mut child = alone(env!("CARGO_BIN_EXE_ptm"))
         .args(["embed", "--json"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -59,11 +59,60 @@ fn a_closed_pipe_ends_quietly() {
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
 }
 
+/// Ctrl-C in the middle of a long run: the batch in hand is finished, nothing is said.
+#[cfg(unix)]
+#[test]
+fn ctrl_c_ends_a_long_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("lines.txt");
+    std::fs::write(&file, "The capital of France is [MASK].\n".repeat(100_000)).unwrap();
+    for (command, model) in [("embed", "sentence/mean"), ("fill-mask", "pipelines/bert")] {
+        let mut run = alone(env!("CARGO_BIN_EXE_ptm"));
+        run.args([command, "--json", "--quiet", "--model"]).arg(parity(model)).arg("--file").arg(&file);
+        let mut child = run.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        assert!(lines.next().unwrap().unwrap().starts_with('['));
+        let id = child.id().to_string();
+        assert!(std::process::Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+        let seen = lines.map_while(Result::ok).count();
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(130), "{command}");
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+        assert!(seen < 99_000, "{command}: {seen} answers after the signal");
+    }
+}
+
 #[test]
 fn threads_change_nothing() {
     let text = "A man is eating food.";
     let one = printed(ptm().args(["similarity", "--threads", "1", text, "Hello"]));
     assert_eq!(one, printed(ptm().args(["similarity", "--threads", "3", text, "Hello"])));
+}
+
+#[test]
+fn timing_is_a_table_on_standard_error() {
+    let similarity = || {
+        let mut command = ptm();
+        command.args(["similarity", "A man is eating food.", "Hello"]);
+        command
+    };
+    let output = similarity().env("PTM_TIMING", "1").assert().success().get_output().clone();
+    let table = String::from_utf8(output.stderr).unwrap();
+    assert!(table.starts_with("kernel ") && table.lines().last().unwrap().starts_with("all "), "{table}");
+    for kind in ["product", "attention", "norm", "embedding"] {
+        let line = table.lines().find(|line| line.starts_with(kind)).unwrap_or_else(|| panic!("{kind}: {table}"));
+        let calls: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+        assert!(calls > 0, "{table}");
+    }
+    // the answer stays alone, and without the variable there is no table
+    similarity().assert().success().stdout(output.stdout).stderr("");
+}
+
+#[test]
+fn doctor_names_the_versions_in_use() {
+    let crates = &json(ptm().args(["doctor", "--json"]))["crates"];
+    assert!(crates["safetensors"].as_str().unwrap().starts_with("0.8."), "{crates}");
+    assert!(crates["burn"].is_string() && crates["tokenizers"].is_string(), "{crates}");
 }
 
 #[test]
