@@ -3,10 +3,12 @@
 //! The forward divides over sequences × query blocks × heads, the backward over sequences × heads.
 
 mod backward;
+mod cached;
 mod forward;
 mod tile;
 
 pub use backward::backward;
+pub use cached::{Stored, cached};
 pub use forward::forward;
 
 use crate::gemm::View;

@@ -101,6 +101,9 @@ pub fn gated(gate: Tensor<2>, up: Tensor<2>, act: Activation) -> Tensor<2> {
 
 /// `act(x)`, element by element. After a linear layer use [`crate::linear`], which does both in one pass.
 pub fn activation(x: Tensor<2>, act: Activation) -> Tensor<2> {
+    if act == Activation::None {
+        return x;
+    }
     if !is_fused(&x.device()) {
         return composed::activation(x, act);
     }

@@ -15,7 +15,7 @@ struct Case {
     seed: u64,
 }
 
-fn offsets(lens: &[usize]) -> Vec<usize> {
+pub fn offsets(lens: &[usize]) -> Vec<usize> {
     let mut all = vec![0];
     all.extend(lens.iter().scan(0, |at, len| {
         *at += len;

@@ -2,6 +2,7 @@
 //! the same bits on any number of threads, where that is promised.
 
 mod attention;
+mod cached;
 mod cross_entropy;
 mod elementwise;
 mod linear;
