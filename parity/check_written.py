@@ -34,8 +34,14 @@ def check(dump, written, tolerance):
         more = {"use_cache": False} if hasattr(model.config, "decoder_layers") else {}
         if meta["kind"] == "seq2seq":  # labels become the decoder's input
             more["labels"] = x["labels"]
-        got = model.eval()(**{k: v for k, v in x.items() if k not in labels}, **more)
-    real = x["attention_mask"].bool()
+        real = x["attention_mask"].bool()
+        x = {k: v for k, v in x.items() if k not in labels}
+        if getattr(config, "attn_type", "bi") == "uni":
+            x.pop("attention_mask")
+        if meta["kind"] == "memory":
+            first = dict(input_ids=x.pop("first_ids"), token_type_ids=x.pop("first_types"))
+            more = dict(mems=model.eval()(**first, use_mems=True).mems, use_mems=True)
+        got = model.eval()(**x, **more)
     worst = 0.0
     for name, a in want.items():
         b = got[name].float()

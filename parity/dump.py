@@ -118,7 +118,17 @@ CASES = {
     "ernie-hidden": ("ErnieModel", "ernie", "hidden", {}),
     # the other families
     "xlnet-lm": ("XLNetLMHeadModel", "xlnet", "permutation", {}),
+    "xlnet-lm-uni": ("XLNetLMHeadModel", "xlnet", "permutation", dict(attn_type="uni", ff_activation="relu")),
+    "xlnet-lm-clamp": ("XLNetLMHeadModel", "xlnet", "permutation", dict(clamp_len=3)),
+    "xlnet-lm-bidata": ("XLNetLMHeadModel", "xlnet", "permutation", dict(bi_data=True)),
+    "xlnet-memory": ("XLNetLMHeadModel", "xlnet", "memory", dict(mem_len=9, reuse_len=7)),
+    "xlnet-memory-uni": ("XLNetLMHeadModel", "xlnet", "memory", dict(attn_type="uni", same_length=True)),
     "xlnet-sequence": ("XLNetForSequenceClassification", "xlnet", "sequence", {}),
+    "xlnet-sequence-first": ("XLNetForSequenceClassification", "xlnet", "sequence", dict(summary_type="first", summary_use_proj=False)),
+    "xlnet-sequence-mean": ("XLNetForSequenceClassification", "xlnet", "sequence", dict(summary_type="mean", summary_activation=None)),
+    "xlnet-token": ("XLNetForTokenClassification", "xlnet", "token", {}),
+    "xlnet-qa": ("XLNetForQuestionAnsweringSimple", "xlnet", "span", dict(num_labels=2)),
+    "xlnet-hidden": ("XLNetModel", "xlnet", "hidden", {}),
     "gpt-lm": ("OpenAIGPTLMHeadModel", "gpt", "causal", {}),
     "gpt-lm-untied": ("OpenAIGPTLMHeadModel", "gpt", "causal", dict(tie_word_embeddings=False, afn="swish")),
     "gpt-sequence": ("OpenAIGPTForSequenceClassification", "gpt", "sequence", dict(pad_token_id=0)),
@@ -187,12 +197,16 @@ OLD_COME = {
 
 def batch(case, kind, cfg, z, g):
     V, B, S = z["V"], z["B"], z["S"]
+    if case == "xlnet-lm-bidata":  # half of the batch is read backwards
+        B += 1
     rand = lambda *s, hi=V, lo=5: torch.randint(lo, hi, s, generator=g)
     ids = rand(B, S)
     mask = torch.ones(B, S, dtype=torch.long)
-    if kind != "span" or case in SPAN_PADDED:
+    if (kind != "span" or case in SPAN_PADDED) and kind != "memory" and not case.endswith(("-first", "-mean", "-uni")):
         mask[1, 8:] = 0
         mask[2, 5:] = 0
+    if cfg.model_type == "xlnet" and kind != "permutation":  # padded on the left, as its tokenizer does: the class token comes last
+        mask = mask.flip(1).contiguous()
     pad = getattr(cfg, "pad_token_id", 0) or 0
     ids = torch.where(mask.bool(), ids, torch.full_like(ids, pad))
     x = dict(input_ids=ids, attention_mask=mask)
@@ -238,7 +252,9 @@ def batch(case, kind, cfg, z, g):
     if kind == "hidden" and cfg.is_encoder_decoder:  # the decoder reads the same text, moved right
         start = ids.gather(1, mask.sum(1, keepdim=True) - 1) if cfg.model_type == "mbart" else torch.full((B, 1), cfg.decoder_start_token_id)
         x["decoder_input_ids"] = torch.cat([start, ids[:, :-1]], 1)
-    if kind == "permutation":
+    if kind == "memory":  # a segment before
+        x["first_ids"], x["first_types"] = rand(B, S), (torch.arange(S) > 7).long().expand(B, S).contiguous()
+    if kind in ("permutation", "memory"):
         # Predict the last 4 positions of a random factorization order; a position sees those before it in the order.
         perm, target, labels = torch.zeros(B, S, S), torch.zeros(B, 4, S), torch.full((B, 4), -100)
         for b in range(B):
@@ -255,11 +271,19 @@ def batch(case, kind, cfg, z, g):
                 target[b, k, p] = 1.0
                 labels[b, k] = ids[b, p]
         x.update(perm_mask=perm, target_mapping=target, labels=labels)
+        if case.endswith("-uni"):  # transformers can't add another mask to that of one direction
+            x.pop("perm_mask")
     return x
 
 
 def outputs(model, kind, x):
     """The float outputs by name, and the loss. Bodies have no loss of their own: the mean of squares of each output, summed, padding left out."""
+    if getattr(model.config, "attn_type", "bi") == "uni":
+        x = {k: v for k, v in x.items() if k != "attention_mask"}
+    if kind == "memory":
+        x = dict(x)
+        first = dict(input_ids=x.pop("first_ids"), token_type_ids=x.pop("first_types"))
+        x |= dict(mems=model(**first, use_mems=True).mems, use_mems=True)
     # transformers sizes BART's cache by its encoder: a decoder with more layers fails with one
     o = model(**x, **({"use_cache": False} if hasattr(model.config, "decoder_layers") else {}))
     outs = {k: v for k, v in o.items() if torch.is_tensor(v) and k != "loss"}

@@ -10,6 +10,7 @@ use crate::heads::{
     ReplacedTokenHead, SequenceHead, SpanHead, TokenHead,
 };
 use crate::t5::{T5, T5Encoder};
+use crate::xlnet::Xlnet;
 
 /// A head's name, and the end of its class for a family.
 type Known = (&'static str, fn(Family) -> Option<&'static str>);
@@ -54,6 +55,13 @@ fn heads(kind: Kind) -> Vec<Known> {
             known::<SequenceHead, T5>(),
             known::<TokenHead, T5Encoder>(),
             known::<SpanHead, T5>(),
+        ],
+        Kind::Xlnet => vec![
+            known::<Bare, Xlnet>(),
+            known::<LanguageModelHead, Xlnet>(),
+            known::<SequenceHead, Xlnet>(),
+            known::<TokenHead, Xlnet>(),
+            known::<SpanHead, Xlnet>(),
         ],
     }
 }

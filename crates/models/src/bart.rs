@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use burn::module::Param;
 use burn::prelude::*;
-use ptm_ops::{Activation, Attention, Mask, dropout};
+use ptm_ops::{Activation, Mask, dropout};
 use ptm_text::Packed;
 
 use crate::body::{Body, LanguageModelStyle, Pair, check_packed};
+use crate::cache::{Beside, Cache, Stepwise, Towards};
 use crate::config::{BartConfig, Family, StackSize};
 use crate::error::Result;
 use crate::layers::{AttentionLayer, LayerNorm, Linear, Positions, look_up, parameter};
@@ -74,24 +75,22 @@ impl BartLayer {
         }
     }
 
-    /// The rows of `x` that `view` asks for; `spec` is that of an attention over them.
+    /// The rows of `x` that `view` asks for, which `attend` lets look at others.
     fn forward(
         &self,
         x: Tensor<2>,
         view: &View,
-        source: Option<&Source<'_>>,
-        spec: impl Fn(&View) -> Attention,
+        attend: &mut dyn FnMut(Towards, &AttentionLayer, Tensor<2>) -> Tensor<2>,
+        has_source: bool,
         config: &BartConfig,
         pass: &Pass,
     ) -> Tensor<2> {
         let first = config.norms_first();
         let drop = || pass.dropout(config.hidden_dropout);
-        let attend = |x: Tensor<2>| self.attention.forward(view.queries(x.clone()), view.keys(x), None, &spec(view));
-        let mut x = self.attention_norm.around(x, first, drop(), attend, |x| view.queries(x));
-        if let (Some(source), Some(cross), Some(norm)) = (source, &self.cross, &self.cross_norm) {
-            let spec = spec(&view.onto(source.offsets));
-            let attend = |x: Tensor<2>| cross.forward(x, source.hidden.clone(), None, &spec);
-            x = norm.around(x, first, drop(), attend, |x| x);
+        let own = |x: Tensor<2>| attend(Towards::Itself, &self.attention, x);
+        let mut x = self.attention_norm.around(x, first, drop(), own, |x| view.queries(x));
+        if let (true, Some(cross), Some(norm)) = (has_source, &self.cross, &self.cross_norm) {
+            x = norm.around(x, first, drop(), |x| attend(Towards::Source, cross, x), |x| x);
         }
         let feed = |x: Tensor<2>| {
             let x = dropout(self.up.forward(x, config.activation), pass.dropout(config.activation_dropout));
@@ -109,7 +108,7 @@ impl BartStack {
         let hidden = config.hidden_size;
         let norm = || LayerNorm::new(hidden, EPS, device);
         let position = match config.family {
-            Family::Marian => Positions::sinusoidal(config.max_positions, hidden),
+            Family::Marian => Positions::sinusoidal(hidden),
             _ => Positions::learned(config.max_positions + config.position_offset(), hidden, device),
         };
         Self {
@@ -126,12 +125,16 @@ impl BartStack {
         batch: &Packed,
         word: &Param<Tensor<2>>,
         mask: &Mask,
-        source: Option<&Source<'_>>,
+        mut beside: Beside<'_, '_>,
         rows: &Rows,
         config: &BartConfig,
         pass: &Pass,
     ) -> Result<Tensor<2>> {
         let width = config.hidden_size as f32;
+        let all = View::all(&batch.offsets, mask.clone());
+        let wanted = View::of(rows, &batch.offsets, mask)?;
+        let fits = wanted.reaches_ends() || !beside.is_step();
+        let last = if fits { &wanted } else { &all };
         let scale = if config.scale_embedding { width.sqrt() } else { 1.0 };
         let words = look_up(word, &batch.ids, Some(config.pad_token_id), scale);
         let mut x = self.position.add(words, &batch.positions);
@@ -139,17 +142,19 @@ impl BartStack {
             x = norm.forward(x);
         }
         x = dropout(x, pass.dropout(config.hidden_dropout));
-        let all = View::all(&batch.offsets, mask.clone());
-        let last = View::of(rows, &batch.offsets, mask)?;
-        let spec = |view: &View| {
-            view.spec(self.heads, (self.heads as f32 / width).sqrt(), pass.dropout(config.attention_dropout))
-        };
+        let has_source = beside.has_source();
         for (number, layer) in self.layers.iter().enumerate() {
-            let view = if number + 1 == self.layers.len() { &last } else { &all };
-            x = layer.forward(x, view, source, spec, config, pass);
+            let view = if number + 1 == self.layers.len() { last } else { &all };
+            let spec = |view: &View| {
+                view.spec(self.heads, (self.heads as f32 / width).sqrt(), pass.dropout(config.attention_dropout))
+            };
+            let mut attend = |towards: Towards, through: &AttentionLayer, x: Tensor<2>| {
+                beside.attend(number, towards, through, x, view, None, &spec)
+            };
+            x = layer.forward(x, view, &mut attend, has_source, config, pass);
         }
-        if self.layers.is_empty() {
-            x = last.queries(x);
+        if self.layers.is_empty() || !fits {
+            x = wanted.queries(x);
         }
         Ok(match &self.norm {
             Some(norm) => norm.forward(x),
@@ -167,7 +172,7 @@ impl Bart {
         let config = &*self.config;
         check_packed(source, config.vocab_size, config.max_positions + config.position_offset())?;
         let word = self.word.as_ref().or(self.source_word.as_ref()).expect("one of them was made");
-        self.encoder.forward(source, word, &Mask::None, None, rows, config, pass)
+        self.encoder.forward(source, word, &Mask::None, Beside::Nothing, rows, config, pass)
     }
 
     /// The decoder's hidden states of `target`, which looks at a source's hidden states `[Ts, H]`, whose sequences
@@ -186,7 +191,48 @@ impl Bart {
         let config = &*self.config;
         check_packed(target, config.target_vocab_size, config.max_positions + config.position_offset())?;
         let source = Source::new(hidden, offsets, target)?;
-        self.decoder.forward(target, self.word(), &Mask::Causal, Some(&source), rows, config, pass)
+        self.decoder.forward(target, self.word(), &Mask::Causal, Beside::Source(&source), rows, config, pass)
+    }
+}
+
+impl Bart {
+    /// Reads `source`: a cache for as many targets, of which nothing was said yet.
+    ///
+    /// # Errors
+    /// When the batch doesn't fit the model.
+    pub fn begin(&self, source: &Packed) -> Result<Cache> {
+        let hidden = self.encode(source, &Rows::All, &Pass::eval())?;
+        let crosses = self.decoder.layers.iter().map(|layer| {
+            layer.cross.as_ref().expect("a decoder's layers look at the source").keys_and_values(hidden.clone())
+        });
+        Ok(Cache::with_source(crosses, self.config.hidden_size, &source.offsets))
+    }
+}
+
+impl Stepwise for Bart {
+    fn step(&self, batch: &Packed, cache: &mut Cache, rows: &Rows) -> Result<Tensor<2>> {
+        let config = &*self.config;
+        check_packed(batch, config.target_vocab_size, config.max_positions + config.position_offset())?;
+        rows.wanted(&batch.offsets)?;
+        let step = Beside::Step(cache.step(batch)?);
+        self.decoder.forward(batch, self.word(), &Mask::Causal, step, rows, config, &Pass::eval())
+    }
+}
+
+impl BartDecoder {
+    /// A cache for `sequences` sequences, of which nothing was read yet.
+    pub fn begin(&self, sequences: usize) -> Cache {
+        Cache::new(self.decoder.layers.len(), self.config.hidden_size, sequences)
+    }
+}
+
+impl Stepwise for BartDecoder {
+    fn step(&self, batch: &Packed, cache: &mut Cache, rows: &Rows) -> Result<Tensor<2>> {
+        let config = &*self.config;
+        check_packed(batch, config.target_vocab_size, config.max_positions + config.position_offset())?;
+        rows.wanted(&batch.offsets)?;
+        let step = Beside::Step(cache.step(batch)?);
+        self.decoder.forward(batch, &self.target_word, &Mask::Causal, step, rows, config, &Pass::eval())
     }
 }
 
@@ -265,7 +311,7 @@ impl Body for BartDecoder {
     fn forward(&self, batch: &Packed, rows: &Rows, pass: &Pass) -> Result<Tensor<2>> {
         let config = &*self.config;
         check_packed(batch, config.target_vocab_size, config.max_positions + config.position_offset())?;
-        self.decoder.forward(batch, &self.target_word, &Mask::Causal, None, rows, config, pass)
+        self.decoder.forward(batch, &self.target_word, &Mask::Causal, Beside::Nothing, rows, config, pass)
     }
 
     fn summary(&self, _: &Packed) -> Result<Rows> {

@@ -63,13 +63,15 @@ impl Sequences for Pair<'_> {
 pub struct LanguageModelStyle {
     /// What hidden states are multiplied by before the output embedding.
     pub scale: f32,
+    /// Whether logits have a bias.
+    pub bias: bool,
     /// Whether the file holds a bias of the logits that isn't trained (`final_logits_bias`).
     pub fixed_bias: bool,
 }
 
 impl Default for LanguageModelStyle {
     fn default() -> Self {
-        Self { scale: 1.0, fixed_bias: false }
+        Self { scale: 1.0, bias: false, fixed_bias: false }
     }
 }
 
@@ -100,6 +102,14 @@ pub trait Body: Module + ModuleDisplay {
     /// # Errors
     /// When a sequence has no such row.
     fn summary(&self, input: &Self::Input<'_>) -> Result<Rows>;
+
+    /// The hidden states that stand for the sequences, `[B, H]`.
+    ///
+    /// # Errors
+    /// As [`Self::forward`] and [`Self::summary`].
+    fn summarize(&self, input: &Self::Input<'_>, pass: &Pass) -> Result<Tensor<2>> {
+        self.forward(input, &self.summary(input)?, pass)
+    }
 
     /// The end of the class name in `transformers` of this body with the head of that name, if there is such a class.
     fn class(family: Family, head: &str) -> Option<&'static str>;

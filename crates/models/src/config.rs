@@ -9,6 +9,7 @@ mod gpt;
 mod shared;
 mod t5;
 mod write;
+mod xlnet;
 
 use std::path::Path;
 
@@ -23,6 +24,7 @@ pub use self::gpt::DecoderConfig;
 pub use self::shared::{ClassifierStyle, Configuration};
 use self::shared::{activation, architectures, labels, parse, problem_type, read_file};
 pub use self::t5::T5Config;
+pub use self::xlnet::{Summary, XlnetConfig};
 use crate::error::Result;
 
 /// How a classifier's labels are to be read.
@@ -299,7 +301,7 @@ impl Configuration for EncoderConfig {
             Family::Electra => (Activation::Gelu, true),
             _ => (Activation::Tanh, false),
         };
-        ClassifierStyle { dense: Some(activation), dropout: self.classifier_dropout, dropout_first, bias: true }
+        ClassifierStyle { dense: true, activation, dropout: self.classifier_dropout, dropout_first, bias: true }
     }
 
     /// DistilBERT's token classifier has the body's dropout, not that of its sequence classifier.

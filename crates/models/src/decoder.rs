@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use burn::module::Param;
 use burn::prelude::*;
-use ptm_ops::{Activation, Attention, Indices, Mask, dropout, embedding_sum};
+use ptm_ops::{Activation, Indices, Mask, dropout, embedding_sum};
 use ptm_text::Packed;
 
 use crate::body::{Body, check_packed};
+use crate::cache::{Beside, Cache, Stepwise, Towards};
 use crate::config::{DecoderConfig, Family};
 use crate::error::Result;
 use crate::layers::{AttentionLayer, LayerNorm, Linear, parameter};
@@ -49,10 +50,17 @@ impl DecoderLayer {
         }
     }
 
-    /// The rows of `x` that `view` asks for.
-    fn forward(&self, x: Tensor<2>, view: &View, spec: &Attention, config: &DecoderConfig, pass: &Pass) -> Tensor<2> {
+    /// The rows of `x` that `view` asks for, which `attend` lets look at others.
+    fn forward(
+        &self,
+        x: Tensor<2>,
+        view: &View,
+        attend: impl FnOnce(&AttentionLayer, Tensor<2>) -> Tensor<2>,
+        config: &DecoderConfig,
+        pass: &Pass,
+    ) -> Tensor<2> {
         let first = config.family == Family::Gpt2;
-        let attend = |x: Tensor<2>| self.attention.forward(view.queries(x.clone()), view.keys(x), None, spec);
+        let attend = |x: Tensor<2>| attend(&self.attention, x);
         let feed = |x: Tensor<2>| self.down.forward(self.up.forward(x, config.activation), Activation::None);
         let drop = || pass.dropout(config.hidden_dropout);
         let x = self.attention_norm.around(x, first, drop(), attend, |x| view.queries(x));
@@ -72,6 +80,48 @@ impl Decoder {
     /// When the batch contradicts itself, or an id or a position is beyond its embedding.
     pub fn check(&self, batch: &Packed) -> Result<()> {
         check_packed(batch, self.config.vocab_size, self.config.max_positions)
+    }
+
+    /// A cache for `sequences` sequences, of which nothing was read yet.
+    pub fn begin(&self, sequences: usize) -> Cache {
+        Cache::new(self.layers.len(), self.config.hidden_size, sequences)
+    }
+
+    fn hidden(&self, batch: &Packed, rows: &Rows, mut beside: Beside<'_, '_>, pass: &Pass) -> Result<Tensor<2>> {
+        let config = &*self.config;
+        let all = View::all(&batch.offsets, Mask::Causal);
+        let wanted = View::of(rows, &batch.offsets, &Mask::Causal)?;
+        let fits = wanted.reaches_ends() || !beside.is_step();
+        let last = if fits { &wanted } else { &all };
+        let tables = vec![
+            (self.word.val(), Indices::from(batch.ids.as_slice())),
+            (self.position.val(), Indices::from(batch.positions.as_slice())),
+        ];
+        let mut x = dropout(embedding_sum(tables), pass.dropout(config.embedding_dropout));
+        for (number, layer) in self.layers.iter().enumerate() {
+            let view = if number + 1 == self.layers.len() { last } else { &all };
+            let spec =
+                |view: &View| view.spec(config.heads, config.scale(number), pass.dropout(config.attention_dropout));
+            let attend = |through: &AttentionLayer, x: Tensor<2>| {
+                beside.attend(number, Towards::Itself, through, x, view, None, &spec)
+            };
+            x = layer.forward(x, view, attend, config, pass);
+        }
+        if self.layers.is_empty() || !fits {
+            x = wanted.queries(x);
+        }
+        Ok(match &self.norm {
+            Some(norm) => norm.forward(x),
+            None => x,
+        })
+    }
+}
+
+impl Stepwise for Decoder {
+    fn step(&self, batch: &Packed, cache: &mut Cache, rows: &Rows) -> Result<Tensor<2>> {
+        self.check(batch)?;
+        rows.wanted(&batch.offsets)?;
+        self.hidden(batch, rows, Beside::Step(cache.step(batch)?), &Pass::eval())
     }
 }
 
@@ -100,26 +150,7 @@ impl Body for Decoder {
 
     fn forward(&self, batch: &Packed, rows: &Rows, pass: &Pass) -> Result<Tensor<2>> {
         self.check(batch)?;
-        let config = &*self.config;
-        let all = View::all(&batch.offsets, Mask::Causal);
-        let last = View::of(rows, &batch.offsets, &Mask::Causal)?;
-        let tables = vec![
-            (self.word.val(), Indices::from(batch.ids.as_slice())),
-            (self.position.val(), Indices::from(batch.positions.as_slice())),
-        ];
-        let mut x = dropout(embedding_sum(tables), pass.dropout(config.embedding_dropout));
-        for (number, layer) in self.layers.iter().enumerate() {
-            let view = if number + 1 == self.layers.len() { &last } else { &all };
-            let spec = view.spec(config.heads, config.scale(number), pass.dropout(config.attention_dropout));
-            x = layer.forward(x, view, &spec, config, pass);
-        }
-        if self.layers.is_empty() {
-            x = last.queries(x);
-        }
-        Ok(match &self.norm {
-            Some(norm) => norm.forward(x),
-            None => x,
-        })
+        self.hidden(batch, rows, Beside::Nothing, pass)
     }
 
     /// The last row that is not of the padding token, where the configuration names one.

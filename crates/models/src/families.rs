@@ -9,6 +9,7 @@ mod ernie;
 mod gpt;
 mod roberta;
 mod t5;
+mod xlnet;
 
 use crate::config::Family;
 use crate::names::Entry;
@@ -35,5 +36,6 @@ pub fn table(family: Family) -> &'static Table {
         Family::Gpt2 => &gpt::SECOND,
         Family::Bart | Family::MBart | Family::Marian => &bart::TABLE,
         Family::T5 | Family::MT5 => &t5::TABLE,
+        Family::Xlnet => &xlnet::TABLE,
     }
 }

@@ -35,7 +35,7 @@ impl Rule {
         if path.ends_with("norm.weight") {
             return vec![1.0; count];
         }
-        if shape.len() < 2 {
+        if shape.len() < 2 || path == "head.fixed_bias" {
             return vec![0.0; count];
         }
         let named = path.bytes().fold(mix(self.seed), |hash, byte| mix(hash ^ u64::from(byte)));

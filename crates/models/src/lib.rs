@@ -9,6 +9,7 @@
 pub mod auto;
 pub mod bart;
 mod body;
+pub mod cache;
 pub mod config;
 pub mod decoder;
 pub mod encoder;
@@ -28,10 +29,14 @@ mod read;
 mod rows;
 pub mod t5;
 mod write;
+pub mod xlnet;
 
 pub use bart::{Bart, BartDecoder};
 pub use body::{Body, LanguageModelStyle, Pair, Sequences};
-pub use config::{BartConfig, Configuration, DecoderConfig, EncoderConfig, Family, Kind, ProblemType, T5Config};
+pub use cache::{Cache, Stepwise};
+pub use config::{
+    BartConfig, Configuration, DecoderConfig, EncoderConfig, Family, Kind, ProblemType, T5Config, XlnetConfig,
+};
 pub use decoder::Decoder;
 pub use encoder::{Encoder, Input};
 pub use error::{Error, Result};
@@ -42,3 +47,4 @@ pub use pass::Pass;
 pub use rows::Rows;
 pub use t5::{T5, T5Encoder};
 pub use write::Named;
+pub use xlnet::{Memory, Permuted, Xlnet};

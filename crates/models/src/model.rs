@@ -6,8 +6,10 @@ use std::sync::Arc;
 use burn::module::Param;
 use burn::prelude::*;
 use ptm_ops::Indices;
+use ptm_text::Packed;
 
 use crate::body::{Body, Sequences};
+use crate::cache::{Cache, Stepwise};
 use crate::config::Configuration;
 use crate::decoder::Decoder;
 use crate::encoder::{Encoder, Input};
@@ -171,11 +173,6 @@ impl<H: Head<B>, B: Body> Model<H, B> {
         }
     }
 
-    /// The hidden states that stand for the sequences, `[B, H]`.
-    fn summary(&self, input: &B::Input<'_>, pass: &Pass) -> Result<Tensor<2>> {
-        self.body.forward(input, &self.body.summary(input)?, pass)
-    }
-
     fn word(&self) -> &Param<Tensor<2>> {
         self.body.word()
     }
@@ -228,6 +225,19 @@ impl Model<Pooler> {
         let first: Indices = input.batch.offsets.iter().take(input.sequences()).map(|&row| row as u32).collect();
         let pooled = self.head.forward(ptm_ops::gather_rows(hidden.clone(), &first));
         Ok((hidden, pooled))
+    }
+}
+
+impl<B: Stepwise> Model<LanguageModelHead, B> {
+    /// Logits of what follows the wanted rows of `batch`, which itself follows what `cache` holds and is added to it.
+    ///
+    /// # Shapes
+    /// [`Rows::Last`]: `[B, V]`.
+    ///
+    /// # Errors
+    /// When the batch doesn't fit the model or the cache.
+    pub fn step(&self, batch: &Packed, cache: &mut Cache, rows: &Rows) -> Result<Tensor<2>> {
+        Ok(self.head.logits(self.body.step(batch, cache, rows)?, self.word()))
     }
 }
 
@@ -299,7 +309,7 @@ impl Model<NextSentenceHead> {
     /// # Errors
     /// When the batch doesn't fit the model.
     pub fn logits(&self, input: &Input<'_>, pass: &Pass) -> Result<Tensor<2>> {
-        Ok(self.head.logits(self.summary(input, pass)?))
+        Ok(self.head.logits(self.body.summarize(input, pass)?))
     }
 
     /// Mean cross-entropy over the sequences.
@@ -308,7 +318,7 @@ impl Model<NextSentenceHead> {
     /// When the batch doesn't fit the model.
     pub fn loss(&self, input: &Input<'_>, targets: &Indices, pass: &Pass) -> Result<Tensor<1>> {
         Self::check_targets(targets, input.sequences(), 2)?;
-        Ok(self.head.loss(self.summary(input, pass)?, targets, 1.0 / targets.len().max(1) as f32))
+        Ok(self.head.loss(self.body.summarize(input, pass)?, targets, 1.0 / targets.len().max(1) as f32))
     }
 }
 
@@ -318,7 +328,7 @@ impl<B: Body> Model<SequenceHead, B> {
     /// # Errors
     /// When the batch doesn't fit the model.
     pub fn logits(&self, input: &B::Input<'_>, pass: &Pass) -> Result<Tensor<2>> {
-        Ok(self.head.logits(self.summary(input, pass)?, pass))
+        Ok(self.head.logits(self.body.summarize(input, pass)?, pass))
     }
 
     /// The mean loss.
@@ -336,7 +346,7 @@ impl<B: Body> Model<SequenceHead, B> {
             }
             Targets::Labels(_) | Targets::Numbers(_) => {}
         }
-        Ok(self.head.loss(self.summary(input, pass)?, targets, pass))
+        Ok(self.head.loss(self.body.summarize(input, pass)?, targets, pass))
     }
 }
 
@@ -350,7 +360,7 @@ impl Model<ChoiceHead> {
         if choices == 0 || !sequences.is_multiple_of(choices) {
             return Err(Error::Input(format!("{sequences} sequences are not {choices} choices for every example")));
         }
-        Ok(self.head.logits(self.summary(input, pass)?, choices, pass))
+        Ok(self.head.logits(self.body.summarize(input, pass)?, choices, pass))
     }
 
     /// Mean cross-entropy over the examples.

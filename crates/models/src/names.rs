@@ -136,13 +136,14 @@ pub fn is_noise(name: &str, tied: bool) -> bool {
         // Marian's, which are computed; learned ones are read
         "embed_positions.weight",
     ];
-    const DECODERS: [&str; 6] = [
+    const DECODERS: [&str; 7] = [
         "cls.predictions.decoder.weight",
         "cls.predictions.decoder.bias",
         "lm_head.decoder.weight",
         "vocab_projector.weight",
         "generator_lm_head.weight",
         "lm_head.weight",
+        "lm_loss.weight",
     ];
     BUFFERS.iter().any(|buffer| name.ends_with(buffer))
         || name == "lm_head.decoder.bias"

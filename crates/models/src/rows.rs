@@ -29,10 +29,11 @@ impl Rows {
     /// When chosen rows don't ascend or are beyond the batch.
     pub(crate) fn wanted(&self, offsets: &[usize]) -> Result<Option<Indices>> {
         let count = offsets.last().copied().unwrap_or(0);
+        let spans = offsets.windows(2).filter(|w| w[0] < w[1]);
         Ok(match self {
             Self::All => None,
-            Self::First => Some(offsets[..offsets.len() - 1].iter().map(|&row| row as u32).collect()),
-            Self::Last => Some(offsets[1..].iter().map(|&row| row as u32 - 1).collect()),
+            Self::First => Some(spans.map(|w| w[0] as u32).collect()),
+            Self::Last => Some(spans.map(|w| w[1] as u32 - 1).collect()),
             Self::Chosen(rows) if !rows.is_sorted() || beyond(rows, count).is_some() => {
                 return Err(Error::Input(format!("chosen rows should ascend and be below the batch's {count}")));
             }
@@ -105,6 +106,11 @@ impl View {
         self.rows.is_none() || matches!(self.mask, Mask::Causal)
     }
 
+    /// Whether the last query of every sequence is its last row, or all ask: a step of a cache needs it so.
+    pub fn reaches_ends(&self) -> bool {
+        self.is_aligned() && self.seen.is_none()
+    }
+
     /// The same rows asking other sequences, of which they see everything.
     pub fn onto(&self, offsets: &[usize]) -> Self {
         Self {
@@ -140,7 +146,7 @@ impl View {
 }
 
 /// Where each sequence's share of the chosen rows begins and ends.
-fn offsets_of_rows(rows: &[u32], offsets: &[usize]) -> Vec<usize> {
+pub(crate) fn offsets_of_rows(rows: &[u32], offsets: &[usize]) -> Vec<usize> {
     offsets.iter().map(|&offset| rows.partition_point(|&row| (row as usize) < offset)).collect()
 }
 

@@ -9,6 +9,7 @@ use ptm_ops::{Activation, Bias, Dropout, Mask, dropout, gated};
 use ptm_text::Packed;
 
 use crate::body::{Body, LanguageModelStyle, Pair, check_packed};
+use crate::cache::{Beside, Cache, Stepwise, Towards};
 use crate::config::{Family, T5Config};
 use crate::error::Result;
 use crate::layers::{AttentionLayer, Linear, RelativeBias, RmsNorm, look_up, parameter};
@@ -79,24 +80,20 @@ impl T5Layer {
         }
     }
 
-    /// The rows of `x` that `view` asks for.
+    /// The rows of `x` that `view` asks for, which `attend` lets look at others.
     fn forward(
         &self,
         x: Tensor<2>,
         view: &View,
-        bias: Bias,
-        source: Option<&Source<'_>>,
+        attend: &mut dyn FnMut(Towards, &AttentionLayer, Tensor<2>) -> Tensor<2>,
         config: &T5Config,
         pass: &Pass,
     ) -> Tensor<2> {
         let drop = || pass.dropout(config.dropout);
-        let spec = |view: &View| view.spec(config.heads, 1.0, drop());
-        let attend =
-            |x: Tensor<2>| self.attention.forward(view.queries(x.clone()), view.keys(x), Some(bias), &spec(view));
-        let mut x = self.attention_norm.around(x, drop(), attend, |x| view.queries(x));
-        if let (Some(source), Some(cross), Some(norm)) = (source, &self.cross, &self.cross_norm) {
-            let spec = spec(&view.onto(source.offsets));
-            x = norm.around(x, drop(), |x| cross.forward(x, source.hidden.clone(), None, &spec), |x| x);
+        let own = |x: Tensor<2>| attend(Towards::Itself, &self.attention, x);
+        let mut x = self.attention_norm.around(x, drop(), own, |x| view.queries(x));
+        if let (Some(cross), Some(norm)) = (&self.cross, &self.cross_norm) {
+            x = norm.around(x, drop(), |x| attend(Towards::Source, cross, x), |x| x);
         }
         self.output_norm.around(x, drop(), |x| self.feed(x, config.activation, drop()), |x| x)
     }
@@ -128,27 +125,31 @@ impl T5Stack {
         &self,
         batch: &Packed,
         word: &Param<Tensor<2>>,
-        source: Option<&Source<'_>>,
+        mut beside: Beside<'_, '_>,
         rows: &Rows,
         config: &T5Config,
         pass: &Pass,
     ) -> Result<Tensor<2>> {
-        check_packed(batch, config.vocab_size, usize::MAX)?;
-        let mask = if source.is_some() { Mask::Causal } else { Mask::None };
+        let mask = if beside.has_source() { Mask::Causal } else { Mask::None };
         let drop = || pass.dropout(config.dropout);
-        let mut x = dropout(look_up(word, &batch.ids, None, 1.0), drop());
-        let longest = batch.offsets.windows(2).map(|w| w[1] - w[0]).max().unwrap_or(0);
-        let Bias::Relative { values, zero } = self.bias.values(longest) else { unreachable!("it is relative") };
         let all = View::all(&batch.offsets, mask.clone());
         let wanted = View::of(rows, &batch.offsets, &mask)?;
         // distances are counted from the last query: where rows are left out of the middle, all are computed
-        let last = if wanted.is_aligned() { &wanted } else { &all };
+        let fits = if beside.is_step() { wanted.reaches_ends() } else { wanted.is_aligned() };
+        let last = if fits { &wanted } else { &all };
+        let longest = batch.offsets.windows(2).map(|w| w[1] - w[0]).max().unwrap_or(0);
+        let (values, zero) = self.bias.values(beside.longest().unwrap_or(longest));
+        let mut x = dropout(look_up(word, &batch.ids, None, 1.0), drop());
         for (number, layer) in self.layers.iter().enumerate() {
             let view = if number + 1 == self.layers.len() { last } else { &all };
-            let bias = Bias::Relative { values: values.clone(), zero };
-            x = layer.forward(x, view, bias, source, config, pass);
+            let spec = |view: &View| view.spec(config.heads, 1.0, drop());
+            let mut attend = |towards: Towards, through: &AttentionLayer, x: Tensor<2>| {
+                let bias = Bias::Relative { values: values.clone(), zero };
+                beside.attend(number, towards, through, x, view, Some(bias), &spec)
+            };
+            x = layer.forward(x, view, &mut attend, config, pass);
         }
-        if self.layers.is_empty() || !wanted.is_aligned() {
+        if self.layers.is_empty() || !fits {
             x = wanted.queries(x);
         }
         Ok(dropout(self.norm.forward(x), drop()))
@@ -161,7 +162,8 @@ impl T5 {
     /// # Errors
     /// When the batch doesn't fit the model.
     pub fn encode(&self, source: &Packed, rows: &Rows, pass: &Pass) -> Result<Tensor<2>> {
-        self.encoder.forward(source, &self.word, None, rows, &self.config, pass)
+        check_packed(source, self.config.vocab_size, usize::MAX)?;
+        self.encoder.forward(source, &self.word, Beside::Nothing, rows, &self.config, pass)
     }
 
     /// The decoder's hidden states of `target`, which looks at a source's hidden states `[Ts, H]`, whose sequences
@@ -177,8 +179,30 @@ impl T5 {
         rows: &Rows,
         pass: &Pass,
     ) -> Result<Tensor<2>> {
+        check_packed(target, self.config.vocab_size, usize::MAX)?;
         let source = Source::new(hidden, offsets, target)?;
-        self.decoder.forward(target, &self.word, Some(&source), rows, &self.config, pass)
+        self.decoder.forward(target, &self.word, Beside::Source(&source), rows, &self.config, pass)
+    }
+
+    /// Reads `source`: a cache for as many targets, of which nothing was said yet.
+    ///
+    /// # Errors
+    /// When the batch doesn't fit the model.
+    pub fn begin(&self, source: &Packed) -> Result<Cache> {
+        let hidden = self.encode(source, &Rows::All, &Pass::eval())?;
+        let crosses = self.decoder.layers.iter().map(|layer| {
+            layer.cross.as_ref().expect("a decoder's layers look at the source").keys_and_values(hidden.clone())
+        });
+        Ok(Cache::with_source(crosses, self.config.inner_size(), &source.offsets))
+    }
+}
+
+impl Stepwise for T5 {
+    fn step(&self, batch: &Packed, cache: &mut Cache, rows: &Rows) -> Result<Tensor<2>> {
+        check_packed(batch, self.config.vocab_size, usize::MAX)?;
+        rows.wanted(&batch.offsets)?;
+        let step = Beside::Step(cache.step(batch)?);
+        self.decoder.forward(batch, &self.word, step, rows, &self.config, &Pass::eval())
     }
 }
 
@@ -255,7 +279,8 @@ impl Body for T5Encoder {
     }
 
     fn forward(&self, batch: &Packed, rows: &Rows, pass: &Pass) -> Result<Tensor<2>> {
-        self.encoder.forward(batch, &self.word, None, rows, &self.config, pass)
+        check_packed(batch, self.config.vocab_size, usize::MAX)?;
+        self.encoder.forward(batch, &self.word, Beside::Nothing, rows, &self.config, pass)
     }
 
     fn summary(&self, _: &Packed) -> Result<Rows> {

@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use burn::prelude::*;
 use ptm_models::files::{Weights, write_safetensors};
 use ptm_models::heads::{
-    Bare, ChoiceHead, Head, MaskedLmHead, NextSentenceHead, ReplacedTokenHead, SequenceHead, SpanHead, Targets,
-    TokenHead,
+    Bare, ChoiceHead, Head, LanguageModelHead, MaskedLmHead, NextSentenceHead, ReplacedTokenHead, SequenceHead,
+    SpanHead, Targets, TokenHead,
 };
-use ptm_models::{EncoderConfig, Error, Input, Model, Pass, Rows};
+use ptm_models::{Bart, Body, Decoder, Encoder, EncoderConfig, Error, Input, Model, Pair, Pass, Rows, T5};
 use ptm_ops::Mask;
-use ptm_text::Packed;
+use ptm_text::{Packed, PositionStyle};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -46,7 +46,11 @@ fn changed(case: &str, fields: &Value, tensor: impl Fn(&str, &mut Vec<usize>) ->
 }
 
 fn says<H: Head>(dir: &TempDir, parts: &[&str]) {
-    let error = Model::<H>::open(dir.path(), &Device::flex()).expect_err("refused").to_string();
+    says_over::<H, Encoder>(dir, parts);
+}
+
+fn says_over<H: Head<B>, B: Body>(dir: &TempDir, parts: &[&str]) {
+    let error = Model::<H, B>::open(dir.path(), &Device::flex()).expect_err("refused").to_string();
     let place = dir.path().display().to_string();
     for part in parts.iter().chain([&place.as_str()]) {
         assert!(error.contains(part), "{part:?} is not in: {error}");
@@ -82,6 +86,43 @@ fn a_tensor_of_another_shape() {
         true
     });
     says::<SequenceHead>(&dir, &["[1024]", "[64, 16]"]);
+}
+
+/// A tensor that several parameters share is named once, with its own shape.
+#[test]
+fn shared_tensors() {
+    let tensor = "transformer.h.1.attn.c_attn.weight";
+    let dir = changed("gpt2-lm", &json!({}), |name, shape| {
+        *shape.last_mut().unwrap() += usize::from(name == tensor);
+        true
+    });
+    says_over::<LanguageModelHead, Decoder>(&dir, &[tensor, "[16, 49]", "[16, 48]", "config.json"]);
+    let dir = changed("gpt2-lm", &json!({}), |name, _| name != tensor);
+    says_over::<LanguageModelHead, Decoder>(&dir, &["a tensor is missing", tensor]);
+}
+
+/// What isn't what it says: a family of another kind, a size that others contradict, a source without its end.
+#[test]
+fn encoder_decoders() {
+    let dir = changed("bart-lm", &json!({"model_type": "t5"}), all);
+    says_over::<LanguageModelHead, Bart>(&dir, &["\"t5\" is an encoder-decoder of T5's make", "bart, mbart, marian"]);
+    let dir = changed("bart-lm", &json!({"decoder_attention_heads": 3}), all);
+    says_over::<LanguageModelHead, Bart>(&dir, &["d_model", "decoder_attention_heads, 3"]);
+    let dir = changed("t5-lm", &json!({"relative_attention_num_buckets": 16}), all);
+    let table = "encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight";
+    says_over::<LanguageModelHead, T5>(&dir, &[table, "[32, 4]", "[16, 4]", "relative_attention_num_buckets"]);
+    // sizes that nobody can have: refused before anything is made
+    let sizes = json!({"max_position_embeddings": 1 << 24, "vocab_size": 1 << 24});
+    says_over::<LanguageModelHead, Bart>(&changed("marian-lm", &sizes, all), &["model.shared.weight", "vocab_size"]);
+
+    let model = Model::<SequenceHead, Bart>::open(&dump("bart-sequence"), &Device::flex()).unwrap().model;
+    let batch = |ids: &[u32]| Packed::from_ids(&[ids], PositionStyle::Offset(2)).unwrap();
+    let (source, target) = (batch(&[0, 5, 6]), batch(&[2, 0, 5]));
+    let error = model.logits(&Pair { source: &source, target: &target }, &Pass::eval()).unwrap_err().to_string();
+    assert!(error.contains("without token 2, which ends it"), "{error}");
+    let two = Packed::from_ids(&[[5], [2]], PositionStyle::Offset(2)).unwrap();
+    let error = model.body.forward(&Pair { source: &two, target: &target }, &Rows::All, &Pass::eval()).unwrap_err();
+    assert!(error.to_string().contains("1 targets for 2 sources"), "{error}");
 }
 
 #[test]

@@ -269,7 +269,8 @@ impl Configuration for BartConfig {
 
     fn classifier(&self) -> ClassifierStyle {
         ClassifierStyle {
-            dense: Some(Activation::Tanh),
+            dense: true,
+            activation: Activation::Tanh,
             dropout: self.classifier_dropout,
             dropout_first: true,
             bias: true,

@@ -37,6 +37,8 @@ pub enum Family {
     T5,
     /// mT5.
     MT5,
+    /// XLNet.
+    Xlnet,
 }
 
 /// What families of one kind share: a body, and the configuration that describes it.
@@ -50,6 +52,8 @@ pub enum Kind {
     Bart,
     /// [`crate::T5`], or [`crate::T5Encoder`], with [`crate::T5Config`].
     T5,
+    /// [`crate::Xlnet`] with [`crate::XlnetConfig`].
+    Xlnet,
 }
 
 impl Kind {
@@ -60,13 +64,14 @@ impl Kind {
             Self::Decoder => "a decoder",
             Self::Bart => "an encoder-decoder of BART's make",
             Self::T5 => "an encoder-decoder of T5's make",
+            Self::Xlnet => "a permutation model",
         }
     }
 }
 
 impl Family {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Bert,
         Self::Roberta,
         Self::XlmRoberta,
@@ -80,6 +85,7 @@ impl Family {
         Self::Marian,
         Self::T5,
         Self::MT5,
+        Self::Xlnet,
     ];
 
     /// What kind of body its models have.
@@ -91,6 +97,7 @@ impl Family {
             Self::Gpt | Self::Gpt2 => Kind::Decoder,
             Self::Bart | Self::MBart | Self::Marian => Kind::Bart,
             Self::T5 | Self::MT5 => Kind::T5,
+            Self::Xlnet => Kind::Xlnet,
         }
     }
 
@@ -110,6 +117,7 @@ impl Family {
             Self::Marian => "marian",
             Self::T5 => "t5",
             Self::MT5 => "mt5",
+            Self::Xlnet => "xlnet",
         }
     }
 
@@ -129,6 +137,7 @@ impl Family {
             Self::Marian => "Marian",
             Self::T5 => "T5",
             Self::MT5 => "MT5",
+            Self::Xlnet => "XLNet",
         }
     }
 

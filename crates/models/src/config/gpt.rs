@@ -232,7 +232,7 @@ impl Configuration for DecoderConfig {
     }
 
     fn classifier(&self) -> ClassifierStyle {
-        ClassifierStyle { dense: None, dropout: 0.0, dropout_first: false, bias: false }
+        ClassifierStyle { dense: false, activation: Activation::None, dropout: 0.0, dropout_first: false, bias: false }
     }
 
     fn token_dropout(&self) -> f32 {

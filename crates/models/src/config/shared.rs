@@ -16,8 +16,10 @@ use crate::error::{Error, Result};
 /// How a family classifies a sequence by the hidden state that stands for it.
 #[derive(Clone, Copy, Debug)]
 pub struct ClassifierStyle {
-    /// The activation of the dense layer before the labels, where there is one.
-    pub dense: Option<Activation>,
+    /// Whether there is a dense layer before the labels.
+    pub dense: bool,
+    /// The activation of that layer; without it, of the hidden state itself.
+    pub activation: Activation,
     /// Dropout before the labels.
     pub dropout: f32,
     /// Whether dropout comes before the dense layer too.

@@ -230,7 +230,8 @@ impl Configuration for T5Config {
 
     fn classifier(&self) -> ClassifierStyle {
         ClassifierStyle {
-            dense: Some(Activation::Tanh),
+            dense: true,
+            activation: Activation::Tanh,
             dropout: self.classifier_dropout,
             dropout_first: true,
             bias: true,

@@ -45,7 +45,7 @@ impl Head for ChoiceHead {
             dense: Linear::new(hidden, hidden, device),
             out: Linear::new(hidden, 1, device),
             dropout: config.choice_dropout,
-            activation: config.classifier().dense.unwrap_or(Activation::None),
+            activation: config.classifier().activation,
         }
     }
 

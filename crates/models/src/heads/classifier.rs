@@ -3,7 +3,7 @@
 
 use burn::prelude::*;
 use burn::tensor::TensorData;
-use ptm_ops::{Activation, Indices, dropout, losses};
+use ptm_ops::{Activation, Indices, activation, dropout, losses};
 
 use super::Head;
 use crate::body::Body;
@@ -41,7 +41,7 @@ impl SequenceHead {
         let x = if self.dropout_first { dropout(hidden, pass.dropout(self.dropout)) } else { hidden };
         let x = match &self.dense {
             Some(dense) => dense.forward(x, self.activation),
-            None => x,
+            None => activation(x, self.activation),
         };
         self.out.forward(dropout(x, pass.dropout(self.dropout)), Activation::None)
     }
@@ -76,11 +76,11 @@ impl<B: Body> Head<B> for SequenceHead {
         let hidden = config.hidden_size();
         let style = config.classifier();
         Self {
-            dense: style.dense.map(|_| Linear::new(hidden, hidden, device)),
+            dense: style.dense.then(|| Linear::new(hidden, hidden, device)),
             out: Linear::with_bias(hidden, config.labels().len(), style.bias, device),
             dropout: style.dropout,
             dropout_first: style.dropout_first,
-            activation: style.dense.unwrap_or(Activation::None),
+            activation: style.activation,
         }
     }
 

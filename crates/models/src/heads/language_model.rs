@@ -10,10 +10,11 @@ use crate::body::{Body, Sequences};
 use crate::config::{Configuration, Family};
 use crate::layers::parameter;
 
-/// The (tied) decoder, for some families with a bias that isn't trained.
+/// The (tied) decoder, for some families with a bias, trained or not.
 #[derive(Module, Debug)]
 pub struct LanguageModelHead {
     decoder: Option<Param<Tensor<2>>>,
+    bias: Option<Param<Tensor<1>>>,
     fixed_bias: Option<Param<Tensor<2>>>,
     scale: f32,
 }
@@ -24,7 +25,8 @@ impl LanguageModelHead {
     }
 
     fn bias(&self) -> Option<Tensor<1>> {
-        self.fixed_bias.as_ref().map(|bias| bias.val().detach().flatten(0, 1))
+        let fixed = || self.fixed_bias.as_ref().map(|bias| bias.val().detach().flatten(0, 1));
+        self.bias.as_ref().map(Param::val).or_else(fixed)
     }
 
     fn features(&self, hidden: Tensor<2>) -> Tensor<2> {
@@ -65,6 +67,7 @@ impl<B: Body> Head<B> for LanguageModelHead {
         let (vocab, style) = (config.output_size(), B::language_model(config));
         Self {
             decoder: (!config.tied()).then(|| parameter([vocab, config.hidden_size()], device)),
+            bias: style.bias.then(|| parameter([vocab], device)),
             fixed_bias: style.fixed_bias.then(|| parameter([1, vocab], device)),
             scale: style.scale,
         }

@@ -31,9 +31,27 @@ impl AttentionLayer {
     /// # Shapes
     /// `x` `[Tq, H]`, `keys` `[Tk, H]` → `[Tq, H]`.
     pub fn forward(&self, x: Tensor<2>, keys: Tensor<2>, bias: Option<Bias>, spec: &Attention) -> Tensor<2> {
-        let q = self.query.forward(x, Activation::None);
-        let k = self.key.forward(keys.clone(), Activation::None);
-        let v = self.value.forward(keys, Activation::None);
-        self.output.forward(attention(q, k, v, bias, spec), Activation::None)
+        let (k, v) = self.keys_and_values(keys);
+        self.out(attention(self.queries(x), k, v, bias, spec))
+    }
+
+    /// # Shapes
+    /// `[Tq, H]` → `[Tq, A·D]`.
+    pub(crate) fn queries(&self, x: Tensor<2>) -> Tensor<2> {
+        self.query.forward(x, Activation::None)
+    }
+
+    /// # Shapes
+    /// `[Tk, H]` → `[Tk, A·D]` each.
+    pub(crate) fn keys_and_values(&self, x: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
+        (self.key.forward(x.clone(), Activation::None), self.value.forward(x, Activation::None))
+    }
+
+    /// From what was read to hidden states.
+    ///
+    /// # Shapes
+    /// `[Tq, A·D]` → `[Tq, H]`.
+    pub(crate) fn out(&self, context: Tensor<2>) -> Tensor<2> {
+        self.output.forward(context, Activation::None)
     }
 }

@@ -1,6 +1,6 @@
 //! Word and position embeddings that are summed apart: scaled words, learned or sinusoidal positions.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use burn::module::Param;
 use burn::prelude::*;
@@ -28,27 +28,36 @@ pub(crate) fn look_up(word: &Param<Tensor<2>>, ids: &[u32], frozen: Option<u32>,
 pub struct Positions {
     learned: Option<Param<Tensor<2>>>,
     width: usize,
+    /// The sinusoidal rows that were asked for so far.
     #[module(skip)]
-    sinusoidal: Arc<[f32]>,
+    computed: Arc<Mutex<Vec<f32>>>,
 }
 
 impl Positions {
     /// A learned row a position.
     pub fn learned(rows: usize, width: usize, device: &Device) -> Self {
-        Self { learned: Some(parameter([rows, width], device)), width, sinusoidal: Arc::from([]) }
+        Self { learned: Some(parameter([rows, width], device)), width, computed: Arc::default() }
     }
 
     /// Sines in the first half of a row and cosines in the second, of wavelengths from 2π to 10000·2π
     /// (Vaswani et al. 2017, §3.5, there interleaved).
-    pub fn sinusoidal(rows: usize, width: usize) -> Self {
-        let half = width.div_ceil(2);
+    pub fn sinusoidal(width: usize) -> Self {
+        Self { learned: None, width, computed: Arc::default() }
+    }
+
+    /// The sinusoidal vectors of `positions`, one after the other.
+    fn rows(&self, positions: &[u32]) -> Vec<f32> {
+        let half = self.width.div_ceil(2);
         let cell = |row: usize, column: usize| {
             let (pair, cosine) = if column < half { (column, false) } else { (column - half, true) };
-            let angle = row as f64 / 10000_f64.powf(2.0 * pair as f64 / width as f64);
+            let angle = row as f64 / 10000_f64.powf(2.0 * pair as f64 / self.width as f64);
             (if cosine { angle.cos() } else { angle.sin() }) as f32
         };
-        let table = (0..rows * width).map(|i| cell(i / width, i % width)).collect();
-        Self { learned: None, width, sinusoidal: table }
+        let mut table = self.computed.lock().unwrap_or_else(PoisonError::into_inner);
+        let wanted = positions.iter().max().map_or(0, |&last| (last as usize + 1) * self.width);
+        let held = table.len();
+        table.extend((held..wanted.max(held)).map(|i| cell(i / self.width, i % self.width)));
+        positions.iter().flat_map(|&row| &table[row as usize * self.width..][..self.width]).copied().collect()
     }
 
     /// `x` plus the vectors of `positions`.
@@ -59,10 +68,7 @@ impl Positions {
         if let Some(table) = &self.learned {
             return x + gather_rows(table.val(), &Indices::from(positions));
         }
-        let row = |&position: &u32| &self.sinusoidal[position as usize * self.width..][..self.width];
-        let rows: Vec<f32> = positions.iter().flat_map(row).copied().collect();
-        let shape = x.dims();
-        let rows = Tensor::from_data(TensorData::new(rows, shape), &x.device());
+        let rows = Tensor::from_data(TensorData::new(self.rows(positions), x.dims()), &x.device());
         x + rows
     }
 }
@@ -73,10 +79,13 @@ mod tests {
 
     #[test]
     fn sines_then_cosines() {
-        let table = Positions::sinusoidal(3, 4).sinusoidal;
+        let positions = Positions::sinusoidal(4);
         let expected = [2_f64.sin(), 0.02_f64.sin(), 2_f64.cos(), 0.02_f64.cos()];
-        for (a, b) in table[8..].iter().zip(expected) {
-            assert!((f64::from(*a) - b).abs() < 1e-7);
+        for at in [[2_u32, 0], [2, 1]] {
+            for (a, b) in positions.rows(&at).iter().zip(expected) {
+                assert!((f64::from(*a) - b).abs() < 1e-7);
+            }
         }
+        assert_eq!(positions.rows(&[0]), [0.0, 0.0, 1.0, 1.0]);
     }
 }

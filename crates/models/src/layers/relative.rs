@@ -3,7 +3,7 @@
 
 use burn::module::Param;
 use burn::prelude::*;
-use ptm_ops::{Bias, Indices, gather_rows};
+use ptm_ops::{Indices, gather_rows};
 
 use super::parameter;
 
@@ -39,14 +39,17 @@ impl RelativeBias {
         Self { table: parameter([buckets, heads], device), both_ways, max_distance }
     }
 
-    /// The bias of sequences of up to `longest` tokens.
-    pub fn values(&self, longest: usize) -> Bias {
+    /// The bias of sequences of up to `longest` tokens: a value a head and distance, and the column of distance 0.
+    ///
+    /// # Shapes
+    /// `[A, 2·longest - 1]`.
+    pub fn values(&self, longest: usize) -> (Tensor<2>, usize) {
         let table = self.table.val();
         let buckets = table.dims()[0];
         let far = longest.max(1) as isize - 1;
         let columns: Indices =
             (-far..=far).map(|d| bucket(d, self.both_ways, buckets, self.max_distance) as u32).collect();
-        Bias::Relative { values: gather_rows(table, &columns).transpose(), zero: far as usize }
+        (gather_rows(table, &columns).transpose(), far as usize)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use burn::prelude::*;
 use ptm_models::heads::{
@@ -9,11 +10,11 @@ use ptm_models::heads::{
     ReplacedTokenHead, SequenceHead, SpanHead, TokenHead,
 };
 use ptm_models::{
-    Bart, BartConfig, BartDecoder, Body, Configuration, Decoder, Encoder, Input, Model, Pair, Pass, Rows, T5, T5Config,
-    T5Encoder,
+    Bart, BartConfig, BartDecoder, Body, Configuration, Decoder, Encoder, Input, Model, Pair, Pass, Permuted, Rows, T5,
+    T5Config, T5Encoder, Xlnet,
 };
 use ptm_ops::{Indices, Mask};
-use ptm_text::Packed;
+use ptm_text::{Packed, PositionStyle};
 use safetensors::{Dtype, SafeTensors};
 
 /// What `transformers` computed for one case.
@@ -62,6 +63,10 @@ pub struct Batch {
     /// What a decoder reads beside a source, and where its padded rows are packed.
     pub target: Packed,
     pub target_place: Vec<Option<usize>>,
+    /// Who sees whom in the order of prediction, and the rows that are predicted.
+    order: Option<(Option<Arc<[bool]>>, Indices)>,
+    /// The segment before.
+    pub first: Option<Packed>,
 }
 
 impl Batch {
@@ -100,10 +105,13 @@ impl Batch {
             mask,
             target: Packed::default(),
             target_place: place.clone(),
+            order: None,
+            first: None,
             packed,
             place,
         };
         batch.set_target(reference, body);
+        batch.set_order(reference);
         batch
     }
 
@@ -127,6 +135,34 @@ impl Batch {
         }
     }
 
+    /// The order of prediction, where the reference has one; rows that are predicted ascend here.
+    fn set_order(&mut self, reference: &Reference) {
+        let Some(mapping) = reference.get("in.target_mapping") else { return };
+        let [_, predicted, seq] = reference.tensors["in.target_mapping"].0[..] else { panic!("three dimensions") };
+        let places = &self.place;
+        let visible = reference.get("in.perm_mask").map(|hidden| {
+            let pairs = hidden.iter().enumerate().filter(|(i, _)| {
+                let (query, key) = (i / seq, i / (seq * seq) * seq + i % seq);
+                places[query].is_some() && places[key].is_some()
+            });
+            pairs.map(|(_, hidden)| *hidden == 0.0).collect()
+        });
+        let rows = mapping.chunks(seq).enumerate().map(|(i, row)| {
+            let at = row.iter().position(|x| *x == 1.0).expect("a predicted token");
+            places[i / predicted * seq + at].expect("a token, not padding")
+        });
+        let rows: Vec<usize> = rows.collect();
+        let mut sorted = rows.clone();
+        sorted.sort_unstable();
+        self.target_place = rows.iter().map(|row| sorted.binary_search(row).ok()).collect();
+        self.order = Some((visible, sorted.into_iter().map(|row| row as u32).collect()));
+        if reference.get("in.first_ids").is_some() {
+            let (ids, segments) = (reference.ids("in.first_ids").to_vec(), reference.ids("in.first_types").to_vec());
+            let offsets = (0..=ids.len() / seq).map(|b| b * seq).collect();
+            self.first = Some(Packed::new(ids, segments, offsets, PositionStyle::Zero).expect("a batch"));
+        }
+    }
+
     pub fn input(&self) -> Input<'_> {
         Input { batch: &self.packed, tasks: self.tasks.clone(), mask: self.mask.clone() }
     }
@@ -139,6 +175,11 @@ pub trait Tested: Body {
     /// What its decoder reads to say `target`, if it reads a source too.
     fn shifted(_: &Self::Config, _: &[u32]) -> Option<Vec<u32>> {
         None
+    }
+
+    /// Calls `f` with what `body` reads, after the segment before where there is one.
+    fn with_input<T>(_: &Self, batch: &Batch, f: impl FnOnce(&Self::Input<'_>) -> T) -> T {
+        f(&Self::input(batch))
     }
 
     /// Outputs beside the hidden states.
@@ -182,6 +223,21 @@ impl Tested for T5Encoder {
     }
 }
 
+impl Tested for Xlnet {
+    fn input(batch: &Batch) -> Permuted<'_> {
+        let (visible, targets) = batch.order.clone().unzip();
+        Permuted { batch: &batch.packed, visible: visible.flatten(), targets, memory: None }
+    }
+
+    fn with_input<T>(body: &Self, batch: &Batch, f: impl FnOnce(&Permuted<'_>) -> T) -> T {
+        let memory = batch
+            .first
+            .as_ref()
+            .map(|first| body.forward_and_remember(&first.into(), &Rows::Last, &Pass::eval()).expect(FITS).1);
+        f(&Permuted { memory: memory.as_ref(), ..Self::input(batch) })
+    }
+}
+
 impl Tested for BartDecoder {
     fn input(batch: &Batch) -> Packed {
         batch.packed.clone()
@@ -211,7 +267,7 @@ pub fn parity() -> PathBuf {
 }
 
 /// How dumps of this crate's families begin; the script makes others too.
-pub const FAMILIES: [&str; 15] = [
+pub const FAMILIES: [&str; 16] = [
     "bert",
     "roberta",
     "xlmroberta",
@@ -227,6 +283,7 @@ pub const FAMILIES: [&str; 15] = [
     "t5v11",
     "byt5",
     "mt5",
+    "xlnet",
 ];
 
 /// The folders of a family's dumps, sorted.
@@ -246,7 +303,7 @@ pub fn cases(family: &str) -> Vec<PathBuf> {
 macro_rules! with_head {
     ($function:ident, $dir:expr, $reference:expr $(, $rest:expr)*) => {{
         use ptm_models::heads::*;
-        use ptm_models::{Bart, BartDecoder, Decoder, Encoder, Family, Kind, T5, T5Encoder};
+        use ptm_models::{Bart, BartDecoder, Decoder, Encoder, Family, Kind, T5, T5Encoder, Xlnet};
         let (dir, reference): (&Path, &Reference) = ($dir, $reference);
         let family = Family::of_dir(dir).unwrap_or_else(|e| panic!("{}: {e}", dir.display()));
         match (family.kind(), reference.kind.as_str()) {
@@ -280,6 +337,13 @@ macro_rules! with_head {
             (Kind::T5, "token") => $function::<TokenHead, T5Encoder>(dir, reference $(, $rest)*),
             (Kind::T5, "hidden") => $function::<Bare, T5>(dir, reference $(, $rest)*),
             (Kind::T5, "encoder") => $function::<Bare, T5Encoder>(dir, reference $(, $rest)*),
+            (Kind::Xlnet, "permutation" | "memory") => {
+                $function::<LanguageModelHead, Xlnet>(dir, reference $(, $rest)*)
+            }
+            (Kind::Xlnet, "sequence") => $function::<SequenceHead, Xlnet>(dir, reference $(, $rest)*),
+            (Kind::Xlnet, "token") => $function::<TokenHead, Xlnet>(dir, reference $(, $rest)*),
+            (Kind::Xlnet, "span") => $function::<SpanHead, Xlnet>(dir, reference $(, $rest)*),
+            (Kind::Xlnet, "hidden") => $function::<Bare, Xlnet>(dir, reference $(, $rest)*),
             other => panic!("{}: kind {other:?}", dir.display()),
         }
     }};
@@ -299,12 +363,13 @@ pub fn difference<H: Case<B>, B: Tested>(name: &str, model: &Model<H, B>, batch:
     for (output, ours) in H::outputs(model, batch) {
         let (shape, theirs) = &reference.tensors[&format!("out.{output}")];
         // outputs by token are compared at real tokens; others have a row a sequence or an example
-        let said = reference.kind == "seq2seq" && output == "logits";
+        let said = ["seq2seq", "permutation", "memory"].contains(&reference.kind.as_str()) && output == "logits";
         let theirs: Vec<f32> = if shape.starts_with(ids) || said {
             let place = if shape.starts_with(ids) { &batch.place } else { &batch.target_place };
             let width = theirs.len() / place.len();
-            let real = (0..place.len()).filter(|&i| place[i].is_some());
-            real.flat_map(|i| &theirs[i * width..(i + 1) * width]).copied().collect()
+            let mut real: Vec<usize> = (0..place.len()).filter(|&i| place[i].is_some()).collect();
+            real.sort_by_key(|&i| place[i]);
+            real.into_iter().flat_map(|i| &theirs[i * width..(i + 1) * width]).copied().collect()
         } else {
             theirs.clone()
         };
@@ -384,7 +449,8 @@ impl Case for ReplacedTokenHead {
 
 impl<B: Tested> Case<B> for LanguageModelHead {
     fn outputs(model: &Model<Self, B>, batch: &Batch) -> Vec<(&'static str, Vec<f32>)> {
-        vec![("logits", read(model.logits(&B::input(batch), &Rows::All, &Pass::eval()).expect(FITS)))]
+        let logits = |input: &B::Input<'_>| model.logits(input, &Rows::All, &Pass::eval()).expect(FITS);
+        vec![("logits", read(B::with_input(&model.body, batch, logits)))]
     }
 }
 
