@@ -9,10 +9,12 @@ use ptm_models::heads::{
     Bare, ChoiceHead, Head, LanguageModelHead, MaskedLmHead, NextSentenceHead, ReplacedTokenHead, SequenceHead,
     SpanHead, Targets, TokenHead,
 };
-use ptm_models::{Bart, Body, Decoder, Encoder, EncoderConfig, Error, Input, Model, Pair, Pass, Rows, T5};
+use ptm_models::{
+    Bart, Body, Configuration, Decoder, Encoder, EncoderConfig, Error, Input, Model, Pair, Pass, Rows, T5, Xlnet,
+};
 use ptm_ops::Mask;
 use ptm_text::{Packed, PositionStyle};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
 fn dump(case: &str) -> PathBuf {
@@ -123,6 +125,63 @@ fn encoder_decoders() {
     let two = Packed::from_ids(&[[5], [2]], PositionStyle::Offset(2)).unwrap();
     let error = model.body.forward(&Pair { source: &two, target: &target }, &Rows::All, &Pass::eval()).unwrap_err();
     assert!(error.to_string().contains("1 targets for 2 sources"), "{error}");
+}
+
+/// Every field of every kind of configuration with values that it shouldn't have: read or refused, never a panic, and
+/// what is read either fits the weights or says what doesn't.
+#[test]
+fn fields_of_any_value() {
+    fn check<B: Body>(case: &str) {
+        let dir = dump(case);
+        let weights = Weights::open(&dir).unwrap();
+        let config: Map<String, Value> =
+            serde_json::from_slice(&std::fs::read(dir.join("config.json")).unwrap()).unwrap();
+        let values = [
+            json!(null),
+            json!(true),
+            json!(false),
+            json!(-1),
+            json!(0),
+            json!(1),
+            json!(3),
+            json!(1 << 16),
+            json!(1_u64 << 40),
+            json!(0.5),
+            json!(1e300),
+            json!("gelu"),
+            json!([]),
+            json!({}),
+            json!({"0": "a"}),
+        ];
+        let mut read = 0;
+        for name in config.keys() {
+            for value in &values {
+                let mut changed = config.clone();
+                changed[name] = value.clone();
+                let Ok(config) = B::Config::from_json(changed) else { continue };
+                let again = B::Config::from_json(config.to_json("X"));
+                assert!(again.is_ok(), "{case}: {name} {value} is written as what can't be read: {again:?}");
+                let _ = config.parameters();
+                if let Err(error) = Model::<Bare, B>::from_weights(config, &weights, &Device::flex(), None) {
+                    assert!(!error.to_string().is_empty(), "{case}: {name} {value}");
+                }
+                read += 1;
+            }
+        }
+        assert!(read > config.len(), "{case}: hardly anything was read");
+    }
+    check::<Encoder>("bert-hidden");
+    check::<Encoder>("distilbert-hidden");
+    check::<Encoder>("electra-hidden");
+    check::<Encoder>("ernie-hidden");
+    check::<Decoder>("gpt-hidden");
+    check::<Decoder>("gpt2-hidden");
+    check::<Bart>("bart-hidden");
+    check::<Bart>("mbart-hidden");
+    check::<Bart>("marian-hidden");
+    check::<T5>("t5-hidden");
+    check::<T5>("mt5-hidden");
+    check::<Xlnet>("xlnet-hidden");
 }
 
 #[test]
