@@ -47,6 +47,22 @@ pub struct Arguments {
     pub threads: Option<u16>,
 }
 
+impl Arguments {
+    /// A lone `-` in place of texts is standard input, as elsewhere.
+    pub fn read_dash(&mut self) {
+        let (texts, stream) = match &mut self.command {
+            Command::Embed(args) => (&mut args.texts, &mut args.stream),
+            Command::Similarity(args) => (&mut args.texts, &mut args.stream),
+            Command::FillMask(args) => (&mut args.texts, &mut args.stream),
+            _ => return,
+        };
+        if matches!(&texts[..], [text] if text == "-") {
+            texts.clear();
+            stream.file.push("-".into());
+        }
+    }
+}
+
 /// The commands.
 #[derive(Subcommand)]
 pub enum Command {
@@ -145,7 +161,8 @@ pub struct ModelArgs {
 /// What comes in, and how answers go out.
 #[derive(Args)]
 pub struct StreamArgs {
-    /// Read texts from a file: a text a line, or objects when it ends in .jsonl; may be repeated; - is standard input
+    /// Read texts from a file: a text a line, or objects when it ends in .jsonl; may be repeated; - is standard input,
+    /// in place of texts too
     #[arg(long, short, value_name = "FILE", action = ArgAction::Append)]
     pub file: Vec<PathBuf>,
 

@@ -257,7 +257,13 @@ impl Lines {
             Content::Object(serde_json::from_str(&text).map_err(|error| {
                 hinted(
                     format!("{place}: not a JSON object: {}", spoken(&error)),
-                    "a line that begins with { is read as JSON here; put plain texts into a file and give it with --file",
+                    if self.form == Form::Json {
+                        "every line of a .jsonl file is an object such as {\"text\": \"…\"}; a file of plain texts has \
+                         another ending"
+                    } else {
+                        "a line that begins with { is read as JSON here; put plain texts into a file and give it with \
+                         --file"
+                    },
                 )
             })?)
         } else {

@@ -21,7 +21,8 @@ use clap::Parser;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let arguments = args::Arguments::parse();
+    let mut arguments = args::Arguments::parse();
+    arguments.read_dash();
     report::log(arguments.verbose, arguments.quiet);
     stop::watch();
     let done = commands::run(&arguments);

@@ -19,23 +19,22 @@ impl Output {
 
     /// One line.
     pub fn line(&mut self, text: &str) -> io::Result<()> {
-        self.to.write_all(text.as_bytes())?;
-        self.to.write_all(b"\n")
+        self.to.write_all(text.as_bytes()).and_then(|()| self.to.write_all(b"\n")).map_err(named)
     }
 
     /// One JSON value on one line.
     pub fn json(&mut self, value: &impl Serialize) -> io::Result<()> {
-        serde_json::to_writer(&mut self.to, value).map_err(|error| match error.io_error_kind() {
+        let written = serde_json::to_writer(&mut self.to, value).map_err(|error| match error.io_error_kind() {
             // keeps a closed pipe what it is
-            Some(kind) => io::Error::from(kind),
+            Some(kind) => io::Error::new(kind, error),
             None => io::Error::other(error),
-        })?;
-        self.to.write_all(b"\n")
+        });
+        written.and_then(|()| self.to.write_all(b"\n")).map_err(named)
     }
 
     /// Lets the reader see what there is so far.
     pub fn flush(&mut self) -> io::Result<()> {
-        self.to.flush()
+        self.to.flush().map_err(named)
     }
 
     /// `text` set off from its neighbours.
@@ -51,6 +50,11 @@ impl Output {
     fn painted(&self, code: &str, text: &str) -> String {
         if self.colours { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
     }
+}
+
+/// The error with the place where it happened, its kind kept: a closed pipe is told by it.
+fn named(error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("standard output: cannot write: {error}"))
 }
 
 /// A share of 1 as twenty cells; what is less than nothing is empty.

@@ -18,7 +18,7 @@ pub fn print() {
 fn table(lines: &[Line]) -> String {
     let mut lines: Vec<&Line> = lines.iter().filter(|line| line.calls > 0).collect();
     lines.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
-    let all: f64 = lines.iter().map(|line| line.seconds).sum();
+    let all = lines.iter().fold(0.0, |sum, line| sum + line.seconds);
     let mut table = format!("{:<14} {:>9} {:>10} {:>7} {:>9}\n", "kernel", "calls", "seconds", "share", "Gflop/s");
     for line in &lines {
         let share = if all > 0.0 { 100.0 * line.seconds / all } else { 0.0 };
@@ -54,6 +54,6 @@ mod tests {
 
     #[test]
     fn nothing_ran() {
-        assert!(table(&report()).ends_with("0.0000\n"));
+        assert!(table(&report()).ends_with("  0.0000\n"));
     }
 }

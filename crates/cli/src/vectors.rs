@@ -3,8 +3,6 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
-
 use crate::failure::hinted;
 
 /// A file for vectors, of a kind that its name says.
@@ -38,6 +36,16 @@ impl VectorFile {
                 ));
             }
         };
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
+            return Err(hinted(
+                format!("{}: there is no directory {}", path.display(), folder.display()),
+                "make it first, nothing has been computed yet",
+            ));
+        }
+        if path.is_dir() {
+            return Err(hinted(format!("{}: this is a directory", path.display()), "name a file"));
+        }
         Ok(Self { path: path.to_owned(), kind })
     }
 
@@ -54,7 +62,8 @@ impl VectorFile {
                 ptm_models::files::write_safetensors(&self.path, [tensor])
             }
         };
-        written.with_context(|| format!("{}: cannot write the vectors", self.path.display()))
+        // the error names the file
+        Ok(written?)
     }
 
     /// Where it is.

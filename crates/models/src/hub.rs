@@ -105,8 +105,8 @@ impl Hub {
 
     /// The directory of a model: `id_or_path` itself when it is a directory, else the model of that id, from the cache
     /// or through it. `revision` is a branch, a tag, a commit or `refs/pr/N`, `main` when `None`; `wanted` are the files
-    /// to have there, with none a whole model: [`Pattern::model`]. Without network, what is in the cache will do, if it is whole: a
-    /// configuration and weights, all shards of them.
+    /// to have there, with none a whole model: [`Pattern::model`]. Without network, what is in the cache will do, if it
+    /// is whole: a configuration and weights, all shards of them.
     ///
     /// # Errors
     /// When there is no such model, it may not be read, the network fails and the cache does not have it, a download
@@ -115,6 +115,9 @@ impl Hub {
         let path = Path::new(id_or_path);
         if path.is_dir() {
             return Ok(path.to_owned());
+        }
+        if path.is_file() {
+            return Err(Error::NotADirectory { path: path.to_owned() });
         }
         if let Err(error) = names::check_id(id_or_path) {
             let is_path = path.is_absolute()

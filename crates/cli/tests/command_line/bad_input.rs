@@ -35,6 +35,14 @@ fn lines_that_are_not_what_they_should_be() {
         let said = refused(ptm().arg("embed").write_stdin(format!("\n{line}\n")));
         assert!(said.contains("standard input, line 2") && said.contains(wanted), "{said}");
     }
+    // NaN is no JSON, and a plain line is none either
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("texts.jsonl");
+    for line in ["{\"text\": NaN}", "plain"] {
+        fs::write(&file, line).unwrap();
+        let said = refused(ptm().args(["embed", "--file"]).arg(&file));
+        assert!(said.contains("texts.jsonl, line 1: not a JSON object") && said.contains(".jsonl file is"), "{said}");
+    }
     // as deep as a hostile line may be
     refused(ptm().arg("embed").write_stdin(format!("{{\"text\": {}", "[".repeat(200_000))));
 }
@@ -46,6 +54,18 @@ fn missing_files_and_forbidden_directories() {
     assert!(said.contains("no.txt"), "{said}");
     refused(ptm().args(["embed", "--file"]).arg(dir.path()));
     refused(ptm().args(["embed", "a", "--model"]).arg(dir.path()));
+    let file = dir.path().join("model.safetensors");
+    fs::write(&file, "").unwrap();
+    let said = refused(ptm().args(["embed", "a", "--model"]).arg(&file));
+    assert!(said.contains("is a file; give the directory"), "{said}");
+    fs::remove_file(&file).unwrap();
+    // before anything is computed
+    let said = refused(ptm().args(["embed", "a", "--output"]).arg(dir.path().join("none/v.npy")));
+    assert!(said.contains("there is no directory"), "{said}");
+    let folder = dir.path().join("v.npy");
+    fs::create_dir(&folder).unwrap();
+    let said = refused(ptm().args(["embed", "a", "--output"]).arg(&folder));
+    assert!(said.contains("this is a directory"), "{said}");
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;

@@ -59,6 +59,29 @@ fn a_closed_pipe_ends_quietly() {
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
 }
 
+/// A disk that is full is an error, which names what could not be written.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_is_an_error() {
+    for arguments in [&["embed", "a"][..], &["embed", "a", "--json"], &["list"]] {
+        let mut run = alone(env!("CARGO_BIN_EXE_ptm"));
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let output = run.args(arguments).stdout(full).output().unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(said.starts_with("error: standard output: cannot write: "), "{said}");
+    }
+}
+
+#[test]
+fn a_dash_is_standard_input() {
+    let wanted = printed(ptm().args(["embed", "--json"]).write_stdin("Hello\n"));
+    assert_eq!(printed(ptm().args(["embed", "--json", "-"]).write_stdin("Hello\n")), wanted);
+    assert_eq!(printed(ptm().args(["embed", "--json", "--file", "-"]).write_stdin("Hello\n")), wanted);
+    let lines = printed(ptm().args(["similarity", "--query", "Hello", "-"]).write_stdin("Hello\nBye\n"));
+    assert_eq!(lines.lines().count(), 2);
+}
+
 /// Ctrl-C in the middle of a long run: the batch in hand is finished, nothing is said.
 #[cfg(unix)]
 #[test]

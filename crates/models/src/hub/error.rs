@@ -20,6 +20,14 @@ pub enum Error {
         /// What was given.
         path: PathBuf,
     },
+    /// A file in place of a directory.
+    #[error(
+        "{path} is a file; give the directory that holds it with the model's other files: config.json, weights, tokenizer"
+    )]
+    NotADirectory {
+        /// What was given.
+        path: PathBuf,
+    },
     /// A revision that git would not take either.
     #[error("{revision:?} is not a revision; give a branch, a tag, a commit or refs/pr/N")]
     BadRevision {

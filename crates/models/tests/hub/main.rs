@@ -159,6 +159,9 @@ fn a_directory_wins_over_an_id() {
     assert_eq!(hub.resolve(here, None, &[]).unwrap(), setup.dir.path());
     assert!(matches!(hub.resolve(&format!("{here}/none"), None, &[]), Err(Error::NoSuchDirectory { .. })));
     assert!(matches!(hub.resolve("./none", None, &[]), Err(Error::NoSuchDirectory { .. })));
+    let file = setup.dir.path().join("model.safetensors");
+    fs::write(&file, "").unwrap();
+    assert!(matches!(hub.resolve(file.to_str().unwrap(), None, &[]), Err(Error::NotADirectory { .. })));
     assert!(matches!(hub.resolve("a--b", None, &[]), Err(Error::BadId { .. })));
     assert!(setup.server.requests().is_empty());
 }
