@@ -131,7 +131,7 @@ impl Embedder {
     /// A vector a text, in order. `progress` hears how many texts are done.
     ///
     /// # Errors
-    /// When an option doesn't fit the model, or the caller asked to stop.
+    /// When an option doesn't fit the model, the model gives NaN, or the caller asked to stop.
     pub fn embed(
         &self,
         texts: &[&str],
@@ -154,6 +154,9 @@ impl Embedder {
             let members: Vec<&Encoding> = batch.iter().map(|&i| &encodings[i]).collect();
             for (&i, pooled) in batch.iter().zip(self.pooled(&members, skip)?) {
                 vectors[i] = self.finish(pooled, options.normalize);
+                if !vectors[i].iter().all(|x| x.is_finite()) {
+                    return Err(Error::not_finite(&self.name, texts[i]));
+                }
             }
             done += batch.len();
             progress(done);

@@ -25,6 +25,17 @@ pub enum Error {
     /// An input that the task can't answer.
     #[error("{0}")]
     Input(String),
+    /// The model computes NaN or infinite numbers.
+    #[error(
+        "{model} gives numbers that are not finite for {text:?}: its weights are damaged or hold NaN; fetch or train them \
+         again"
+    )]
+    NotFinite {
+        /// The model's name or directory.
+        model: String,
+        /// The beginning of the text.
+        text: String,
+    },
     /// The caller asked to stop.
     #[error("stopped")]
     Stopped,
@@ -33,6 +44,13 @@ pub enum Error {
 impl From<ptm_models::files::Error> for Error {
     fn from(error: ptm_models::files::Error) -> Self {
         Self::Model(error.into())
+    }
+}
+
+impl Error {
+    /// The error about a text whose answer is no number.
+    pub(crate) fn not_finite(model: &str, text: &str) -> Self {
+        Self::NotFinite { model: model.to_owned(), text: text.chars().take(60).collect() }
     }
 }
 

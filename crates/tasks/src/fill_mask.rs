@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 /// A masked language model with its tokenizer.
 #[derive(Debug)]
 pub struct FillMask {
+    name: String,
     tokenizer: Tokenizer,
     model: MaskedLm,
     mask: Special,
@@ -59,6 +60,18 @@ pub enum Filled {
     Several(Vec<Vec<Guess>>),
 }
 
+impl Filled {
+    /// The guesses of all masks.
+    pub fn guesses(&self) -> impl Iterator<Item = &Guess> {
+        match self {
+            Self::One(guesses) => std::slice::from_ref(guesses),
+            Self::Several(lists) => lists,
+        }
+        .iter()
+        .flatten()
+    }
+}
+
 impl FillMask {
     /// Opens a model directory.
     ///
@@ -71,7 +84,7 @@ impl FillMask {
         let mask = tokenizer.special().mask.clone();
         let mask =
             mask.ok_or_else(|| Error::Input(format!("{}: the tokenizer does not define a mask_token", dir.display())))?;
-        Ok(Self { tokenizer, model, mask })
+        Ok(Self { name: dir.display().to_string(), tokenizer, model, mask })
     }
 
     /// How the mask is written, `[MASK]` or `<mask>`.
@@ -82,7 +95,7 @@ impl FillMask {
     /// Guesses for the masks of every text, in order. `progress` hears how many texts are done.
     ///
     /// # Errors
-    /// When a text has no mask or is too long, an option doesn't fit, or the caller asked to stop.
+    /// When a text has no mask or is too long, an option doesn't fit, the model gives NaN, or the caller asked to stop.
     pub fn fill(
         &self,
         texts: &[&str],
@@ -128,7 +141,11 @@ impl FillMask {
             let probabilities = softmax(&ptm_ops::read_f32(logits), vocab);
             let mut rows = probabilities.chunks_exact(vocab);
             for (&i, encoding) in batch.iter().zip(&members) {
-                filled[i] = Some(self.answer(encoding, &mut rows, targets.as_deref(), top_k));
+                let answer = self.answer(encoding, &mut rows, targets.as_deref(), top_k);
+                if !answer.guesses().all(|guess| guess.score.is_finite()) {
+                    return Err(Error::not_finite(&self.name, texts[i]));
+                }
+                filled[i] = Some(answer);
             }
             done += batch.len();
             progress(done);

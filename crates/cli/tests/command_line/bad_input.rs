@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use super::{copy, json, ptm, refused};
+use super::{copy, json, parity, ptm, refused};
 
 #[test]
 fn nothing_to_read() {
@@ -140,6 +140,36 @@ fn weights() {
     refuses_model(dir.path(), "intermediate");
     fs::remove_file(&path).unwrap();
     refuses_model(dir.path(), "safetensors");
+}
+
+/// JSON has no NaN: a model that computes it is an error, not a `null`.
+#[test]
+fn weights_that_hold_nan() {
+    for (model, commands) in [
+        ("sentence/mean", &[&["embed", "a"][..], &["similarity", "a", "b"], &["similarity", "--query", "a", "b"]][..]),
+        ("pipelines/bert", &[&["fill-mask", "a [MASK]"], &["fill-mask", "a [MASK] [MASK]", "--targets", "the"]]),
+    ] {
+        let dir = copy(model);
+        if let Ok(pooling) = fs::read(parity(model).join("1_Pooling/config.json")) {
+            fs::create_dir(dir.path().join("1_Pooling")).unwrap();
+            fs::write(dir.path().join("1_Pooling/config.json"), pooling).unwrap();
+        }
+        let path = dir.path().join("model.safetensors");
+        let mut bytes = fs::read(&path).unwrap();
+        let start = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+        let header: serde_json::Value = serde_json::from_slice(&bytes[8..start]).unwrap();
+        let (_, bias) =
+            header.as_object().unwrap().iter().find(|(name, _)| name.ends_with("0.output.dense.bias")).unwrap();
+        let at = start + bias["data_offsets"][0].as_u64().unwrap() as usize;
+        bytes[at..at + 4].copy_from_slice(&f32::NAN.to_le_bytes());
+        fs::write(&path, bytes).unwrap();
+        for command in commands {
+            for json in [&["--json"][..], &[]] {
+                let said = refused(ptm().args(*command).args(json).arg("--model").arg(dir.path()));
+                assert!(said.contains("not finite") && said.contains("\"a"), "{said}");
+            }
+        }
+    }
 }
 
 #[test]
