@@ -5,6 +5,7 @@ use std::sync::Once;
 use ptm_text::{EncodeOptions, Tokenizer, TokenizerFiles, Truncation};
 
 /// The file and the text after it.
+#[allow(dead_code, reason = "a directory is divided in another way")]
 pub fn split(input: &[u8]) -> (&[u8], &str) {
     const BETWEEN: &[u8] = b"\n--\n";
     let at = input.windows(BETWEEN.len()).position(|part| part == BETWEEN);
