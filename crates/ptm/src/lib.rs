@@ -22,3 +22,7 @@ pub mod prelude {
     pub use ptm_tasks::{EmbedOptions, Embedder, FillMask, FillMaskOptions, Filled, Guess, Ranked, cosine, rank};
     pub use ptm_text::{EncodeOptions, Tokenizer};
 }
+
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
