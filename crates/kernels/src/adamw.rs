@@ -35,10 +35,11 @@ struct Constants {
     keep: f32,
     step_size: f32,
     root_correction: f32,
+    grad_scale: f32,
 }
 
 impl AdamW {
-    fn constants(&self) -> Constants {
+    fn constants(&self, grad_scale: f32) -> Constants {
         let (beta1, beta2) = (decimal(self.beta1), decimal(self.beta2));
         let correction = |beta: f64| {
             if self.bias_correction { 1.0 - beta.powf(self.step as f64) } else { 1.0 }
@@ -53,13 +54,14 @@ impl AdamW {
             keep: (1.0 - decimal(self.lr) * decimal(self.weight_decay)) as f32,
             step_size: (decimal(self.lr) / c1) as f32,
             root_correction: (1.0 / c2.sqrt()) as f32,
+            grad_scale,
         }
     }
 }
 
 /// The number that was meant by its shortest decimal: PyTorch computes constants from 0.999 in double precision,
 /// and `1 - 0.999` from the nearest f32 would be off by 1e-5 of itself.
-fn decimal(x: f32) -> f64 {
+pub(crate) fn decimal(x: f32) -> f64 {
     x.to_string().parse().unwrap_or(f64::from(x))
 }
 
@@ -68,8 +70,9 @@ multiversion! {
         let n = p.len();
         let (g, m, v) = (&g[..n], &mut m[..n], &mut v[..n]);
         for i in 0..n {
-            let moment = c.beta1.mul_add(m[i], c.rest1 * g[i]);
-            let square = c.beta2.mul_add(v[i], c.rest2 * g[i] * g[i]);
+            let g = g[i] * c.grad_scale;
+            let moment = c.beta1.mul_add(m[i], c.rest1 * g);
+            let square = c.beta2.mul_add(v[i], c.rest2 * g * g);
             m[i] = moment;
             v[i] = square;
             p[i] = p[i] * c.keep - c.step_size * moment / square.sqrt().mul_add(c.root_correction, c.eps);
@@ -82,10 +85,18 @@ multiversion! {
 /// # Panics
 /// When the slices differ in length.
 pub fn step(p: &mut [f32], g: &[f32], m: &mut [f32], v: &mut [f32], options: &AdamW) {
+    step_scaled(p, g, m, v, options, 1.0);
+}
+
+/// [`step`] with gradients multiplied by `grad_scale` on the way: clipping without a pass of its own.
+///
+/// # Panics
+/// As [`step`].
+pub fn step_scaled(p: &mut [f32], g: &[f32], m: &mut [f32], v: &mut [f32], options: &AdamW, grad_scale: f32) {
     assert_eq!(p.len(), g.len(), "g");
     assert_eq!(p.len(), m.len(), "m");
     assert_eq!(p.len(), v.len(), "v");
-    let constants = options.constants();
+    let constants = options.constants(grad_scale);
     timed(Kind::Optimizer, 0, || {
         if p.len() <= SMALL {
             return update(p, g, m, v, constants);

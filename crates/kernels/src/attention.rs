@@ -5,11 +5,13 @@
 mod backward;
 mod cached;
 mod forward;
+mod relative;
 mod tile;
 
 pub use backward::backward;
 pub use cached::{Stored, cached};
 pub use forward::forward;
+pub use relative::{Places, TermGrads, Terms, relative, relative_backward};
 
 use crate::gemm::View;
 

@@ -9,6 +9,7 @@
 //! This crate knows no tensors and no models. Other precisions will stand beside `gemm` as modules of their own.
 
 pub mod activation;
+pub mod adafactor;
 pub mod adamw;
 pub mod attention;
 mod buffer;
@@ -17,11 +18,15 @@ pub mod dropout;
 pub mod embedding;
 pub mod gather;
 pub mod gemm;
+pub mod gradient;
+pub mod lamb;
 pub mod linear;
+pub mod lion;
 pub mod mapped;
 mod math;
 pub mod norm;
 pub mod peak;
+pub mod sgd;
 pub mod simd;
 pub mod softmax;
 pub mod timing;

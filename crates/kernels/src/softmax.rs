@@ -52,6 +52,38 @@ multiversion! {
     }
 }
 
+multiversion! {
+    fn log_sum_of(x: &[f32]) -> f32 {
+        let top = max(x);
+        if top == f32::NEG_INFINITY {
+            return top;
+        }
+        top + sum(x, |v| exp(v - top)).ln()
+    }
+}
+
+multiversion! {
+    fn exceeds(x: &[f32], floor: f32) -> bool {
+        max(x) > floor
+    }
+}
+
+/// The logarithm of the sum of the exponentials of `x`; minus infinity for none.
+pub fn log_sum(x: &[f32]) -> f32 {
+    log_sum_of(x)
+}
+
+/// Calls `f` with the place of each block of 1024 elements of `x`, and the block, that has one above what `f` last
+/// said; it begins with `floor`. To find the few largest of many.
+pub fn blocks_above(x: &[f32], mut floor: f32, mut f: impl FnMut(usize, &[f32]) -> f32) {
+    const BLOCK: usize = 1024;
+    for (i, block) in x.chunks(BLOCK).enumerate() {
+        if exceeds(block, floor) {
+            floor = f(i * BLOCK, block);
+        }
+    }
+}
+
 type Rows = fn(&[f32], &mut [MaybeUninit<f32>], usize);
 type RowsBackward = fn(&[f32], &[f32], &mut [MaybeUninit<f32>], usize);
 
@@ -111,4 +143,32 @@ pub fn log_softmax(x: &[f32], classes: usize) -> Vec<f32> {
 /// When a slice doesn't have its size.
 pub fn log_softmax_backward(y: &[f32], dy: &[f32], classes: usize) -> Vec<f32> {
     run_backward(log_softmax_rows_backward, y, dy, classes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_of_exponentials() {
+        for n in [1, 15, 16, 17, 1000, 5001] {
+            let x: Vec<f32> = (0..n).map(|i| (i as f32 * 1.7).sin() * 9.0).collect();
+            let exact = x.iter().map(|&v| f64::from(v).exp()).sum::<f64>().ln();
+            assert!((f64::from(log_sum(&x)) - exact).abs() < 1e-5, "{n}");
+        }
+        assert_eq!(log_sum(&[f32::NEG_INFINITY; 3]), f32::NEG_INFINITY);
+        assert!((log_sum(&[f32::NEG_INFINITY, 2.0]) - 2.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn blocks_that_have_more() {
+        let mut x = vec![0.0; 5000];
+        (x[1500], x[3100], x[4900]) = (2.0, 1.0, 3.0);
+        let mut seen = Vec::new();
+        blocks_above(&x, 0.5, |at, block| {
+            seen.push(at);
+            block.iter().copied().fold(f32::NEG_INFINITY, f32::max)
+        });
+        assert_eq!(seen, [1024, 4096]);
+    }
 }

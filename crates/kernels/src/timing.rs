@@ -21,9 +21,12 @@ pub enum Kind {
     Embedding,
     /// Optimizer updates.
     Optimizer,
+    /// Waiting of training steps for their data, which is no kernel but belongs beside them.
+    Data,
 }
 
-const NAMES: [&str; 7] = ["product", "activation", "attention", "norm", "cross-entropy", "embedding", "optimizer"];
+const NAMES: [&str; 8] =
+    ["product", "activation", "attention", "norm", "cross-entropy", "embedding", "optimizer", "data"];
 
 struct Counter {
     calls: AtomicU64,
@@ -40,7 +43,7 @@ fn enabled() -> bool {
 }
 
 /// Runs `f` and counts it; `flops` are its multiplications and additions inside products.
-pub(crate) fn timed<R>(kind: Kind, flops: u64, f: impl FnOnce() -> R) -> R {
+pub fn timed<R>(kind: Kind, flops: u64, f: impl FnOnce() -> R) -> R {
     if !enabled() {
         return f();
     }

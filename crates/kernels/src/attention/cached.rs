@@ -50,67 +50,108 @@ pub fn cached(q: &[f32], stored: Stored<'_>, shape: &Shape<'_>, causal: bool, bi
     // of each query: its number in the sequence, and that of the sequence
     let places: Vec<(usize, usize)> =
         lengths.enumerate().flat_map(|(b, (q, _))| (0..q[1] - q[0]).map(move |i| (i, b))).collect();
-    let one = |scores: &mut Vec<f32>, task: usize, out: &mut [f32]| {
-        let (row, head) = (task / shape.heads, task % shape.heads);
+    // so many heads of a query go together that all threads have something to do; a head's result is the same in any
+    let threads = if pairs * shape.heads <= SMALL / 8 { 1 } else { rayon::current_num_threads() };
+    let groups = if threads == 1 { 1 } else { (2 * threads).div_ceil(queries.max(1)).min(shape.heads) };
+    let together = shape.heads.div_ceil(groups);
+    let one = |scores: &mut Vec<f32>, row: usize, first_head: usize, out: &mut [f32]| {
         let (i, b) = places[row];
         let (q_len, rows) = (shape.q_offsets[b + 1] - shape.q_offsets[b], shape.k_offsets[b]..shape.k_offsets[b + 1]);
         let k_len = rows.len();
         let visible = if causal { (i + 1 + k_len).saturating_sub(q_len).min(k_len) } else { k_len };
-        let bias = match bias {
+        let bias_of = |head: usize| match bias {
             Bias::None => &[],
             Bias::Dense { values, q_max, k_max } => &values[(head * q_max + i) * k_max..][..visible],
             Bias::Relative { values, span, zero } => {
                 &values[head * span..][..span][zero + q_len - i - k_len..][..visible]
             }
         };
-        let at = head * shape.head_dim;
-        let q = &q[row * width + at..][..shape.head_dim];
-        one_head(q, out, stored, rows.start, visible, width, at, shape.scale, bias, scores);
+        let at = first_head * shape.head_dim;
+        let heads = Heads { at, width, head_dim: shape.head_dim, scale: shape.scale };
+        let rows = &stored.rows[rows.start..rows.start + visible];
+        scores.clear();
+        scores.resize(out.len() / shape.head_dim * visible, 0.0);
+        likeness(&q[row * width + at..][..out.len()], stored.keys, rows, heads, scores);
+        for (head, scores) in scores.chunks_exact_mut(visible.max(1)).enumerate() {
+            weigh(scores, bias_of(first_head + head));
+        }
+        mix(out, stored.values, rows, heads, scores);
     };
     timed(Kind::Attention, 4 * (pairs * width) as u64, || {
         let mut out = vec![0.0; q.len()];
-        let tasks = out.chunks_exact_mut(shape.head_dim);
-        if pairs * shape.heads <= SMALL / 8 {
+        if threads == 1 {
             let mut scores = Vec::new();
-            tasks.enumerate().for_each(|(task, out)| one(&mut scores, task, out));
-        } else {
-            let tasks = out.par_chunks_exact_mut(shape.head_dim).enumerate();
-            tasks.for_each_init(Vec::new, |scores, (task, out)| one(scores, task, out));
+            out.chunks_exact_mut(width).enumerate().for_each(|(row, out)| one(&mut scores, row, 0, out));
+            return out;
         }
+        let tasks: Vec<(usize, usize, &mut [f32])> = out
+            .chunks_exact_mut(width)
+            .enumerate()
+            .flat_map(|(row, out)| {
+                let parts = out.chunks_mut(together * shape.head_dim).enumerate();
+                parts.map(move |(part, out)| (row, part * together, out))
+            })
+            .collect();
+        tasks.into_par_iter().for_each_init(Vec::new, |scores, (row, head, out)| one(scores, row, head, out));
         out
     })
 }
 
+/// Some heads of a row that lie next to each other.
+#[derive(Clone, Copy)]
+struct Heads {
+    /// Where the first begins.
+    at: usize,
+    width: usize,
+    head_dim: usize,
+    scale: f32,
+}
+
+// Loops, not iterators of closures: those would be compiled without the instruction set. Rows of the store are read
+// whole, one after the other, since they come from memory.
+
 multiversion! {
-    /// One head of one query: `visible` rows of the store from the `first` named on.
-    fn one_head(
-        q: &[f32],
-        out: &mut [f32],
-        stored: Stored<'_>,
-        first: usize,
-        visible: usize,
-        width: usize,
-        at: usize,
-        scale: f32,
-        bias: &[f32],
-        scores: &mut Vec<f32>,
-    ) {
-        let rows = &stored.rows[first..first + visible];
-        let place = |row: &u32| *row as usize * width + at;
-        scores.clear();
-        scores.extend(rows.iter().map(|row| scale * dot(q, &stored.keys[place(row)..][..q.len()])));
+    /// `scale·q·k` of all heads and rows, `[heads, rows]`.
+    fn likeness(q: &[f32], keys: &[f32], rows: &[u32], heads: Heads, scores: &mut [f32]) {
+        let size = heads.head_dim;
+        for (j, &row) in rows.iter().enumerate() {
+            let key = &keys[row as usize * heads.width + heads.at..][..q.len()];
+            for h in 0..q.len() / size {
+                scores[h * rows.len() + j] = heads.scale * dot(&q[h * size..][..size], &key[h * size..][..size]);
+            }
+        }
+    }
+}
+
+multiversion! {
+    /// The softmax of a head's scores under its bias; zeros where nothing is visible.
+    fn weigh(scores: &mut [f32], bias: &[f32]) {
         for (score, bias) in scores.iter_mut().zip(bias) {
             *score += *bias;
         }
         let top = max(scores);
         if top == f32::NEG_INFINITY {
+            scores.fill(0.0);
             return;
         }
         let share = 1.0 / exp_and_sum(scores, top);
-        for (row, weight) in rows.iter().zip(scores.iter()) {
-            let weight = weight * share;
-            for (out, value) in out.iter_mut().zip(&stored.values[place(row)..][..q.len()]) {
-                *out = value.mul_add(weight, *out);
+        for score in scores.iter_mut() {
+            *score *= share;
+        }
+    }
+}
+
+multiversion! {
+    /// Adds the rows' values by weights `[heads, rows]`.
+    fn mix(out: &mut [f32], values: &[f32], rows: &[u32], heads: Heads, weights: &[f32]) {
+        let size = heads.head_dim;
+        for (j, &row) in rows.iter().enumerate() {
+            let value = &values[row as usize * heads.width + heads.at..][..out.len()];
+            for h in 0..out.len() / size {
+                let weight = weights[h * rows.len() + j];
+                for (out, value) in out[h * size..][..size].iter_mut().zip(&value[h * size..][..size]) {
+                    *out = value.mul_add(weight, *out);
+                }
             }
         }
     }

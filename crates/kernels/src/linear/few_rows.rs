@@ -1,5 +1,6 @@
-//! `x·Wᵀ` for a few rows: both operands are read along their rows, in tiles of rows × rows, so that the weight comes
-//! from memory once and nothing is packed. Each element is one sum in a fixed order, whatever the tile.
+//! `x·Wᵀ` for a few rows: both operands are read along their rows, so that the weight comes from memory once, from its
+//! first number to its last, and nothing is packed. Up to four rows meet one row of the weight after the other, at the
+//! speed of memory; more rows meet four at a time. Each element is one sum in a fixed order, however it is computed.
 
 use std::ops::Range;
 
@@ -25,6 +26,19 @@ fn fold(mut lanes: Lanes) -> f32 {
         half /= 2;
     }
     lanes[0]
+}
+
+/// Asks for `LINES` lines of memory from `from` on, which may be beyond the weight.
+#[inline(always)]
+fn prefetch<const LINES: usize>(from: *const f32) {
+    #[cfg(target_arch = "x86_64")]
+    for line in 0..LINES {
+        use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: asking for memory touches none, whatever the address; SSE is part of the target.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.wrapping_add(line * LANES).cast()) }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = from;
 }
 
 #[inline(always)]
@@ -109,6 +123,7 @@ macro_rules! tile {
         fn $name(x: &[f32], inputs: usize, w: Weights<'_>, put: impl Fn(usize, [f32; 4])) {
             let count = inputs / LANES;
             let [w0, w1, w2, w3] = w.chunks;
+            let next = w.chunks[0].as_ptr().cast::<f32>().wrapping_add(4 * inputs);
             // equal lengths, known before the loop
             let (w0, w1, w2, w3) = (&w0[..count], &w1[..count], &w2[..count], &w3[..count]);
             $(
@@ -117,6 +132,8 @@ macro_rules! tile {
                 let mut $sums = Quad::new();
             )*
             for i in 0..count {
+                // the four rows that come next, one after the other as they lie in memory: that is how it is read fastest
+                prefetch::<4>(next.wrapping_add(4 * LANES * i));
                 $($sums.add(&$x[i], [&w0[i], &w1[i], &w2[i], &w3[i]]);)*
             }
             $(put($row, $sums.finish($rest, w));)*
@@ -128,6 +145,61 @@ tile!(tile1: x0 r0 s0 0);
 tile!(tile2: x0 r0 s0 0, x1 r1 s1 1);
 tile!(tile3: x0 r0 s0 0, x1 r1 s1 1, x2 r2 s2 2);
 tile!(tile4: x0 r0 s0 0, x1 r1 s1 1, x2 r2 s2 2, x3 r3 s3 3);
+
+/// How far ahead of its reading a row of the weight asks for memory, in numbers.
+const AHEAD: usize = 1024;
+
+/// One row of x against one of the weight.
+#[inline(always)]
+fn line1(x: &[f32], w: &[f32]) -> f32 {
+    let ((w, w_rest), (x, x_rest)) = (w.as_chunks::<LANES>(), x.as_chunks::<LANES>());
+    let x = &x[..w.len()];
+    let mut sums = [0.0; LANES];
+    for i in 0..w.len() {
+        prefetch::<1>(w[i].as_ptr().wrapping_add(AHEAD));
+        add_products(&mut sums, &x[i], &w[i]);
+    }
+    add_rest(&mut sums, x_rest, w_rest);
+    fold(sums)
+}
+
+/// Four rows of x against one of the weight: the tile of one row, the other way round.
+#[inline(always)]
+fn line4(x: Weights<'_>, w: &[f32]) -> [f32; 4] {
+    let (w, w_rest) = w.as_chunks::<LANES>();
+    let count = w.len();
+    let [x0, x1, x2, x3] = x.chunks;
+    let (x0, x1, x2, x3) = (&x0[..count], &x1[..count], &x2[..count], &x3[..count]);
+    let mut sums = Quad::new();
+    for i in 0..count {
+        prefetch::<1>(w[i].as_ptr().wrapping_add(AHEAD));
+        sums.add(&w[i], [&x0[i], &x1[i], &x2[i], &x3[i]]);
+    }
+    sums.finish(w_rest, x)
+}
+
+/// All of a panel for at most four rows of x.
+#[inline(always)]
+fn lines(panel: Panel<'_>, y: Shared) {
+    let LinearDims { rows, inputs, outputs } = panel.dims;
+    let put = |row: usize, column: usize, value: f32| {
+        // SAFETY: the row is one of x, the column is this panel's, which no other task has.
+        unsafe { y.unwritten(row * outputs + panel.first + column, 1)[0].write(value) };
+    };
+    if rows == 1 {
+        for (column, w) in panel.w.chunks_exact(inputs).enumerate() {
+            put(0, column, line1(panel.x, w));
+        }
+        return;
+    }
+    let x = Weights::repeated(panel.x, inputs);
+    for (column, w) in panel.w.chunks_exact(inputs).enumerate() {
+        let values = line4(x, w);
+        for row in 0..rows {
+            put(row, column, values[row]);
+        }
+    }
+}
 
 /// A panel of weight rows, which gives the output columns from `first` on.
 #[derive(Clone, Copy)]
@@ -171,14 +243,14 @@ fn run<const R: usize>(panel: Panel<'_>, y: Shared) {
 multiversion! {
     /// With the 32 registers of AVX-512.
     fn wide(panel: Panel<'_>, y: Shared) {
-        run::<4>(panel, y);
+        if panel.dims.rows <= 4 { lines(panel, y) } else { run::<4>(panel, y) }
     }
 }
 
 multiversion! {
     /// With 16 registers of half the width.
     fn narrow(panel: Panel<'_>, y: Shared) {
-        run::<1>(panel, y);
+        if panel.dims.rows <= 4 { lines(panel, y) } else { run::<1>(panel, y) }
     }
 }
 
@@ -203,6 +275,7 @@ pub(super) fn product(
     if share >= outputs {
         weight.chunks(weight.len().max(1)).enumerate().for_each(run);
     } else {
-        weight.par_chunks(share * inputs).enumerate().for_each(run);
+        // to the last share all threads find work
+        weight.par_chunks(share * inputs).enumerate().with_max_len(1).for_each(run);
     }
 }

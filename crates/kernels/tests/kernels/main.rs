@@ -7,6 +7,7 @@ mod cross_entropy;
 mod elementwise;
 mod linear;
 mod reference;
+mod relative;
 mod rows;
 mod threads;
 
