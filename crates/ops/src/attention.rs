@@ -32,7 +32,7 @@ pub enum Mask {
 }
 
 impl Mask {
-    fn kernel(&self) -> KernelMask<'_> {
+    pub(crate) fn kernel(&self) -> KernelMask<'_> {
         match self {
             Self::None => KernelMask::None,
             Self::Causal => KernelMask::Causal,

@@ -39,6 +39,16 @@ impl KeyValues {
         self.values.extend(read_f32(values.detach()));
     }
 
+    /// Adds the rows of `other`.
+    ///
+    /// # Panics
+    /// When they are of another width.
+    pub fn absorb(&mut self, other: Self) {
+        assert_eq!(other.width, self.width, "width");
+        self.keys.extend(other.keys);
+        self.values.extend(other.values);
+    }
+
     /// Keeps these rows alone, in that order.
     ///
     /// # Panics

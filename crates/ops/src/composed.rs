@@ -1,6 +1,8 @@
 //! The same operations composed of Burn's own, differentiable by Burn itself. Every backend but the CPU's runs
 //! these, and tests compare the fused kernels with them. Attention pads inside itself, for Burn has no packed one.
 
+mod relative_attention;
+
 use burn::prelude::*;
 use burn::tensor::{TensorData, activation as act};
 use ptm_kernels::activation::Activation;
@@ -10,6 +12,8 @@ use ptm_kernels::dropout::Dropout;
 use crate::attention::{Attention, Bias, Mask};
 use crate::backend::Indices;
 use crate::cross_entropy::ChosenRows;
+
+pub use relative_attention::relative_attention;
 
 /// A score so low that its probability is exactly zero, yet finite: a row of such scores gives no NaN.
 const HIDDEN: f32 = -1e30;

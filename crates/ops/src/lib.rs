@@ -22,6 +22,8 @@ mod gather;
 mod linear;
 pub mod losses;
 mod mapped;
+pub mod optimizer;
+mod recompute;
 mod relative_attention;
 
 pub use adamw::{AdamW, AdamWOptions};
@@ -36,4 +38,5 @@ pub use gather::gather_rows;
 pub use linear::linear;
 pub use mapped::{from_shared, read_f32};
 pub use ptm_kernels::{activation::Activation, dropout::Dropout};
+pub use recompute::recomputed;
 pub use relative_attention::{RelativeAttention, RelativeTensors, relative_attention};

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use burn::prelude::*;
 use burn::tensor::TensorData;
 use proptest::prelude::*;
-use ptm_ops::{Activation, Attention, Bias, ChosenRows, Dropout, Indices, Mask, composed};
+use ptm_ops::{
+    Activation, Attention, Bias, ChosenRows, Dropout, Indices, Mask, RelativeAttention, RelativeTensors, composed,
+};
 
 /// Numbers that repeat nowhere, within ±1.
 fn numbers(count: usize, salt: u32) -> Vec<f32> {
@@ -308,5 +310,57 @@ proptest! {
         let lengths: Vec<(usize, usize)> = lengths.iter().map(|l| (l.0.min(l.1), l.1)).collect();
         prop_assume!(lengths.iter().any(|l| l.0 > 0));
         check_attention(&lengths, heads, head, kind, bias, if drop { 0.25 } else { 0.0 });
+    }
+}
+
+/// Queries are the first of their sequences' keys, the second sequence counts backwards.
+fn check_relative(lengths: &[(usize, usize)], heads: usize, head: usize, kind: MaskKind, rate: f32) {
+    let q_lengths: Vec<usize> = lengths.iter().map(|l| l.0).collect();
+    let k_lengths: Vec<usize> = lengths.iter().map(|l| l.1).collect();
+    let (queries, keys) = (q_lengths.iter().sum(), k_lengths.iter().sum());
+    let longest = k_lengths.iter().copied().max().unwrap_or(0);
+    let segments = |count, salt| -> Indices { numbers(count, salt).iter().map(|&x| u32::from(x > 0.0)).collect() };
+    let spec = RelativeAttention {
+        heads,
+        scale: 0.7,
+        q_offsets: offsets(&q_lengths),
+        k_offsets: offsets(&k_lengths),
+        places: q_lengths.iter().flat_map(|&count| 0..count as u32).collect(),
+        zero: longest,
+        backwards: (0..lengths.len()).map(|b| b == 1).collect(),
+        q_segments: segments(queries, 5),
+        k_segments: segments(keys, 6),
+        mask: mask(kind, lengths, 3),
+        dropout: Dropout::new(rate, 11),
+    };
+    let width = heads * head;
+    let biases = [7, 8, 9].map(|salt| leaf([1, width], salt));
+    let [u, w, s] = biases;
+    let [q, k, v] = [(queries, 1), (keys, 2), (keys, 3)].map(|(rows, salt)| leaf([rows, width], salt));
+    let leaves = [q, k, v, leaf([2 * longest + 1, width], 4), leaf([2, width], 10), u, w, s];
+    let tensors = |[q, k, v, distances, segments, u, w, s]: [Tensor<2>; 8]| RelativeTensors {
+        q,
+        k,
+        v,
+        distances,
+        segments,
+        biases: [flat(u), flat(w), flat(s)],
+    };
+    let name = format!("relative attention {lengths:?} heads {heads}×{head} {kind:?} dropout {rate}");
+    compare(
+        &name,
+        leaves,
+        |leaves| ptm_ops::relative_attention(&tensors(leaves), &spec),
+        |leaves| composed::relative_attention(&tensors(leaves), &spec),
+    );
+}
+
+#[test]
+fn relative_attention() {
+    for kind in [MaskKind::None, MaskKind::Full] {
+        check_relative(&[(1, 1)], 1, 1, kind, 0.0);
+        check_relative(&[(3, 5), (2, 2)], 2, 3, kind, 0.0);
+        check_relative(&[(130, 131), (5, 5), (1, 4)], 2, 8, kind, 0.1);
+        check_relative(&[(20, 600)], 1, 16, kind, 0.2);
     }
 }
