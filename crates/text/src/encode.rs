@@ -2,6 +2,11 @@
 //! Truncation and windows follow the tokenizers library, but per call, so that one tokenizer serves many threads.
 //! No padding: see `packed.rs`.
 
+use std::collections::HashSet;
+use std::sync::OnceLock;
+
+use tokenizers::models::ModelWrapper;
+use tokenizers::models::unigram::Unigram;
 use tokenizers::processors::PostProcessorWrapper;
 use tokenizers::utils::truncation::TruncationDirection;
 use tokenizers::{Encoding as Raw, PostProcessor};
@@ -101,6 +106,8 @@ impl<'a> From<(&'a str, &'a str)> for Input<'a> {
 pub(crate) struct Encoder {
     /// Without post-processor, truncation and padding: these are applied here.
     pub tokenizer: tokenizers::Tokenizer,
+    /// The same, but what spells a special token in a text stays text; made when it is needed.
+    pub literal: OnceLock<tokenizers::Tokenizer>,
     pub frame: Option<PostProcessorWrapper>,
     pub marian: Option<Marian>,
     pub side: Side,
@@ -143,10 +150,33 @@ impl Encoder {
         Ok(raw)
     }
 
+    /// The ids of a text in which nothing is a special token, with the byte of the text where each token ends.
+    pub fn literally(&self, text: &str) -> Result<(Vec<u32>, Vec<usize>), Error> {
+        let raw = match &self.marian {
+            Some(marian) => marian.encode(text, false),
+            None => self.literal().encode(text, false).map_err(|e| Error::Encode { reason: e.to_string() })?,
+        };
+        Ok((raw.get_ids().to_vec(), raw.get_offsets().iter().map(|&(_, end)| end).collect()))
+    }
+
+    fn literal(&self) -> &tokenizers::Tokenizer {
+        self.literal.get_or_init(|| {
+            let mut literal = self.tokenizer.clone();
+            literal.set_encode_special_tokens(true);
+            // a unigram model finds special tokens among its pieces, too
+            if let ModelWrapper::Unigram(model) = literal.get_model()
+                && let Some(model) = without_special(model, &literal)
+            {
+                literal.with_model(model);
+            }
+            literal
+        })
+    }
+
     /// The tokens of one text, offsets in bytes.
     fn in_bytes(&self, text: &str) -> Result<Raw, Error> {
         match &self.marian {
-            Some(marian) => Ok(marian.encode(text)),
+            Some(marian) => Ok(marian.encode(text, true)),
             None => self.tokenizer.encode(text, false).map_err(|e| Error::Encode { reason: e.to_string() }),
         }
     }
@@ -258,6 +288,25 @@ impl Encoder {
         first.merge_with(second, false);
         Ok(first)
     }
+}
+
+/// The model with special pieces that no text can have.
+fn without_special(model: &Unigram, tokenizer: &tokenizers::Tokenizer) -> Option<Unigram> {
+    let special: HashSet<String> = tokenizer
+        .get_added_tokens_decoder()
+        .into_values()
+        .filter(|token| token.special)
+        .map(|token| token.content)
+        .collect();
+    let value = serde_json::to_value(model).ok()?;
+    let unknown = value["unk_id"].as_u64().map(|id| id as usize);
+    let pieces = model.iter().enumerate();
+    let pieces = pieces.map(|(id, (piece, score))| {
+        let hidden = special.contains(piece) && Some(id) != unknown;
+        // made of what Unicode sets aside as no characters
+        (if hidden { format!("\u{10ffff}{id}\u{10fffe}") } else { piece.clone() }, *score)
+    });
+    Unigram::from(pieces.collect(), unknown, model.byte_fallback()).ok()
 }
 
 /// How many tokens of each text stay when the longer is shortened first.

@@ -107,7 +107,14 @@ pub(crate) fn load(files: &TokenizerFiles<'_>, place: &str) -> Result<Loaded, Er
         class,
         model_max_length: model_max_length(&config)?.or(marian_limit),
         clean_up: config.bool("clean_up_tokenization_spaces")?.unwrap_or(clean_up),
-        encoder: Encoder { tokenizer: made.tokenizer, frame: post, marian: made.marian, side, breaks },
+        encoder: Encoder {
+            tokenizer: made.tokenizer,
+            literal: std::sync::OnceLock::new(),
+            frame: post,
+            marian: made.marian,
+            side,
+            breaks,
+        },
     })
 }
 
@@ -331,11 +338,11 @@ fn made(model: impl Into<tokenizers::ModelWrapper>, file: &str) -> Made {
     Made { tokenizer: tokenizers::Tokenizer::new(model), marian: None, file: file.to_owned() }
 }
 
-fn byte_level(prefix: bool) -> Value {
+pub(crate) fn byte_level(prefix: bool) -> Value {
     json!({"type": "ByteLevel", "add_prefix_space": prefix, "trim_offsets": true, "use_regex": true})
 }
 
-fn bert_normalizer(family: &Family, config: &Object) -> Result<Value, Error> {
+pub(crate) fn bert_normalizer(family: &Family, config: &Object) -> Result<Value, Error> {
     Ok(json!({
         "type": "BertNormalizer",
         "clean_text": true,

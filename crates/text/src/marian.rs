@@ -65,23 +65,24 @@ impl Marian {
     }
 
     /// The tokens of a text, offsets in bytes.
-    pub fn encode(&self, text: &str) -> Raw {
+    pub fn encode(&self, text: &str, special: bool) -> Raw {
+        let added = if special { self.added.as_slice() } else { &[] };
         let mut out = Tokens::default();
         let mut at = 0;
         // Where each added token occurs next: searched again only once passed, so that the whole is linear.
-        let mut next: Vec<Option<usize>> = self.added.iter().map(|(t, _)| text.find(t.as_str())).collect();
+        let mut next: Vec<Option<usize>> = added.iter().map(|(t, _)| text.find(t.as_str())).collect();
         loop {
-            for (place, (token, _)) in next.iter_mut().zip(&self.added) {
+            for (place, (token, _)) in next.iter_mut().zip(added) {
                 if place.is_some_and(|p| p < at) {
                     *place = text[at..].find(token.as_str()).map(|p| p + at);
                 }
             }
             let found = (0..next.len())
-                .filter_map(|i| next[i].map(|place| (place, std::cmp::Reverse(self.added[i].0.len()), i)))
+                .filter_map(|i| next[i].map(|place| (place, std::cmp::Reverse(added[i].0.len()), i)))
                 .min();
             let Some((place, _, i)) = found else { break };
             self.section(&text[at..place], at, &mut out);
-            let (token, id) = &self.added[i];
+            let (token, id) = &added[i];
             at = place + token.len();
             out.push(*id, token.clone(), (place, at));
         }

@@ -14,6 +14,7 @@ use crate::encoding::Encoding;
 use crate::files::TokenizerFiles;
 use crate::load::{self, Loaded};
 use crate::special::{Special, SpecialTokens};
+use crate::token_bytes::TokenBytes;
 use crate::{Error, Marian, frame};
 
 /// A tokenizer. Cloning is cheap, and one can serve many threads.
@@ -29,6 +30,7 @@ struct Inner {
     model_max_length: Option<usize>,
     clean_up: bool,
     max_id: OnceLock<u32>,
+    bytes: OnceLock<TokenBytes>,
 }
 
 impl std::fmt::Debug for Tokenizer {
@@ -66,7 +68,15 @@ impl Tokenizer {
             })
         })?;
         let Loaded { encoder, special, class, model_max_length, clean_up } = loaded;
-        let inner = Inner { encoder, special, class, model_max_length, clean_up, max_id: OnceLock::new() };
+        let inner = Inner {
+            encoder,
+            special,
+            class,
+            model_max_length,
+            clean_up,
+            max_id: OnceLock::new(),
+            bytes: OnceLock::new(),
+        };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -99,6 +109,20 @@ impl Tokenizer {
         })
     }
 
+    /// The ids of running text without special tokens, and where in the text each of them ends, in bytes. Text that
+    /// spells a special token (`[MASK]`) is text here.
+    ///
+    /// # Errors
+    /// When the tokenizer fails on the text.
+    pub fn encode_literally(&self, text: &str) -> Result<(Vec<u32>, Vec<usize>), Error> {
+        // See `build`.
+        catch_unwind(AssertUnwindSafe(|| self.inner.encoder.literally(text))).unwrap_or_else(|_| {
+            Err(Error::Encode {
+                reason: "the tokenizers library gave up on it; the tokenizer's files are suspect".to_owned(),
+            })
+        })
+    }
+
     /// Encodes a batch on all cores; results in the order of the inputs.
     ///
     /// # Errors
@@ -109,6 +133,11 @@ impl Tokenizer {
 
     /// The text of token ids. Ids without a token are left out, special tokens too where `skip_special` says so.
     pub fn decode(&self, ids: &[u32], skip_special: bool) -> String {
+        self.decode_with(ids, skip_special, self.inner.clean_up)
+    }
+
+    /// The same; `clean` says whether English spaces before punctuation go, whatever the files say.
+    pub fn decode_with(&self, ids: &[u32], skip_special: bool, clean: bool) -> String {
         let encoder = &self.inner.encoder;
         let text = if encoder.marian.is_some() {
             let special = self.inner.special.all();
@@ -121,7 +150,7 @@ impl Tokenizer {
                 .and_then(Result::ok)
                 .unwrap_or_else(|| ids.iter().filter_map(|&id| self.token(id)).collect::<Vec<_>>().join(" "))
         };
-        if self.inner.clean_up { clean_up(&text) } else { text }
+        if clean { clean_up(&text) } else { text }
     }
 
     /// Joins tokens to text as the model's class does: WordPiece joins `##`, byte-level BPE decodes its bytes.
@@ -178,6 +207,19 @@ impl Tokenizer {
             };
             around.max(inside)
         })
+    }
+
+    /// The bytes that a token stands for within a text; none for special tokens and ids without a token. At a text's
+    /// very beginning or end decoding leaves out a space.
+    pub fn token_bytes(&self, id: u32) -> Vec<u8> {
+        if self.is_special(id) {
+            return Vec::new();
+        }
+        let bytes = self.inner.bytes.get_or_init(|| match &self.inner.encoder.marian {
+            Some(_) => TokenBytes::sentencepiece(),
+            None => TokenBytes::of(&self.inner.encoder.tokenizer),
+        });
+        self.token(id).map(|token| bytes.bytes(&token)).unwrap_or_default()
     }
 
     /// The special tokens by role.

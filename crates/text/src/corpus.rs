@@ -1,0 +1,233 @@
+//! Packed corpora: documents as token ids on disk, memory-mapped, with document and sentence boundaries. Own format,
+//! described here byte by byte. Not labelled data (see `dataset`), and no objective: documents have no special tokens.
+//!
+//! A corpus is a directory. `corpus.json` is its manifest, written last: a directory without it is unfinished and is
+//! not opened. `shard-00000.bin`, `shard-00001.bin`, … hold whole documents in their order. All numbers in a shard are
+//! little-endian:
+//!
+//! | offset | bytes | what |
+//! |---|---|---|
+//! | 0 | 8 | the letters `PTMCORP` and a zero |
+//! | 8 | 4 | version, 1 |
+//! | 12 | 4 | `w`, the bytes of an id: 2 or 4 |
+//! | 16 | 8 | `d`, how many documents |
+//! | 24 | 8 | `s`, how many sentences |
+//! | 32 | 8 | `t`, how many tokens |
+//! | 40 | 24 | zeros |
+//! | 64 | 8 (d + 1) | where each document begins among the tokens; the last entry is `t` |
+//! | then | 8 (d + 1) | where each document begins among the sentences; the last entry is `s` |
+//! | then | 8 d | a hash of each document's text, by which corpora are split |
+//! | then | 4 s | where each sentence begins, in tokens from its document's first; a document's first has 0 |
+//! | then | 0 or 4 | zeros up to a multiple of 8 |
+//! | then | w t | token ids |
+//!
+//! The manifest is a JSON object: `format` ("ptm corpus"), `version` (1), `id_bytes` (w), `tokenizer` (`class`, `size`,
+//! `fingerprint`), `documents`, `sentences`, `tokens`, `text_bytes`, and `shards`, a list of objects with `documents`,
+//! `sentences`, `tokens`, `bytes` (the file's size) and `sha256` (of the whole file, in hexadecimal).
+
+mod documents;
+mod error;
+mod manifest;
+mod mixture;
+mod pack;
+mod shard;
+mod split;
+mod survey;
+mod text;
+mod writer;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+pub use crate::dataset::{Cursor, Order};
+pub use documents::Documents;
+pub use error::Error;
+pub use manifest::TokenizedBy;
+pub use mixture::{Draws, Mixture, MixtureCursor};
+pub use pack::{Packed, document, pack};
+pub use split::{Part, Split};
+pub use survey::{Lengths, Survey};
+pub use text::{LONGEST, Layout, Piece, Texts, hash_of};
+pub use writer::Writer;
+
+use manifest::Manifest;
+use shard::Shard;
+
+/// The name of the manifest.
+const MANIFEST: &str = "corpus.json";
+/// Stands in a directory from the first shard to the manifest.
+const UNFINISHED: &str = "corpus.unfinished";
+
+/// The name of shard number `index`.
+fn shard_name(index: usize) -> String {
+    format!("shard-{index:05}.bin")
+}
+
+/// A document of a corpus.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Document {
+    /// Its place in the corpus, from 0.
+    pub number: u64,
+    /// Its tokens, `[T]`, one at least; no special tokens around them.
+    pub ids: Vec<u32>,
+    /// Where its sentences begin: offsets into `ids`, ascending, the first 0.
+    pub sentences: Vec<usize>,
+}
+
+impl Document {
+    /// The tokens of each sentence.
+    pub fn each_sentence(&self) -> impl Iterator<Item = &[u32]> {
+        let ends = self.sentences.iter().skip(1).copied().chain([self.ids.len()]);
+        self.sentences.iter().zip(ends).map(|(&from, to)| &self.ids[from..to])
+    }
+}
+
+/// A packed corpus. Cloning is cheap, and one can serve many threads.
+#[derive(Clone)]
+pub struct Corpus {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    dir: PathBuf,
+    manifest: Manifest,
+    shards: Vec<Shard>,
+    /// The number of each shard's first document, then the number of all.
+    firsts: Vec<u64>,
+}
+
+impl std::fmt::Debug for Corpus {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Corpus").field("dir", &self.inner.dir).field("documents", &self.len()).finish_non_exhaustive()
+    }
+}
+
+impl Corpus {
+    /// Opens the corpus of a directory. Shards are mapped, not read; their sizes and counts are checked, their content
+    /// when it is read, their checksums by [`Corpus::verify`].
+    ///
+    /// # Errors
+    /// When the directory holds no finished corpus, or a file is missing or contradicts the manifest.
+    pub fn open(dir: &Path) -> Result<Self, Error> {
+        let manifest = Manifest::read(dir)?;
+        let mut shards = Vec::new();
+        let mut firsts = vec![0];
+        let mut documents = 0;
+        for (index, entry) in manifest.shards.iter().enumerate() {
+            shards.push(Shard::open(&dir.join(shard_name(index)), entry, &manifest)?);
+            documents += entry.documents;
+            firsts.push(documents);
+        }
+        Ok(Self { inner: Arc::new(Inner { dir: dir.to_owned(), manifest, shards, firsts }) })
+    }
+
+    /// Where it is.
+    pub fn dir(&self) -> &Path {
+        &self.inner.dir
+    }
+
+    /// How many documents there are.
+    pub fn len(&self) -> u64 {
+        self.inner.manifest.documents
+    }
+
+    /// Never: a corpus has a document at least.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many tokens all documents have together.
+    pub fn tokens(&self) -> u64 {
+        self.inner.manifest.tokens
+    }
+
+    /// How many sentences all documents have together.
+    pub fn sentences(&self) -> u64 {
+        self.inner.manifest.sentences
+    }
+
+    /// How many bytes of text it was made of.
+    pub fn text_bytes(&self) -> u64 {
+        self.inner.manifest.text_bytes
+    }
+
+    /// How many bytes of ids a token takes on disk: 2 or 4.
+    pub fn id_bytes(&self) -> usize {
+        self.inner.manifest.id_bytes
+    }
+
+    /// How many shards there are, and the bytes of all of them.
+    pub fn shards(&self) -> (usize, u64) {
+        let entries = &self.inner.manifest.shards;
+        (entries.len(), entries.iter().map(|entry| entry.bytes).sum())
+    }
+
+    /// The tokenizer that it was made with.
+    pub fn tokenizer(&self) -> &TokenizedBy {
+        &self.inner.manifest.tokenizer
+    }
+
+    /// A number that differs for other content: a run that is continued must find the corpus it began with. Made of
+    /// the shards' checksums.
+    pub fn fingerprint(&self) -> u64 {
+        self.inner.manifest.fingerprint()
+    }
+
+    /// Document `number`, from 0.
+    ///
+    /// # Errors
+    /// When there is none of that number, or the shard is damaged there.
+    pub fn document(&self, number: u64) -> Result<Document, Error> {
+        let (shard, at) = self.place(number)?;
+        let (ids, sentences) = shard.document(at)?;
+        Ok(Document { number, ids, sentences })
+    }
+
+    /// How many tokens document `number` has; cheaper than reading it.
+    ///
+    /// # Errors
+    /// As [`Corpus::document`].
+    pub fn length(&self, number: u64) -> Result<usize, Error> {
+        let (shard, at) = self.place(number)?;
+        Ok(shard.tokens_of(at)?.len())
+    }
+
+    /// The hash of document `number`'s text, by which it is split. Parts of a document that was divided share it.
+    ///
+    /// # Errors
+    /// When there is none of that number.
+    pub fn hash(&self, number: u64) -> Result<u64, Error> {
+        let (shard, at) = self.place(number)?;
+        Ok(shard.hash(at))
+    }
+
+    fn place(&self, number: u64) -> Result<(&Shard, usize), Error> {
+        let firsts = &self.inner.firsts;
+        if number >= self.len() {
+            return Err(Error::NoDocument { dir: self.inner.dir.clone(), number, documents: self.len() });
+        }
+        let index = firsts.partition_point(|&first| first <= number) - 1;
+        Ok((&self.inner.shards[index], (number - firsts[index]) as usize))
+    }
+
+    /// Compares every shard with its checksum. `heard` hears how many bytes are done, and says whether to go on.
+    ///
+    /// # Errors
+    /// When a shard's content is not what was written.
+    pub fn verify(&self, heard: &mut dyn FnMut(u64) -> bool) -> Result<(), Error> {
+        let mut before = 0;
+        for (shard, entry) in self.inner.shards.iter().zip(&self.inner.manifest.shards) {
+            if !shard.verify(&entry.sha256, &mut |done| heard(before + done))? {
+                break;
+            }
+            before += entry.bytes;
+        }
+        Ok(())
+    }
+
+    /// The documents of a part of the corpus in `order`, without the first `from` of all documents in that order
+    /// (those of the other part count too, as [`Documents::position`] does).
+    pub fn documents(&self, part: Part, order: Order, from: u64) -> Documents {
+        Documents::new(self.clone(), part, order, from)
+    }
+}
