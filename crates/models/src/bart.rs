@@ -46,6 +46,7 @@ struct BartStack {
     layers: Vec<BartLayer>,
     norm: Option<LayerNorm>,
     heads: usize,
+    layer_drop: f32,
 }
 
 #[derive(Module, Debug)]
@@ -75,18 +76,25 @@ impl BartLayer {
         }
     }
 
-    /// The rows of `x` that `view` asks for, which `attend` lets look at others.
+    /// The rows of `x` that `view` asks for, of the layer `number` with so many `heads`.
     fn forward(
         &self,
         x: Tensor<2>,
+        number: usize,
+        heads: usize,
         view: &View,
-        attend: &mut dyn FnMut(Towards, &AttentionLayer, Tensor<2>) -> Tensor<2>,
-        has_source: bool,
+        beside: &mut Beside<'_, '_>,
         config: &BartConfig,
         pass: &Pass,
     ) -> Tensor<2> {
         let first = config.norms_first();
         let drop = || pass.dropout(config.hidden_dropout);
+        let scale = (heads as f32 / config.hidden_size as f32).sqrt();
+        let spec = |view: &View| view.spec(heads, scale, pass.dropout(config.attention_dropout));
+        let has_source = beside.has_source();
+        let mut attend = |towards: Towards, through: &AttentionLayer, x: Tensor<2>| {
+            beside.attend(number, towards, through, x, view, None, &spec)
+        };
         let own = |x: Tensor<2>| attend(Towards::Itself, &self.attention, x);
         let mut x = self.attention_norm.around(x, first, drop(), own, |x| view.queries(x));
         if let (true, Some(cross), Some(norm)) = (has_source, &self.cross, &self.cross_norm) {
@@ -117,6 +125,7 @@ impl BartStack {
             layers: (0..size.layers).map(|_| BartLayer::new(config, size, crossed, device)).collect(),
             norm: config.norms_first().then(norm),
             heads: size.heads,
+            layer_drop: size.layer_drop,
         }
     }
 
@@ -127,7 +136,7 @@ impl BartStack {
         mask: &Mask,
         mut beside: Beside<'_, '_>,
         rows: &Rows,
-        config: &BartConfig,
+        config: &Arc<BartConfig>,
         pass: &Pass,
     ) -> Result<Tensor<2>> {
         let width = config.hidden_size as f32;
@@ -142,18 +151,16 @@ impl BartStack {
             x = norm.forward(x);
         }
         x = dropout(x, pass.dropout(config.hidden_dropout));
-        let has_source = beside.has_source();
-        for (number, layer) in self.layers.iter().enumerate() {
-            let view = if number + 1 == self.layers.len() { last } else { &all };
-            let spec = |view: &View| {
-                view.spec(self.heads, (self.heads as f32 / width).sqrt(), pass.dropout(config.attention_dropout))
-            };
-            let mut attend = |towards: Towards, through: &AttentionLayer, x: Tensor<2>| {
-                beside.attend(number, towards, through, x, view, None, &spec)
-            };
-            x = layer.forward(x, view, &mut attend, has_source, config, pass);
+        let layers = self.layers.iter().enumerate().filter(|_| !pass.leaves_out(self.layer_drop));
+        let layers: Vec<_> = layers.collect();
+        for (place, &(number, layer)) in layers.iter().enumerate() {
+            let view = if place + 1 == layers.len() { last } else { &all }.clone();
+            let (heads, config) = (self.heads, config.clone());
+            x = beside.layer(layer, x, None, pass, move |layer, x, _, beside, pass| {
+                layer.forward(x, number, heads, &view, beside, &config, pass)
+            });
         }
-        if self.layers.is_empty() || !fits {
+        if layers.is_empty() || !fits {
             x = wanted.queries(x);
         }
         Ok(match &self.norm {
@@ -169,7 +176,7 @@ impl Bart {
     /// # Errors
     /// When the batch doesn't fit the model.
     pub fn encode(&self, source: &Packed, rows: &Rows, pass: &Pass) -> Result<Tensor<2>> {
-        let config = &*self.config;
+        let config = &self.config;
         check_packed(source, config.vocab_size, config.max_positions + config.position_offset())?;
         let word = self.word.as_ref().or(self.source_word.as_ref()).expect("one of them was made");
         self.encoder.forward(source, word, &Mask::None, Beside::Nothing, rows, config, pass)
@@ -188,7 +195,7 @@ impl Bart {
         rows: &Rows,
         pass: &Pass,
     ) -> Result<Tensor<2>> {
-        let config = &*self.config;
+        let config = &self.config;
         check_packed(target, config.target_vocab_size, config.max_positions + config.position_offset())?;
         let source = Source::new(hidden, offsets, target)?;
         self.decoder.forward(target, self.word(), &Mask::Causal, Beside::Source(&source), rows, config, pass)
@@ -211,7 +218,7 @@ impl Bart {
 
 impl Stepwise for Bart {
     fn step(&self, batch: &Packed, cache: &mut Cache, rows: &Rows) -> Result<Tensor<2>> {
-        let config = &*self.config;
+        let config = &self.config;
         check_packed(batch, config.target_vocab_size, config.max_positions + config.position_offset())?;
         rows.wanted(&batch.offsets)?;
         let step = Beside::Step(cache.step(batch)?);
@@ -228,7 +235,7 @@ impl BartDecoder {
 
 impl Stepwise for BartDecoder {
     fn step(&self, batch: &Packed, cache: &mut Cache, rows: &Rows) -> Result<Tensor<2>> {
-        let config = &*self.config;
+        let config = &self.config;
         check_packed(batch, config.target_vocab_size, config.max_positions + config.position_offset())?;
         rows.wanted(&batch.offsets)?;
         let step = Beside::Step(cache.step(batch)?);
@@ -309,7 +316,7 @@ impl Body for BartDecoder {
     }
 
     fn forward(&self, batch: &Packed, rows: &Rows, pass: &Pass) -> Result<Tensor<2>> {
-        let config = &*self.config;
+        let config = &self.config;
         check_packed(batch, config.target_vocab_size, config.max_positions + config.position_offset())?;
         self.decoder.forward(batch, &self.target_word, &Mask::Causal, Beside::Nothing, rows, config, pass)
     }

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use burn::module::Module;
 use burn::prelude::*;
 use ptm_ops::{Attention, Bias, Indices, KeyValues, attention, cached_attention};
 use ptm_text::{Packed, PositionStyle};
@@ -11,6 +12,7 @@ use ptm_text::{Packed, PositionStyle};
 use crate::body::Body;
 use crate::error::{Error, Result};
 use crate::layers::AttentionLayer;
+use crate::pass::Pass;
 use crate::rows::{Rows, Source, View};
 
 /// Bodies that go on from what they have read, token by token.
@@ -83,17 +85,52 @@ impl Cache {
     /// # Panics
     /// When there is no such sequence.
     pub fn select(&mut self, which: &[usize]) {
-        self.sequences = which.iter().map(|&b| self.sequences[b].clone()).collect();
-        if !self.sources.is_empty() {
-            self.sources = which.iter().map(|&b| self.sources[b].clone()).collect();
+        if which.len() == self.sequences.len() && which.iter().enumerate().all(|(i, &b)| i == b) {
+            return;
         }
-        let mut named = vec![false; self.rows()];
-        self.sequences.iter().flatten().for_each(|&row| named[row as usize] = true);
-        let kept: Vec<u32> = (0..named.len() as u32).filter(|&row| named[row as usize]).collect();
-        if 2 * kept.len() < named.len() {
+        self.sequences = which.iter().map(|&b| self.sequences[b].clone()).collect();
+        if let Some(kept) = mostly_unnamed(self.rows(), self.sequences.iter().map(Vec::as_slice)) {
             self.own.iter_mut().for_each(|store| store.keep(&kept));
-            let place = |row: &u32| kept.partition_point(|other| other < row) as u32;
-            self.sequences.iter_mut().flatten().for_each(|row| *row = place(row));
+            self.sequences.iter_mut().flatten().for_each(|row| *row = place_in(&kept, *row));
+        }
+        if self.sources.is_empty() {
+            return;
+        }
+        self.sources = which.iter().map(|&b| self.sources[b].clone()).collect();
+        let held = self.source.first().map_or(0, KeyValues::rows);
+        if let Some(kept) = mostly_unnamed(held, self.sources.iter().map(|rows| &**rows)) {
+            self.source.iter_mut().for_each(|store| store.keep(&kept));
+            for rows in &mut self.sources {
+                *rows = rows.iter().map(|&row| place_in(&kept, row)).collect();
+            }
+        }
+    }
+
+    /// Adds the sequences of `other`, which the same model read, after its own: those that join a batch on its way.
+    ///
+    /// # Panics
+    /// When it is of another model.
+    pub fn absorb(&mut self, other: Self) {
+        let (held, held_sources) = (self.rows() as u32, self.source.first().map_or(0, KeyValues::rows) as u32);
+        let stores = |own: &mut Vec<KeyValues>, theirs: Vec<KeyValues>| {
+            assert_eq!(own.len(), theirs.len(), "layers");
+            own.iter_mut().zip(theirs).for_each(|(own, theirs)| own.absorb(theirs));
+        };
+        stores(&mut self.own, other.own);
+        stores(&mut self.source, other.source);
+        let moved = |rows: &[u32], by: u32| rows.iter().map(|row| row + by).collect::<Vec<u32>>();
+        self.sequences.extend(other.sequences.iter().map(|rows| moved(rows, held)));
+        self.sources.extend(other.sources.iter().map(|rows| Arc::from(moved(rows, held_sources))));
+    }
+
+    /// Forgets the last `counts` tokens of each sequence.
+    ///
+    /// # Panics
+    /// When there is not one count for each sequence.
+    pub fn forget(&mut self, counts: &[usize]) {
+        assert_eq!(counts.len(), self.sequences.len(), "a count for each sequence");
+        for (rows, count) in self.sequences.iter_mut().zip(counts) {
+            rows.truncate(rows.len().saturating_sub(*count));
         }
     }
 
@@ -133,6 +170,19 @@ impl Cache {
         let source = joined(self.sources.iter().map(|rows| &**rows));
         Ok(Step { begins, own, source, cache: self })
     }
+}
+
+/// The rows of `held` that sequences name, if they are the lesser part.
+fn mostly_unnamed<'a>(held: usize, sequences: impl Iterator<Item = &'a [u32]>) -> Option<Vec<u32>> {
+    let mut named = vec![false; held];
+    sequences.flatten().for_each(|&row| named[row as usize] = true);
+    let count = named.iter().filter(|&&named| named).count();
+    (2 * count < held).then(|| (0..held as u32).filter(|&row| named[row as usize]).collect())
+}
+
+/// Where `row` is among those that were kept.
+fn place_in(kept: &[u32], row: u32) -> u32 {
+    kept.partition_point(|&other| other < row) as u32
 }
 
 /// All rows one after the other, and where each sequence's begin and end.
@@ -224,6 +274,40 @@ impl Beside<'_, '_> {
         }
     }
 
+    /// One layer, `run(layer, x, bias, beside, pass)`, which a pass may compute again unless it is a step.
+    pub fn layer<M: Module + 'static>(
+        &mut self,
+        layer: &M,
+        x: Tensor<2>,
+        bias: Option<Tensor<2>>,
+        pass: &Pass,
+        run: impl Fn(&M, Tensor<2>, Option<Tensor<2>>, &mut Beside<'_, '_>, &Pass) -> Tensor<2> + Send + 'static,
+    ) -> Tensor<2> {
+        let source = match self {
+            Self::Step(_) => return run(layer, x, bias, self, pass),
+            Self::Nothing => {
+                return match bias {
+                    None => {
+                        pass.layer(layer, [x], move |layer, [x], pass| run(layer, x, None, &mut Beside::Nothing, pass))
+                    }
+                    Some(bias) => pass.layer(layer, [x, bias], move |layer, [x, bias], pass| {
+                        run(layer, x, Some(bias), &mut Beside::Nothing, pass)
+                    }),
+                };
+            }
+            Self::Source(source) => source,
+        };
+        let (hidden, offsets) = (source.hidden.clone(), source.offsets.to_vec());
+        match bias {
+            None => pass.layer(layer, [x, hidden], move |layer, [x, hidden], pass| {
+                run(layer, x, None, &mut Beside::Source(&Source { hidden, offsets: &offsets }), pass)
+            }),
+            Some(bias) => pass.layer(layer, [x, bias, hidden], move |layer, [x, bias, hidden], pass| {
+                run(layer, x, Some(bias), &mut Beside::Source(&Source { hidden, offsets: &offsets }), pass)
+            }),
+        }
+    }
+
     /// The longest sequence that a step sees.
     pub fn longest(&self) -> Option<usize> {
         if let Self::Step(step) = self { Some(step.longest()) } else { None }
@@ -293,5 +377,20 @@ mod tests {
         cache.select(&[2]);
         assert_eq!((cache.lengths(), cache.rows()), (vec![2], 2));
         assert_eq!(cache.sequences, [vec![0, 1]]);
+    }
+
+    #[test]
+    fn sequences_join_and_forget() {
+        let mut cache = Cache::new(1, 2, 1);
+        read(&mut cache, &[&[5, 6, 7]]);
+        let mut other = Cache::new(1, 2, 2);
+        read(&mut other, &[&[8], &[9, 10]]);
+        cache.absorb(other);
+        assert_eq!((cache.lengths(), cache.rows()), (vec![3, 1, 2], 6));
+        assert_eq!(cache.sequences, [vec![0, 1, 2], vec![3], vec![4, 5]]);
+        cache.forget(&[2, 0, 1]);
+        assert_eq!(cache.sequences, [vec![0], vec![3], vec![4]]);
+        let next = cache.batch(&[[1_u32], [2], [3]], PositionStyle::Zero).unwrap();
+        assert_eq!(next.positions, [1, 1, 1]);
     }
 }

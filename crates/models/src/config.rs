@@ -20,7 +20,7 @@ pub use self::bart::{BartConfig, StackSize};
 pub use self::family::{Family, Kind};
 pub(crate) use self::fields::field;
 use self::fields::{Fields, INNER, LAYERS, ROWS, WIDTH};
-pub use self::gpt::DecoderConfig;
+pub use self::gpt::{DecoderConfig, ResidualInit};
 pub use self::shared::{ClassifierStyle, Configuration};
 use self::shared::{activation, architectures, labels, parse, problem_type, read_file};
 pub use self::t5::T5Config;

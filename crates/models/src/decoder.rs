@@ -50,17 +50,19 @@ impl DecoderLayer {
         }
     }
 
-    /// The rows of `x` that `view` asks for, which `attend` lets look at others.
+    /// The rows of `x` that `view` asks for, of the layer `number`.
     fn forward(
         &self,
         x: Tensor<2>,
+        number: usize,
         view: &View,
-        attend: impl FnOnce(&AttentionLayer, Tensor<2>) -> Tensor<2>,
+        beside: &mut Beside<'_, '_>,
         config: &DecoderConfig,
         pass: &Pass,
     ) -> Tensor<2> {
         let first = config.family == Family::Gpt2;
-        let attend = |x: Tensor<2>| attend(&self.attention, x);
+        let spec = |view: &View| view.spec(config.heads, config.scale(number), pass.dropout(config.attention_dropout));
+        let attend = |x: Tensor<2>| beside.attend(number, Towards::Itself, &self.attention, x, view, None, &spec);
         let feed = |x: Tensor<2>| self.down.forward(self.up.forward(x, config.activation), Activation::None);
         let drop = || pass.dropout(config.hidden_dropout);
         let x = self.attention_norm.around(x, first, drop(), attend, |x| view.queries(x));
@@ -100,12 +102,10 @@ impl Decoder {
         let mut x = dropout(embedding_sum(tables), pass.dropout(config.embedding_dropout));
         for (number, layer) in self.layers.iter().enumerate() {
             let view = if number + 1 == self.layers.len() { last } else { &all };
-            let spec =
-                |view: &View| view.spec(config.heads, config.scale(number), pass.dropout(config.attention_dropout));
-            let attend = |through: &AttentionLayer, x: Tensor<2>| {
-                beside.attend(number, Towards::Itself, through, x, view, None, &spec)
-            };
-            x = layer.forward(x, view, attend, config, pass);
+            let (view, config) = (view.clone(), self.config.clone());
+            x = beside.layer(layer, x, None, pass, move |layer, x, _, beside, pass| {
+                layer.forward(x, number, &view, beside, &config, pass)
+            });
         }
         if self.layers.is_empty() || !fits {
             x = wanted.queries(x);

@@ -186,9 +186,12 @@ impl Encoder {
         let mut x = self.embed(input, pass);
         let scale = 1.0 / (config.head_size() as f32).sqrt();
         for (number, layer) in self.layers.iter().enumerate() {
-            let view = if number + 1 == self.layers.len() { &last } else { &all };
-            let spec = view.spec(config.heads, scale, pass.dropout(config.attention_dropout));
-            x = layer.forward(view.keys(x.clone()), view.queries(x), &spec, config, pass);
+            let view = if number + 1 == self.layers.len() { &last } else { &all }.clone();
+            let config = self.config.clone();
+            x = pass.layer(layer, [x], move |layer, [x], pass| {
+                let spec = view.spec(config.heads, scale, pass.dropout(config.attention_dropout));
+                layer.forward(view.keys(x.clone()), view.queries(x), &spec, &config, pass)
+            });
         }
         Ok(if self.layers.is_empty() { last.queries(x) } else { x })
     }
@@ -211,6 +214,49 @@ impl Encoder {
             Some(project) => project.forward(x, Activation::None),
             None => x,
         }
+    }
+}
+
+/// An encoder without embeddings: what stands above those of another one.
+#[derive(Module, Debug)]
+pub struct Upper {
+    project: Option<Linear>,
+    layers: Vec<EncoderLayer>,
+    #[module(skip)]
+    config: Arc<EncoderConfig>,
+}
+
+impl Upper {
+    /// Leaves the embeddings of `encoder` behind.
+    pub fn of(encoder: Encoder) -> Self {
+        let Encoder { project, layers, config, .. } = encoder;
+        Self { project, layers, config }
+    }
+
+    /// The encoder that reads by the embeddings of `below`, their norm included; gradients reach those.
+    ///
+    /// # Errors
+    /// When those embeddings are not what this one's configuration describes.
+    pub fn over(&self, below: &Encoder) -> Result<Encoder> {
+        let shape = |c: &EncoderConfig| [c.vocab_size, c.embedding_size, c.max_positions, c.segments, c.tasks];
+        let (own, other) = (shape(&self.config), shape(&below.config));
+        if own != other {
+            let problem = format!(
+                "encoders share embeddings only if vocab_size, embedding_size, max_position_embeddings, type_vocab_size \
+                 and task_type_vocab_size are the same: {own:?} and {other:?}"
+            );
+            return Err(Error::Input(problem));
+        }
+        Ok(Encoder {
+            word: below.word.clone(),
+            position: below.position.clone(),
+            segment: below.segment.clone(),
+            task: below.task.clone(),
+            norm: below.norm.clone(),
+            project: self.project.clone(),
+            layers: self.layers.clone(),
+            config: self.config.clone(),
+        })
     }
 }
 

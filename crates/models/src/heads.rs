@@ -8,6 +8,7 @@ mod next_sentence;
 mod pretraining;
 mod replaced_token;
 mod span;
+mod span_boundary;
 mod token;
 
 use burn::module::ModuleDisplay;
@@ -21,6 +22,7 @@ pub use next_sentence::NextSentenceHead;
 pub use pretraining::PretrainingHead;
 pub use replaced_token::ReplacedTokenHead;
 pub use span::SpanHead;
+pub use span_boundary::{Bounded, PLACES, SpanBoundary, SpanBoundaryHead};
 pub use token::TokenHead;
 
 use crate::body::Body;

@@ -12,7 +12,9 @@ mod body;
 pub mod cache;
 pub mod config;
 pub mod decoder;
+pub mod electra;
 pub mod encoder;
+pub mod ernie;
 mod error;
 pub mod families;
 pub mod files;
@@ -35,10 +37,13 @@ pub use bart::{Bart, BartDecoder};
 pub use body::{Body, LanguageModelStyle, Pair, Sequences};
 pub use cache::{Cache, Stepwise};
 pub use config::{
-    BartConfig, Configuration, DecoderConfig, EncoderConfig, Family, Kind, ProblemType, T5Config, XlnetConfig,
+    BartConfig, Configuration, DecoderConfig, EncoderConfig, Family, Kind, ProblemType, ResidualInit, T5Config,
+    XlnetConfig,
 };
 pub use decoder::Decoder;
+pub use electra::Electra;
 pub use encoder::{Encoder, Input};
+pub use ernie::Ernie;
 pub use error::{Error, Result};
 pub use model::{
     Bodies, LanguageModel, Loaded, MaskedLm, Model, QuestionAnswering, SequenceClassifier, TokenClassifier,

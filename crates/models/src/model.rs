@@ -163,7 +163,7 @@ impl<H: Head<B>, B: Body> Model<H, B> {
     }
 
     /// Says which of `targets` the model doesn't know, or that there are not as many as `wanted`.
-    fn check_targets(targets: &[u32], wanted: usize, limit: usize) -> Result<()> {
+    pub(crate) fn check_targets(targets: &[u32], wanted: usize, limit: usize) -> Result<()> {
         if targets.len() != wanted {
             return Err(Error::Input(format!("{} labels were given where {wanted} are needed", targets.len())));
         }
@@ -284,6 +284,23 @@ impl Model<PretrainingHead> {
         next: &Indices,
         pass: &Pass,
     ) -> Result<[Tensor<1>; 2]> {
+        let mean = |count: usize| 1.0 / count.max(1) as f32;
+        self.losses(input, rows, targets, next, [mean(targets.len()), mean(next.len())], pass)
+    }
+
+    /// Both heads' losses, each a scale times the sum over its targets: chosen rows, and sequences.
+    ///
+    /// # Errors
+    /// When the batch doesn't fit the model.
+    pub fn losses(
+        &self,
+        input: &Input<'_>,
+        rows: &Indices,
+        targets: &Indices,
+        next: &Indices,
+        scales: [f32; 2],
+        pass: &Pass,
+    ) -> Result<[Tensor<1>; 2]> {
         Self::check_targets(targets, rows.len(), self.config().vocab_size)?;
         Self::check_targets(next, input.sequences(), 2)?;
         // one body serves both heads, so the last layer computes the rows of either
@@ -296,9 +313,8 @@ impl Model<PretrainingHead> {
         let first: Indices = first.map(place).collect();
         let hidden = self.body.forward(input, &Rows::Chosen(both.into()), pass)?;
         let at = |rows: &Indices| ptm_ops::gather_rows(hidden.clone(), rows);
-        let mean = |count: usize| 1.0 / count.max(1) as f32;
-        let masked = self.head.masked_lm.loss(at(&masked), self.word(), targets, mean(targets.len()));
-        let next = self.head.next_sentence.loss(at(&first), next, mean(next.len()));
+        let masked = self.head.masked_lm.loss(at(&masked), self.word(), targets, scales[0]);
+        let next = self.head.next_sentence.loss(at(&first), next, scales[1]);
         Ok([masked, next])
     }
 }

@@ -63,7 +63,7 @@ impl<'a> Source<'a> {
 }
 
 /// Which rows of a layer's input ask, and which are looked at: all by all, or in a last layer those that are read.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct View {
     /// Rows that ask, `[R]`; all if none are named.
     rows: Option<Indices>,

@@ -80,16 +80,22 @@ impl T5Layer {
         }
     }
 
-    /// The rows of `x` that `view` asks for, which `attend` lets look at others.
+    /// The rows of `x` that `view` asks for, of the layer `number`; `bias` is that of distances.
     fn forward(
         &self,
         x: Tensor<2>,
+        number: usize,
+        bias: &Bias,
         view: &View,
-        attend: &mut dyn FnMut(Towards, &AttentionLayer, Tensor<2>) -> Tensor<2>,
+        beside: &mut Beside<'_, '_>,
         config: &T5Config,
         pass: &Pass,
     ) -> Tensor<2> {
         let drop = || pass.dropout(config.dropout);
+        let spec = |view: &View| view.spec(config.heads, 1.0, drop());
+        let mut attend = |towards: Towards, through: &AttentionLayer, x: Tensor<2>| {
+            beside.attend(number, towards, through, x, view, Some(bias.clone()), &spec)
+        };
         let own = |x: Tensor<2>| attend(Towards::Itself, &self.attention, x);
         let mut x = self.attention_norm.around(x, drop(), own, |x| view.queries(x));
         if let (Some(cross), Some(norm)) = (&self.cross, &self.cross_norm) {
@@ -127,7 +133,7 @@ impl T5Stack {
         word: &Param<Tensor<2>>,
         mut beside: Beside<'_, '_>,
         rows: &Rows,
-        config: &T5Config,
+        config: &Arc<T5Config>,
         pass: &Pass,
     ) -> Result<Tensor<2>> {
         let mask = if beside.has_source() { Mask::Causal } else { Mask::None };
@@ -141,13 +147,13 @@ impl T5Stack {
         let (values, zero) = self.bias.values(beside.longest().unwrap_or(longest));
         let mut x = dropout(look_up(word, &batch.ids, None, 1.0), drop());
         for (number, layer) in self.layers.iter().enumerate() {
-            let view = if number + 1 == self.layers.len() { last } else { &all };
-            let spec = |view: &View| view.spec(config.heads, 1.0, drop());
-            let mut attend = |towards: Towards, through: &AttentionLayer, x: Tensor<2>| {
-                let bias = Bias::Relative { values: values.clone(), zero };
-                beside.attend(number, towards, through, x, view, Some(bias), &spec)
-            };
-            x = layer.forward(x, view, &mut attend, config, pass);
+            let view = if number + 1 == self.layers.len() { last } else { &all }.clone();
+            let config = config.clone();
+            x = beside.layer(layer, x, Some(values.clone()), pass, move |layer, x, values, beside, pass| {
+                let values = values.expect("a stack gives its bias to every layer");
+                let bias = Bias::Relative { values, zero };
+                layer.forward(x, number, &bias, &view, beside, &config, pass)
+            });
         }
         if self.layers.is_empty() || !fits {
             x = wanted.queries(x);

@@ -78,10 +78,16 @@ fn tensors(parameters: Vec<Named>) -> Vec<(String, Vec<usize>, Vec<f32>)> {
     tensors
 }
 
+/// Writes weights alone.
+pub(crate) fn save_file<M: Module>(model: &M, names: &Names, path: &FilePath) -> Result<()> {
+    files::write_safetensors(path, tensors(named(model, names)))?;
+    Ok(())
+}
+
 /// Writes weights, then the configuration: a directory with a configuration is complete.
 pub(crate) fn save<M: Module>(model: &M, names: &Names, config: Map<String, Value>, dir: &FilePath) -> Result<()> {
     files::create_dir(dir)?;
-    files::write_safetensors(&dir.join("model.safetensors"), tensors(named(model, names)))?;
+    save_file(model, names, &dir.join("model.safetensors"))?;
     let mut json = serde_json::to_vec_pretty(&Value::Object(config)).expect("JSON values can be written");
     json.push(b'\n');
     files::write_atomic(&dir.join("config.json"), &json)?;

@@ -7,7 +7,8 @@ use burn::module::Param;
 use burn::prelude::*;
 use burn::tensor::TensorData;
 use ptm_ops::{
-    Activation, Indices, RelativeAttention, RelativeTensors, dropout, gather_rows, linear, relative_attention,
+    Activation, Dropout, Indices, Mask, RelativeAttention, RelativeTensors, dropout, gather_rows, linear,
+    relative_attention,
 };
 use ptm_text::Packed;
 
@@ -30,11 +31,14 @@ pub struct Permuted<'a> {
     pub targets: Option<Indices>,
     /// What came before.
     pub memory: Option<&'a Memory>,
+    /// Which sequences are texts read from their end, `[B]`: they count distances the other way. By default those that
+    /// the configuration says.
+    pub backwards: Option<Arc<[bool]>>,
 }
 
 impl<'a> From<&'a Packed> for Permuted<'a> {
     fn from(batch: &'a Packed) -> Self {
-        Self { batch, visible: None, targets: None, memory: None }
+        Self { batch, visible: None, targets: None, memory: None, backwards: None }
     }
 }
 
@@ -64,14 +68,50 @@ impl Memory {
     /// When there is no such sequence.
     #[must_use]
     pub fn of(&self, which: &[usize]) -> Self {
-        let rows: Indices =
-            which.iter().flat_map(|&b| self.offsets[b]..self.offsets[b + 1]).map(|row| row as u32).collect();
+        let which: Vec<Option<usize>> = which.iter().copied().map(Some).collect();
+        self.spread(&which)
+    }
+
+    /// For each entry of `which` the memory of the sequence that it names, or an empty one.
+    ///
+    /// # Panics
+    /// When there is no such sequence.
+    #[must_use]
+    pub fn spread(&self, which: &[Option<usize>]) -> Self {
+        let rows = which.iter().flatten().flat_map(|&b| self.offsets[b]..self.offsets[b + 1]);
+        let rows: Indices = rows.map(|row| row as u32).collect();
         let mut offsets = vec![0];
-        offsets.extend(which.iter().scan(0, |end, &b| {
-            *end += self.offsets[b + 1] - self.offsets[b];
+        offsets.extend(which.iter().scan(0, |end, b| {
+            *end += b.map_or(0, |b| self.offsets[b + 1] - self.offsets[b]);
             Some(*end)
         }));
         Self { layers: self.layers.iter().map(|layer| gather_rows(layer.clone(), &rows)).collect(), offsets }
+    }
+
+    /// Adds the memories of `other`'s sequences after its own.
+    ///
+    /// # Panics
+    /// When it is of another model.
+    pub fn absorb(&mut self, other: Self) {
+        assert_eq!(self.layers.len(), other.layers.len(), "layers");
+        let held = self.offsets[self.offsets.len() - 1];
+        self.offsets.extend(other.offsets[1..].iter().map(|end| held + end));
+        for (own, theirs) in self.layers.iter_mut().zip(other.layers) {
+            *own = Tensor::cat(vec![own.clone(), theirs], 0);
+        }
+    }
+
+    /// Forgets the last `count` tokens of each sequence.
+    pub fn forget(&mut self, count: usize) {
+        let mut offsets = vec![0];
+        let mut rows: Vec<u32> = Vec::new();
+        for w in self.offsets.windows(2) {
+            rows.extend((w[0]..w[1].saturating_sub(count).max(w[0])).map(|row| row as u32));
+            offsets.push(rows.len());
+        }
+        let rows = Indices::from(rows);
+        self.layers.iter_mut().for_each(|layer| *layer = gather_rows(layer.clone(), &rows));
+        self.offsets = offsets;
     }
 }
 
@@ -116,7 +156,7 @@ fn project(x: Tensor<2>, weight: &Param<Tensor<3>>) -> Tensor<2> {
 }
 
 /// The rows of one stream: where they stand and what they see.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Stream {
     /// Rows of the batch.
     rows: Indices,
@@ -182,8 +222,7 @@ impl XlnetLayer {
     fn forward(&self, x: Tensor<2>, stream: &Stream, seen: &RelativeTensors, run: &Run<'_>) -> Tensor<2> {
         let drop = || run.pass.dropout(run.config.dropout);
         let tensors = RelativeTensors { q: project(x.clone(), &self.attention.query), ..seen.clone() };
-        let dropouts = (1..stream.spec.q_offsets.len()).map(|_| drop()).collect();
-        let spec = RelativeAttention { dropout: dropouts, ..stream.spec.clone() };
+        let spec = RelativeAttention { dropout: drop(), ..stream.spec.clone() };
         let context = relative_attention(&tensors, &spec);
         let output = self.attention.output.val().flatten::<2>(1, 2);
         let x = self.attention_norm.add(linear(context, output, None, Activation::None), x, drop());
@@ -224,7 +263,11 @@ impl Xlnet {
             let given = memory.offsets.len() - 1;
             return Err(Error::Input(format!("a memory of {given} sequences for {sequences}: give one each")));
         }
-        if self.config.backward_half && !sequences.is_multiple_of(2) {
+        if let Some(backwards) = input.backwards.as_ref().filter(|backwards| backwards.len() != sequences) {
+            let given = backwards.len();
+            return Err(Error::Input(format!("directions of {given} sequences for {sequences}: give one each")));
+        }
+        if input.backwards.is_none() && self.config.backward_half && !sequences.is_multiple_of(2) {
             let problem = format!("{sequences} sequences, of which half should be read backwards (bi_data)");
             return Err(Error::Input(problem));
         }
@@ -239,13 +282,15 @@ impl Xlnet {
         let remembered = input.memory.map_or_else(|| vec![0; sequences], Memory::lengths);
         let q_offsets = offsets_of_rows(&rows, &batch.offsets);
         let (mut k_offsets, mut block) = (vec![0], 0);
-        let (mut places, mut visible, mut apart) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut places, mut visible, mut k_segments) = (Vec::new(), Vec::new(), Vec::new());
+        // with nothing hidden no pair has a flag, however long the sequences
+        let hides = config.causal || input.visible.is_some();
         for (b, w) in batch.offsets.windows(2).enumerate() {
             let (length, memory) = (w[1] - w[0], remembered[b]);
             for &row in &rows[q_offsets[b]..q_offsets[b + 1]] {
                 let i = row as usize - w[0];
                 places.push((memory + i) as u32);
-                for key in 0..memory + length {
+                for key in (0..memory + length).filter(|_| hides) {
                     let in_order = match (key.checked_sub(memory), &input.visible) {
                         (Some(j), _) if knows_itself && i == j => true,
                         (Some(j), Some(visible)) => visible[block + i * length + j],
@@ -254,11 +299,10 @@ impl Xlnet {
                     let after = config.causal && key > memory + i;
                     let too_far = config.causal && config.same_length && key < i && key < length;
                     visible.push(in_order && !after && !too_far);
-                    // what is remembered counts as of the first segment
-                    let segment = key.checked_sub(memory).map_or(0, |j| batch.segments[w[0] + j]);
-                    apart.push(segment != batch.segments[row as usize]);
                 }
             }
+            // what is remembered counts as of the first segment
+            k_segments.extend(std::iter::repeat_n(0, memory).chain(batch.segments[w[0]..w[1]].iter().copied()));
             block += length * length;
             k_offsets.push(k_offsets[b] + memory + length);
         }
@@ -269,20 +313,25 @@ impl Xlnet {
             k_offsets: k_offsets.into(),
             places: places.into(),
             zero,
-            backwards: (0..sequences).map(|b| config.backward_half && b >= sequences / 2).collect(),
-            visible: visible.into(),
-            apart: apart.into(),
-            dropout: Vec::new(),
+            backwards: match &input.backwards {
+                Some(backwards) => backwards.clone(),
+                None => (0..sequences).map(|b| config.backward_half && b >= sequences / 2).collect(),
+            },
+            q_segments: rows.iter().map(|&row| batch.segments[row as usize]).collect(),
+            k_segments: k_segments.into(),
+            mask: if hides { Mask::Full(visible.into()) } else { Mask::None },
+            dropout: Dropout::OFF,
         };
         Stream { rows, spec }
     }
 
-    /// Sines and cosines of the distances from `-far` to `far`, as far as the configuration tells them apart.
+    /// Sines and cosines of how far a key lies before its query, from `far` to `-far`, as far as the configuration tells
+    /// distances apart.
     fn distances(&self, far: usize) -> Tensor<2> {
         let width = self.config.hidden_size;
         let most = if self.config.clamp_length > 0 { self.config.clamp_length } else { usize::MAX };
         let row = |i: usize| {
-            let distance = i.abs_diff(far).min(most) as f64 * if i < far { -1.0 } else { 1.0 };
+            let distance = i.abs_diff(far).min(most) as f64 * if i > far { -1.0 } else { 1.0 };
             let angle = move |pair: usize| distance / 10000_f64.powf(2.0 * pair as f64 / width as f64);
             let sines = (0..width / 2).map(move |pair| angle(pair).sin() as f32);
             sines.chain((0..width / 2).map(move |pair| angle(pair).cos() as f32))
@@ -336,8 +385,22 @@ impl Xlnet {
         });
         for (number, layer) in self.layers.iter().enumerate() {
             keep(h.clone());
+            let ends = number + 1 == self.layers.len();
+            if predicted.is_none() && input.memory.is_none() {
+                // one stream that remembers nothing: a pass may compute it again
+                let (stream, config) = (if ends { &last } else { &tokens }.clone(), self.config.clone());
+                h = pass.layer(layer, [h, run.distances.clone()], move |layer, [h, distances], pass| {
+                    let run = Run { config: &config, pass, distances, order: None, memory: None };
+                    let seen = layer.seen(h.clone(), number, &run);
+                    layer.forward(if ends { gather_rows(h, &stream.rows) } else { h }, &stream, &seen, &run)
+                });
+                if ends {
+                    return Ok(dropout(h, drop()));
+                }
+                continue;
+            }
             let seen = layer.seen(h.clone(), number, &run);
-            if number + 1 == self.layers.len() {
+            if ends {
                 let x = match (g, &predicted) {
                     (Some(g), Some(stream)) => gather_rows(g, &places_of(&last.rows, &stream.rows)),
                     _ => gather_rows(h, &last.rows),

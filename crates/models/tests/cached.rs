@@ -151,6 +151,7 @@ fn decoders() {
     check::<Decoder>("gpt2-lm-bylayer");
     check::<BartDecoder>("bart-causal");
     check::<BartDecoder>("mbart-causal");
+    check::<BartDecoder>("marian-causal");
 }
 
 #[test]
@@ -162,6 +163,7 @@ fn encoder_decoders() {
     check::<T5>("t5-lm-far");
     check::<T5>("t5v11-lm");
     check::<T5>("byt5-lm");
+    check::<T5>("mt5-lm");
 }
 
 #[test]

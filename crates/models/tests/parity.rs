@@ -15,7 +15,8 @@ use ptm_models::heads::{
 };
 use ptm_models::layout::Layout;
 use ptm_models::{
-    Bart, Body, Configuration, Decoder, Encoder, EncoderConfig, Family, Model, Pass, Rows, Sequences, T5, Xlnet,
+    Bart, BartConfig, Body, Configuration, Decoder, Encoder, EncoderConfig, Family, Model, Pass, Rows, Sequences, T5,
+    Xlnet,
 };
 use ptm_ops::{AdamW, AdamWOptions, Indices};
 use ptm_text::{Packed, PositionStyle};
@@ -462,6 +463,32 @@ fn no_parameter_of_a_language_model_without_a_gradient() {
     check::<T5>("t5-lm");
     check::<T5>("t5v11-lm");
     check::<Xlnet>("xlnet-lm");
+}
+
+#[test]
+fn layers_are_left_out_of_steps_alone() {
+    let dir = dumps().join("bart-lm");
+    if !dir.exists() {
+        return; // another set of dumps
+    }
+    let reference = Reference::read(&dir);
+    let mut config = BartConfig::from_dir(&dir).expect("a case");
+    config.decoder.layer_drop = 0.5;
+    let model = Model::<LanguageModelHead, Bart>::random(config, 3, &Device::flex().autodiff()).expect("it has one");
+    let batch = Batch::new(&reference, &model.body);
+    let learning = |pass: &Pass| {
+        let grads = predict(&model, &batch, &reference, pass).backward();
+        let mut collected = Collect(&grads, BTreeMap::new());
+        model.visit(&mut collected);
+        collected.1.len()
+    };
+    let all = learning(&Pass::eval());
+    let counts: Vec<usize> = (0..20).map(|seed| learning(&Pass::train(seed))).collect();
+    assert!(counts.contains(&all), "{counts:?} of {all}");
+    // every layer of the decoder has as many parameters; without any nobody looks at the encoder
+    let few = |&count: &usize| count < 10 || (all - count).is_multiple_of(26);
+    assert!(counts.iter().all(few), "{counts:?} of {all}");
+    assert!(counts.iter().any(|&count| count < all), "{counts:?} of {all}");
 }
 
 fn all_learn<H: Head<B>, B: Body>(model: &Model<H, B>, loss: Tensor<1>) {

@@ -19,6 +19,8 @@ pub struct StackSize {
     pub heads: usize,
     /// Width of the feed-forward layer, `F`.
     pub intermediate_size: usize,
+    /// The probability that a training step leaves a layer out (LayerDrop, Fan et al. 2020).
+    pub layer_drop: f32,
 }
 
 /// Everything about an encoder-decoder of BART's make that its weights don't say.
@@ -68,8 +70,7 @@ pub struct BartConfig {
     pub problem_type: Option<ProblemType>,
     /// The classes that saved it, `architectures`.
     pub architectures: Vec<String>,
-    /// The file as it was read; fields that ptm doesn't use survive in it, those of generation and `*_layerdrop`
-    /// among them.
+    /// The file as it was read; fields that ptm doesn't use survive in it, those of generation among them.
     pub raw: Map<String, Value>,
 }
 
@@ -116,11 +117,12 @@ impl BartConfig {
             }
         }
         let hidden_size = fields.positive(&["d_model", "hidden_size"], 1024, WIDTH)?;
-        let stack = |layers, heads, inner| -> Result<StackSize> {
+        let stack = |layers, heads, inner, drop| -> Result<StackSize> {
             let size = StackSize {
                 layers: fields.size(&[layers], 12, LAYERS)?,
                 heads: fields.positive(&[heads], 16, WIDTH)?,
                 intermediate_size: fields.positive(&[inner], 4096, INNER)?,
+                layer_drop: fields.rate(&[drop], 0.0)?,
             };
             if hidden_size % size.heads != 0 {
                 let problem = format!("should be a multiple of {heads}, {}, not {hidden_size}", size.heads);
@@ -146,8 +148,8 @@ impl BartConfig {
             },
             shared,
             hidden_size,
-            encoder: stack("encoder_layers", "encoder_attention_heads", "encoder_ffn_dim")?,
-            decoder: stack("decoder_layers", "decoder_attention_heads", "decoder_ffn_dim")?,
+            encoder: stack("encoder_layers", "encoder_attention_heads", "encoder_ffn_dim", "encoder_layerdrop")?,
+            decoder: stack("decoder_layers", "decoder_attention_heads", "decoder_ffn_dim", "decoder_layerdrop")?,
             activation: activation(&fields, &["activation_function"], Activation::Gelu)?,
             hidden_dropout: fields.rate(&["dropout"], 0.1)?,
             attention_dropout: fields.rate(&["attention_dropout"], 0.0)?,
@@ -199,6 +201,8 @@ impl Configuration for BartConfig {
             put_number(&mut json, &["classifier_dropout", "classif_dropout"], self.classifier_dropout);
         }
         put_activation(&mut json, &["activation_function"], self.activation);
+        put_number(&mut json, &["encoder_layerdrop"], self.encoder.layer_drop);
+        put_number(&mut json, &["decoder_layerdrop"], self.decoder.layer_drop);
         put_number(&mut json, &["dropout"], self.hidden_dropout);
         put_number(&mut json, &["attention_dropout"], self.attention_dropout);
         put_number(&mut json, &["activation_dropout"], self.activation_dropout);

@@ -170,7 +170,11 @@ impl Family {
         })
     }
 
-    fn from_json(json: &Map<String, Value>) -> Result<Self> {
+    /// The family that a parsed `config.json` names.
+    ///
+    /// # Errors
+    /// When it names none that ptm knows.
+    pub fn from_json(json: &Map<String, Value>) -> Result<Self> {
         let known = || Self::ALL.iter().map(|family| family.model_type()).collect();
         if let Some(found) = json.get("model_type").filter(|value| !value.is_null()) {
             let found = found.as_str().ok_or_else(|| field("model_type", "should be a string"))?;

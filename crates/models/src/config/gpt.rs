@@ -9,6 +9,30 @@ use super::write::{begun, put, put_activation, put_labels, put_number, put_size,
 use super::{ClassifierStyle, Configuration, Family, Kind, ProblemType};
 use crate::error::Result;
 
+/// How much smaller the new weights are that write to the residual stream (Radford et al. 2019, §2.3).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ResidualInit {
+    /// By `1/√(2·layers)`, one for each addition to the stream, as in the released code.
+    #[default]
+    Additions,
+    /// By `1/√layers`, as the paper may be read.
+    Layers,
+    /// Not at all.
+    Plain,
+}
+
+impl ResidualInit {
+    const NAMES: [(&str, Self); 3] = [("additions", Self::Additions), ("layers", Self::Layers), ("plain", Self::Plain)];
+
+    fn read(fields: &Fields<'_>) -> Result<Self> {
+        let Some((name, text)) = fields.text(&["residual_init"])? else { return Ok(Self::default()) };
+        let known = Self::NAMES.iter().find(|(name, _)| *name == text);
+        known
+            .map(|(_, init)| *init)
+            .ok_or_else(|| field(name, format!("{text:?} is unknown; there are additions, layers and plain")))
+    }
+}
+
 /// Everything about a decoder that its weights don't say.
 #[derive(Clone, Debug)]
 pub struct DecoderConfig {
@@ -44,6 +68,8 @@ pub struct DecoderConfig {
     pub scale_by_layer: bool,
     /// Standard deviation of new weights.
     pub initializer_range: f32,
+    /// How new weights that write to the residual stream differ, `residual_init`; the first GPT's don't.
+    pub residual_init: ResidualInit,
     /// The padding token's id, where there is one; classifiers read the last token that is not it.
     pub pad_token_id: Option<u32>,
     /// Whether the output embedding is the word embedding.
@@ -116,6 +142,7 @@ impl DecoderConfig {
             scale_scores: first || fields.flag("scale_attn_weights", true)?,
             scale_by_layer: !first && fields.flag("scale_attn_by_inverse_layer_idx", false)?,
             initializer_range: fields.number(&["initializer_range"], 0.02)?,
+            residual_init: ResidualInit::read(&fields)?,
             pad_token_id: match fields.get(&["pad_token_id"]) {
                 // -1 was written for "none"
                 Some((_, id)) if id.as_i64() == Some(-1) => None,
@@ -179,6 +206,10 @@ impl Configuration for DecoderConfig {
                 put_size(&mut json, &["n_inner"], self.intermediate_size);
             }
             put_activation(&mut json, &["activation_function"], self.activation);
+            if self.residual_init != ResidualInit::default() || json.contains_key("residual_init") {
+                let name = ResidualInit::NAMES.iter().find(|(_, init)| *init == self.residual_init);
+                put(&mut json, &["residual_init"], name.map_or("additions", |(name, _)| name).into(), |_| false);
+            }
             json.insert("scale_attn_weights".into(), self.scale_scores.into());
             json.insert("scale_attn_by_inverse_layer_idx".into(), self.scale_by_layer.into());
             if self.classifier_dropout != 0.1 || json.contains_key("classifier_dropout") {
@@ -224,8 +255,13 @@ impl Configuration for DecoderConfig {
     /// GPT-2 makes what its blocks add to the residual stream smaller the more of them there are (Radford et al. 2019).
     fn deviation(&self, path: &str) -> f32 {
         let adds = path.ends_with("attention.output.weight") || path.ends_with("down.weight");
+        let additions = match self.residual_init {
+            ResidualInit::Additions => 2 * self.layers,
+            ResidualInit::Layers => self.layers,
+            ResidualInit::Plain => 1,
+        };
         if adds && self.family == Family::Gpt2 {
-            self.initializer_range / ((2 * self.layers) as f32).sqrt()
+            self.initializer_range / (additions as f32).sqrt()
         } else {
             self.initializer_range
         }
@@ -278,12 +314,29 @@ mod tests {
     }
 
     #[test]
+    fn what_writes_to_the_residual_stream_begins_smaller() {
+        let deviation = |init: &str, path: &str| {
+            let text = format!(r#"{{"model_type":"gpt2","n_layer":8,"initializer_range":0.2{init}}}"#);
+            read(&text).unwrap().deviation(path)
+        };
+        let down = "body.layers.3.down.weight";
+        assert_eq!(deviation("", down), 0.05);
+        assert_eq!(deviation(r#","residual_init":"layers""#, down), 0.2 / 8_f32.sqrt());
+        assert_eq!(deviation(r#","residual_init":"plain""#, down), 0.2);
+        assert_eq!(deviation("", "body.layers.3.up.weight"), 0.2);
+        let json = read(r#"{"model_type":"gpt2","residual_init":"layers"}"#).unwrap().to_json("X");
+        assert_eq!(json["residual_init"], "layers");
+        assert!(!read(r#"{"model_type":"gpt2"}"#).unwrap().to_json("X").contains_key("residual_init"));
+    }
+
+    #[test]
     fn bad_values_name_their_field() {
         for (text, part) in [
             (r#"{"model_type":"bert"}"#, "this needs a decoder"),
             (r#"{"model_type":"gpt2","n_embd":30}"#, "multiple of the 12"),
             (r#"{"model_type":"gpt2","add_cross_attention":true}"#, "add_cross_attention"),
             (r#"{"model_type":"gpt2","activation_function":"mish"}"#, "mish"),
+            (r#"{"model_type":"gpt2","residual_init":"half"}"#, "half"),
         ] {
             let message = read(text).unwrap_err().to_string();
             assert!(message.contains(part), "{text}: {message}");

@@ -39,6 +39,19 @@ pub(super) fn head(name: &str) -> &'static [Entry] {
             ("head.next_sentence.dense", &["@pooler.dense"]),
             ("head.next_sentence.out", &["cls.seq_relationship"]),
         ],
+        "span-boundary" => &[
+            ("head.masked_lm.transform", &["cls.predictions.transform.dense"]),
+            ("head.masked_lm.norm", &["cls.predictions.transform.LayerNorm"]),
+            ("head.masked_lm.decoder", &["cls.predictions.decoder.weight"]),
+            ("head.masked_lm.bias", &["cls.predictions.bias", "cls.predictions.decoder.bias"]),
+            // transformers has no such head
+            ("head.boundary.place", &["cls.span_boundary.position_embeddings.weight"]),
+            ("head.boundary.first", &["cls.span_boundary.first.dense"]),
+            ("head.boundary.first_norm", &["cls.span_boundary.first.LayerNorm"]),
+            ("head.boundary.second", &["cls.span_boundary.second.dense"]),
+            ("head.boundary.second_norm", &["cls.span_boundary.second.LayerNorm"]),
+            ("head.boundary.bias", &["cls.span_boundary.bias"]),
+        ],
         "question-answering" => &[("head.out", &["qa_outputs"])],
         _ => &[("head.dense", &["@pooler.dense"]), ("head.out", &["classifier"])],
     }

@@ -91,6 +91,15 @@ impl Weights {
         Self { label: label.into(), tensors, metadata }
     }
 
+    /// The tensors of both; of two with one name this one's. Errors call them as these.
+    #[must_use]
+    pub fn joined(mut self, other: Self) -> Self {
+        for (name, tensor) in other.tensors {
+            self.tensors.entry(name).or_insert(tensor);
+        }
+        self
+    }
+
     /// What errors call the place that the weights come from: a path.
     pub fn label(&self) -> &str {
         &self.label

@@ -226,7 +226,7 @@ impl Tested for T5Encoder {
 impl Tested for Xlnet {
     fn input(batch: &Batch) -> Permuted<'_> {
         let (visible, targets) = batch.order.clone().unzip();
-        Permuted { batch: &batch.packed, visible: visible.flatten(), targets, memory: None }
+        Permuted { batch: &batch.packed, visible: visible.flatten(), targets, memory: None, backwards: None }
     }
 
     fn with_input<T>(body: &Self, batch: &Batch, f: impl FnOnce(&Permuted<'_>) -> T) -> T {
