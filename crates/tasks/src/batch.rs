@@ -1,5 +1,7 @@
 //! Batches by their number of tokens, texts of about one length together.
 
+use std::borrow::Borrow;
+
 use ptm_text::{Encoding, Packed, PositionStyle};
 
 use crate::error::{Error, Result};
@@ -14,8 +16,8 @@ pub(crate) fn pack<'a>(encodings: impl IntoIterator<Item = &'a Encoding>, style:
 }
 
 /// Which encodings go together, each at most `budget` tokens unless it is longer by itself.
-pub(crate) fn plan(encodings: &[Encoding], budget: Option<usize>) -> Vec<Vec<usize>> {
-    let lengths: Vec<usize> = encodings.iter().map(|encoding| encoding.ids.len()).collect();
+pub(crate) fn plan(encodings: &[impl Borrow<Encoding>], budget: Option<usize>) -> Vec<Vec<usize>> {
+    let lengths: Vec<usize> = encodings.iter().map(|encoding| encoding.borrow().ids.len()).collect();
     Packed::batches_by_tokens(&lengths, budget.unwrap_or(DEFAULT_TOKENS).max(1))
 }
 

@@ -39,13 +39,21 @@ pub struct EmbedOptions<'a> {
     pub stop: Option<&'a AtomicBool>,
 }
 
+/// The tokenizer of the model that is part of the program.
+///
+/// # Errors
+/// When the program was built from damaged assets.
+pub fn embedded_tokenizer() -> Result<Tokenizer> {
+    Ok(Tokenizer::from_files(&default_model::tokenizer_files())?)
+}
+
 impl Embedder {
     /// The model that is part of the program, all-MiniLM-L6-v2.
     ///
     /// # Errors
     /// When the program was built from damaged assets.
     pub fn embedded() -> Result<Self> {
-        let tokenizer = Tokenizer::from_files(&default_model::tokenizer_files())?;
+        let tokenizer = embedded_tokenizer()?;
         let config = EncoderConfig::from_bytes(default_model::CONFIG)?;
         let weights = Weights::from_bytes(default_model::WEIGHTS, default_model::NAME)?;
         let json = |bytes| serde_json::from_slice(bytes).map_err(|error| Error::Input(error.to_string()));

@@ -5,12 +5,16 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use burn::prelude::*;
 use ptm_kernels::softmax::softmax;
-use ptm_models::{MaskedLm, Pass, Rows};
+use ptm_models::{Family, MaskedLm, Pass, Rows};
 use ptm_text::{EncodeOptions, Encoding, Special, Tokenizer, Truncation};
 use serde::Serialize;
+use serde_json::json;
 
 use crate::batch::{check_vocabulary, pack, plan};
 use crate::error::{Error, Result};
+use crate::generation::Origin;
+use crate::parameters::Effective;
+use crate::task::Task;
 
 /// A masked language model with its tokenizer.
 #[derive(Debug)]
@@ -78,6 +82,7 @@ impl FillMask {
     /// # Errors
     /// When a file is missing or damaged, or the tokenizer has no mask.
     pub fn open(dir: &Path) -> Result<Self> {
+        Task::FillMask.check(dir, Family::of_dir(dir)?, "masked-lm")?;
         let tokenizer = Tokenizer::from_dir(dir)?;
         let model = MaskedLm::open(dir, &Device::flex())?.model;
         check_vocabulary(&tokenizer, model.config().vocab_size)?;
@@ -90,6 +95,20 @@ impl FillMask {
     /// How the mask is written, `[MASK]` or `<mask>`.
     pub fn mask_token(&self) -> &str {
         &self.mask.text
+    }
+
+    /// The parameters that count, each with its origin.
+    pub fn effective(&self, options: &FillMaskOptions<'_>) -> Vec<Effective> {
+        let from = |given: bool| if given { Origin::Caller } else { Origin::Default };
+        vec![
+            Effective {
+                name: "top_k",
+                value: json!(options.top_k.unwrap_or(5)),
+                origin: from(options.top_k.is_some()),
+            },
+            Effective { name: "targets", value: json!(options.targets), origin: from(options.targets.is_some()) },
+            Effective { name: "truncation", value: json!(options.truncate), origin: from(options.truncate) },
+        ]
     }
 
     /// Guesses for the masks of every text, in order. `progress` hears how many texts are done.

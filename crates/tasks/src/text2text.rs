@@ -1,0 +1,399 @@
+//! One text answered by another: text2text generation, summarization and translation with encoder-decoders. A text that
+//! is longer than the model reads is divided into sentences, answered piece by piece, and joined again.
+
+use std::path::Path;
+
+use ptm_text::{EncodeOptions, Tokenizer, Truncation, sentences};
+use serde_json::{Map, Value, json};
+
+use crate::error::{Error, Result};
+use crate::generation::{Engine, Generate, Layers, Origin, Spoken};
+
+/// What the answer is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Whatever the model was taught.
+    Text2Text,
+    /// A summary.
+    Summarization,
+    /// A translation, from one language to another where they are named (`en`, `de`).
+    Translation(Option<(String, String)>),
+}
+
+impl Purpose {
+    /// The name of the task, as model files write it.
+    pub fn task(&self) -> String {
+        match self {
+            Self::Text2Text => "text2text-generation".into(),
+            Self::Summarization => "summarization".into(),
+            Self::Translation(None) => "translation".into(),
+            Self::Translation(Some((from, to))) => format!("translation_{from}_to_{to}"),
+        }
+    }
+
+    /// The key of its answers, `summary`.
+    pub fn key(&self) -> &'static str {
+        match self {
+            Self::Text2Text => "generated",
+            Self::Summarization => "summary",
+            Self::Translation(_) => "translation",
+        }
+    }
+}
+
+/// What becomes of a text that is longer than the model reads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Long {
+    /// It is divided into sentences.
+    #[default]
+    Split,
+    /// Its end is cut off.
+    Cut,
+}
+
+/// An encoder-decoder with its tokenizer.
+#[derive(Debug)]
+pub struct Text2Text {
+    engine: Engine,
+    layers: Layers,
+    purpose: Purpose,
+    languages: Languages,
+}
+
+/// How a model is told the languages.
+#[derive(Debug)]
+enum Languages {
+    /// Not at all, or by the prefix that its files name.
+    None,
+    /// By tokens around the source and before the target, as mBART has it.
+    Tokens { before: Vec<u32>, after: Vec<u32>, target: u32 },
+    /// By a word before the source, as Marian has it (`>>de<<`).
+    Word(String),
+}
+
+/// How texts are answered.
+#[derive(Clone, Debug, Default)]
+pub struct Text2TextOptions<'a> {
+    /// Values of the generation by name, over those of the model's files; see [`crate::generation::Settings`].
+    pub settings: Map<String, Value>,
+    /// Put before every text; in place of the model's own.
+    pub prefix: Option<String>,
+    /// What becomes of long texts.
+    pub long: Long,
+    /// What else the text is to be like, and who guesses.
+    pub how: Generate<'a>,
+}
+
+/// An answer.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    /// The text.
+    pub text: String,
+    /// The token ids as the decoder read and said them, piece by piece.
+    pub tokens: Vec<u32>,
+    /// What was said, piece by piece.
+    pub spoken: Vec<Spoken>,
+    /// Into how many pieces the text was divided.
+    pub pieces: usize,
+    /// Tokens of the input that were cut off.
+    pub cut: usize,
+}
+
+impl Text2Text {
+    /// Opens a model directory.
+    ///
+    /// # Errors
+    /// When a file is missing or damaged, the model is no encoder-decoder, or doesn't know the languages.
+    pub fn open(dir: &Path, purpose: Purpose) -> Result<Self> {
+        let tokenizer = Tokenizer::from_dir(dir)?;
+        let engine = Engine::open(dir, Some(tokenizer.clone()))?;
+        if !engine.has_encoder() {
+            let problem = format!("{}: this model goes on with a text: use text-generation", dir.display());
+            return Err(Error::Input(problem));
+        }
+        let purpose = with_languages(purpose, dir)?;
+        let task = purpose.task();
+        let defaults = [("max_new_tokens", json!(256)), ("num_beams", json!(4))];
+        let mut layers = Layers::read(dir, &task, &defaults)?;
+        layers.fallback("pad_token_id", tokenizer.special().pad.as_ref().map(|pad| pad.id));
+        let languages = match &purpose {
+            Purpose::Translation(Some((from, to))) => Languages::of(&tokenizer, from, to, &layers, dir)?,
+            _ => Languages::None,
+        };
+        if let Languages::Tokens { target, .. } = languages {
+            layers.suggest("forced_bos_token_id", target.into());
+        }
+        Ok(Self { engine, layers, purpose, languages })
+    }
+
+    /// What the answers are.
+    pub fn purpose(&self) -> &Purpose {
+        &self.purpose
+    }
+
+    /// The engine, for a draft of another model or a constraint.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// The values of all layers, what the caller gives last.
+    ///
+    /// # Errors
+    /// When a value is impossible.
+    pub fn layers(&self, given: &Map<String, Value>) -> Result<Layers> {
+        let mut layers = self.layers.clone();
+        layers.give(given)?;
+        Ok(layers)
+    }
+
+    /// What is put before every text.
+    pub fn prefix(&self) -> &str {
+        self.layers.prefix.as_deref().unwrap_or_default()
+    }
+
+    fn tokenizer(&self) -> &Tokenizer {
+        self.engine.tokenizer().expect("it was opened with one")
+    }
+
+    /// Answers every text; `done` hears the answers to one, in the order in which they end.
+    ///
+    /// # Errors
+    /// When an option or a text doesn't fit the model, or the caller asked to stop.
+    pub fn run(
+        &self,
+        texts: &mut dyn Iterator<Item = String>,
+        options: &Text2TextOptions<'_>,
+        done: &mut dyn FnMut(usize, Vec<Reply>) -> Result<()>,
+    ) -> Result<()> {
+        let layers = self.layers(&options.settings)?;
+        let settings = layers.settings()?;
+        let is_given = |key: &str| layers.origin(key) == Origin::Caller;
+        let how = Generate { shorten: !is_given("max_new_tokens") && !is_given("max_length"), ..options.how };
+        // pieces of all texts in one row, so that they are answered together
+        let mut pieces: Vec<Vec<u32>> = Vec::new();
+        let mut open: Vec<Open> = Vec::new();
+        let mut numbers: Vec<u64> = Vec::new();
+        for (place, text) in texts.enumerate() {
+            let (own, cut) = self.pieces(&text, options)?;
+            let number = how.numbers.and_then(|numbers| numbers.get(place).copied()).unwrap_or(place as u64);
+            // a text draws the same beside whatever others
+            numbers.extend((0..own.len() as u64).map(|piece| number | piece << 40));
+            open.push(Open { first: pieces.len(), cut, missing: own.len(), answers: vec![Vec::new(); own.len()] });
+            pieces.extend(own);
+        }
+        let start = settings.decoder_start_token_id.or(settings.bos_token_id);
+        let how = Generate { numbers: Some(&numbers), ..how };
+        pieces.iter().try_for_each(|piece| self.engine.check(piece.len(), &settings, &how))?;
+        let mut inputs = pieces.iter().map(Vec::as_slice);
+        self.engine.generate(&mut inputs, &settings, &how, None, &mut |piece, spoken| {
+            let number = open.partition_point(|open| open.first <= piece) - 1;
+            let own = &mut open[number];
+            own.answers[piece - own.first] = spoken;
+            own.missing -= 1;
+            if own.missing == 0 {
+                let answers = std::mem::take(&mut own.answers);
+                let cut = own.cut;
+                return done(number, self.join(answers, start, cut));
+            }
+            Ok(())
+        })
+    }
+
+    /// Answers every text; results in their order.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub fn answer(&self, texts: &[&str], options: &Text2TextOptions<'_>) -> Result<Vec<Vec<Reply>>> {
+        let mut all = vec![Vec::new(); texts.len()];
+        self.run(&mut texts.iter().map(|&text| text.to_owned()), options, &mut |number, replies| {
+            all[number] = replies;
+            Ok(())
+        })?;
+        Ok(all)
+    }
+
+    /// As many tokens as the model reads.
+    fn longest(&self) -> usize {
+        let most = self.tokenizer().model_max_length().unwrap_or(usize::MAX);
+        most.min(self.engine.longest().unwrap_or(usize::MAX))
+    }
+
+    fn encode(&self, text: &str, prefix: &str, max: Option<usize>) -> Result<Vec<u32>> {
+        let tokenizer = self.tokenizer();
+        let text = match &self.languages {
+            Languages::Word(word) => format!("{prefix}{word} {text}"),
+            _ => format!("{prefix}{text}"),
+        };
+        let Languages::Tokens { before, after, .. } = &self.languages else {
+            let truncation = max.map_or(Truncation::None, |max| Truncation::Longest { max });
+            return Ok(tokenizer.encode(&text, &EncodeOptions { truncation, ..EncodeOptions::default() })?.ids);
+        };
+        let truncation = max.map_or(Truncation::None, |max| Truncation::Longest {
+            max: max.saturating_sub(before.len() + after.len()),
+        });
+        let plain = EncodeOptions { add_special_tokens: false, truncation, ..EncodeOptions::default() };
+        let ids = tokenizer.encode(&text, &plain)?.ids;
+        Ok([before.as_slice(), &ids, after].concat())
+    }
+
+    /// The text as the model reads it, in pieces if need be, and how many tokens were cut off.
+    fn pieces(&self, text: &str, options: &Text2TextOptions<'_>) -> Result<(Vec<Vec<u32>>, usize)> {
+        let prefix = options.prefix.as_deref().unwrap_or_else(|| self.prefix());
+        let most = self.longest();
+        let ids = self.encode(text, prefix, None)?;
+        if ids.len() <= most {
+            return Ok((vec![ids], 0));
+        }
+        if options.long == Long::Cut {
+            let cut = ids.len() - most;
+            tracing::warn!("the last {cut} of {} tokens are cut off: the model reads {most}", ids.len());
+            return Ok((vec![self.encode(text, prefix, Some(most))?], cut));
+        }
+        let (mut pieces, mut cut) = (Vec::new(), 0);
+        let mut held = String::new();
+        let mut settled: Option<Vec<u32>> = None;
+        for sentence in sentences(text) {
+            let longer = format!("{held}{sentence}");
+            let ids = self.encode(longer.trim_end(), prefix, None)?;
+            if ids.len() <= most {
+                (held, settled) = (longer, Some(ids));
+                continue;
+            }
+            pieces.extend(settled.take());
+            let ids = self.encode(sentence.trim_end(), prefix, None)?;
+            if ids.len() <= most {
+                (held, settled) = (sentence.to_owned(), Some(ids));
+                continue;
+            }
+            // a sentence that is too long by itself is divided at a space, or where it must be
+            held.clear();
+            for part in self.parts(sentence, prefix, most)? {
+                let ids = self.encode(part, prefix, Some(most))?;
+                cut += self.encode(part, prefix, None)?.len() - ids.len();
+                pieces.push(ids);
+            }
+        }
+        pieces.extend(settled);
+        tracing::info!("a text of {} tokens is answered in {} pieces: the model reads {most}", ids.len(), pieces.len());
+        Ok((pieces, cut))
+    }
+
+    /// Parts of a long sentence that each fit, cut at spaces where there are some; it is encoded once, however long.
+    fn parts<'t>(&self, sentence: &'t str, prefix: &str, most: usize) -> Result<Vec<&'t str>> {
+        let sentence = sentence.trim_end();
+        let plain = EncodeOptions { add_special_tokens: false, ..EncodeOptions::default() };
+        let starts: Vec<usize> =
+            self.tokenizer().encode(sentence, &plain)?.offsets.iter().map(|&(start, _)| start).collect();
+        // what is put around a text, and a token or two that a cut may add
+        let around = self.encode("", prefix, None)?.len() + 2;
+        let room = most.saturating_sub(around).max(1);
+        let bytes: Vec<usize> = sentence.char_indices().map(|(at, _)| at).chain([sentence.len()]).collect();
+        let (mut parts, mut first, mut from) = (Vec::new(), 0, 0);
+        while first + room < starts.len() {
+            let end = bytes[starts[first + room].min(bytes.len() - 1)];
+            let blank = sentence[from..end].rfind(char::is_whitespace).filter(|&at| at > (end - from) / 2);
+            let cut = blank.map_or(end, |at| from + at).max(from);
+            if cut > from {
+                parts.push(sentence[from..cut].trim());
+            }
+            from = cut;
+            let next = starts.partition_point(|&start| bytes[start.min(bytes.len() - 1)] < cut);
+            first = next.max(first + 1);
+        }
+        parts.push(sentence[from..].trim());
+        parts.retain(|part| !part.is_empty());
+        Ok(parts)
+    }
+
+    /// The answers to the pieces of one text, joined: the best with the best, and so on.
+    fn join(&self, pieces: Vec<Vec<Spoken>>, start: Option<u32>, cut: usize) -> Vec<Reply> {
+        let count = pieces.iter().map(Vec::len).min().unwrap_or(0);
+        let tokenizer = self.tokenizer();
+        (0..count)
+            .map(|rank| {
+                let spoken: Vec<Spoken> = pieces.iter().map(|piece| piece[rank].clone()).collect();
+                let tokens =
+                    |spoken: &Spoken| start.into_iter().chain(spoken.tokens.iter().copied()).collect::<Vec<u32>>();
+                let texts: Vec<String> =
+                    spoken.iter().map(|spoken| tokenizer.decode_with(&tokens(spoken), true, false)).collect();
+                let text = if let [only] = &texts[..] { only.clone() } else { joined(&texts) };
+                Reply { text, tokens: spoken.iter().flat_map(tokens).collect(), pieces: spoken.len(), spoken, cut }
+            })
+            .collect()
+    }
+}
+
+/// Pieces with one space between them.
+fn joined(texts: &[String]) -> String {
+    let all: Vec<&str> = texts.iter().map(|text| text.trim()).filter(|text| !text.is_empty()).collect();
+    all.join(" ")
+}
+
+/// A text of which not all pieces were answered.
+struct Open {
+    first: usize,
+    cut: usize,
+    missing: usize,
+    answers: Vec<Vec<Spoken>>,
+}
+
+impl Languages {
+    /// How `tokenizer`'s model is told to translate.
+    fn of(tokenizer: &Tokenizer, from: &str, to: &str, layers: &Layers, dir: &Path) -> Result<Self> {
+        let class = tokenizer.class().unwrap_or_default().trim_end_matches("Fast");
+        let codes =
+            |name: &str| tokenizer.special().additional.iter().find(|special| special.text == name).map(|s| s.id);
+        let known = || {
+            let all: Vec<&str> = tokenizer.special().additional.iter().map(|s| s.text.as_str()).collect();
+            all.join(", ")
+        };
+        let find = |name: &str| {
+            codes(name)
+                .ok_or_else(|| Error::Option(format!("{} has no language {name:?}; it has {}", dir.display(), known())))
+        };
+        let end = tokenizer.special().eos.as_ref().map(|eos| eos.id);
+        match class {
+            "MBartTokenizer" => {
+                let after = end.into_iter().chain([find(from)?]).collect();
+                Ok(Self::Tokens { before: Vec::new(), after, target: find(to)? })
+            }
+            "MBart50Tokenizer" => {
+                Ok(Self::Tokens { before: vec![find(from)?], after: end.into_iter().collect(), target: find(to)? })
+            }
+            "MarianTokenizer" => {
+                let word = format!(">>{to}<<");
+                // a model of one pair has no such words
+                Ok(if tokenizer.id(&word).is_some() { Self::Word(word) } else { Self::None })
+            }
+            _ if layers.prefix.is_some() => Ok(Self::None),
+            _ => {
+                let tasks = tasks_of(dir)?;
+                let known = if tasks.is_empty() { "none".to_owned() } else { tasks.join(", ") };
+                Err(Error::Option(format!(
+                    "{} doesn't say how it translates from {from} to {to}; its config.json names {known}: leave the \
+                     languages out, or give the prefix",
+                    dir.display()
+                )))
+            }
+        }
+    }
+}
+
+/// A translation without languages is the first that the model's configuration has parameters for.
+fn with_languages(purpose: Purpose, dir: &Path) -> Result<Purpose> {
+    if purpose != Purpose::Translation(None) {
+        return Ok(purpose);
+    }
+    let tasks = tasks_of(dir)?;
+    let named = tasks.iter().find_map(|task| task.strip_prefix("translation_")?.split_once("_to_"));
+    let Some((from, to)) = named else { return Ok(purpose) };
+    tracing::warn!("no languages were named: the model's first is taken, from {from} to {to}");
+    Ok(Purpose::Translation(Some((from.to_owned(), to.to_owned()))))
+}
+
+/// The tasks that a model's configuration has parameters for.
+fn tasks_of(dir: &Path) -> Result<Vec<String>> {
+    let config = crate::generation::layers::json_file(dir, "config.json")?.unwrap_or_default();
+    let tasks = config.get("task_specific_params").and_then(Value::as_object);
+    Ok(tasks.into_iter().flatten().map(|(name, _)| name.clone()).collect())
+}

@@ -1,0 +1,280 @@
+//! Text generation, text2text, summarization and translation against transformers' pipelines
+//! (`parity/pipelines/generation/make.py`), and what those don't have.
+
+use std::path::PathBuf;
+
+use ptm_tasks::generation::{Constraint, Finish, Generate, TextStream};
+use ptm_tasks::{
+    Generated, Long, Message, Prompt, Purpose, Text2Text, Text2TextOptions, TextGeneration, TextGenerationOptions,
+};
+use ptm_text::EncodeOptions;
+use serde_json::{Map, Value, json};
+
+fn golden(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../parity/pipelines/generation").join(name)
+}
+
+fn cases(name: &str) -> Vec<Value> {
+    let bytes = std::fs::read(golden(name).join("pipelines.json")).expect("a committed file");
+    serde_json::from_slice(&bytes).expect("JSON")
+}
+
+/// As text, in which the order of keys counts.
+fn written(value: &Value) -> String {
+    value.to_string()
+}
+
+fn take(parameters: &mut Map<String, Value>, key: &str) -> Option<Value> {
+    parameters.remove(key)
+}
+
+fn map(value: Value) -> Map<String, Value> {
+    value.as_object().expect("a map").clone()
+}
+
+#[test]
+fn text_generation() {
+    continued("gpt2", 18);
+}
+
+/// Without the article that transformers puts before what XLNet reads, and with a text in its place.
+#[test]
+fn text_generation_of_a_permutation_model() {
+    continued("xlnet", 7);
+}
+
+fn continued(name: &str, least: usize) {
+    let model = TextGeneration::open(&golden(name)).expect("a model");
+    let mut wrong = Vec::new();
+    let all = cases(name);
+    assert!(all.len() >= least);
+    for case in all {
+        let mut settings = map(case["parameters"].clone());
+        let flag = |value: Option<Value>, other: bool| value.map_or(other, |v| v.as_bool().expect("a flag"));
+        let full_text = flag(take(&mut settings, "return_full_text"), true);
+        let tensors = flag(take(&mut settings, "return_tensors"), false);
+        let prefix = take(&mut settings, "prefix").map(|v| v.as_str().expect("a text").to_owned());
+        let cut = take(&mut settings, "handle_long_generation").is_some();
+        let options = TextGenerationOptions { settings, full_text, tensors, prefix, cut, ..Default::default() };
+        let chat = |value: &Value| -> Prompt {
+            Prompt::Chat(serde_json::from_value::<Vec<Message>>(value.clone()).expect("a chat"))
+        };
+        let prompt = |value: &Value| value.as_str().map_or_else(|| chat(value), Prompt::from);
+        let (prompts, single) = match &case["inputs"] {
+            Value::Array(list) if list[0].is_object() => (vec![chat(&case["inputs"])], true),
+            Value::Array(list) => (list.iter().map(prompt).collect(), false),
+            one => (vec![prompt(one)], true),
+        };
+        let answers = model.generate(&prompts, &options).expect("it fits");
+        let ours: Vec<Vec<Generated>> =
+            answers.into_iter().map(|all| all.into_iter().map(|answer| answer.generated).collect()).collect();
+        let ours = if single { json!(ours[0]) } else { json!(ours) };
+        if written(&ours) != written(&case["output"]) {
+            wrong.push(format!("{} {}\n  {ours}\n  {}", case["inputs"], case["parameters"], case["output"]));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+fn purpose(task: &str) -> Purpose {
+    match task {
+        "text2text-generation" => Purpose::Text2Text,
+        "summarization" => Purpose::Summarization,
+        "translation" => Purpose::Translation(None),
+        _ => Purpose::Translation(Some(("en".into(), "de".into()))),
+    }
+}
+
+#[test]
+fn text_to_text() {
+    let mut wrong = Vec::new();
+    for (name, least) in [("bart", 40), ("t5", 40), ("mbart", 12), ("marian", 16)] {
+        let all = cases(name);
+        assert!(all.len() >= least);
+        for case in all {
+            let task = case["task"].as_str().expect("a task");
+            // languages that this model isn't told are refused here
+            let mut settings = map(case["parameters"].clone());
+            let mut language = |key| take(&mut settings, key).map(|code| code.as_str().expect("a code").to_owned());
+            let languages = language("src_lang").zip(language("tgt_lang"));
+            let purpose = if languages.is_some() || name == "bart" && task == "translation_en_to_de" {
+                Purpose::Translation(languages)
+            } else {
+                purpose(task)
+            };
+            let model = Text2Text::open(&golden(name), purpose).expect("a model");
+            let tensors = take(&mut settings, "return_tensors").is_some();
+            let long = if take(&mut settings, "truncation").is_some() { Long::Cut } else { Long::Split };
+            let options = Text2TextOptions { settings, long, ..Default::default() };
+            let texts: Vec<&str> = match &case["inputs"] {
+                Value::Array(list) => list.iter().map(|text| text.as_str().expect("a text")).collect(),
+                text => vec![text.as_str().expect("a text")],
+            };
+            let key = model.purpose().key();
+            let one = |reply: &ptm_tasks::Reply| {
+                if tensors {
+                    json!({format!("{key}_token_ids"): reply.tokens})
+                } else {
+                    json!({format!("{key}_text"): reply.text})
+                }
+            };
+            let replies = model.answer(&texts, &options).expect("it fits");
+            let ours: Vec<Vec<Value>> = replies.iter().map(|all| all.iter().map(one).collect()).collect();
+            let ours = match (&case["inputs"], ours.iter().all(|all| all.len() == 1)) {
+                (Value::Array(_), true) => json!(ours.concat()),
+                (Value::Array(_), false) => json!(ours),
+                _ => json!(ours[0]),
+            };
+            if written(&ours) != written(&case["output"]) {
+                wrong.push(format!("{name} {task} {}\n  {ours}\n  {}", case["parameters"], case["output"]));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}: {}", wrong.len(), wrong.join("\n"));
+}
+
+/// A language is named, or its word stands before the text; one that a model hasn't is refused with those it has.
+#[test]
+fn languages() {
+    let cases = cases("marian");
+    let case = cases.iter().find(|case| case["inputs"].as_str().is_some_and(|text| text.starts_with(">>fra<<")));
+    let case = case.expect("a text into French");
+    let text = case["inputs"].as_str().expect("a text").trim_start_matches(">>fra<< ");
+    let open =
+        |name: &str, to: &str| Text2Text::open(&golden(name), Purpose::Translation(Some(("en_XX".into(), to.into()))));
+    let options = Text2TextOptions { settings: map(case["parameters"].clone()), ..Default::default() };
+    let reply = open("marian", "fra").expect("a model").answer(&[text], &options).expect("it fits").remove(0).remove(0);
+    assert_eq!(json!(reply.text), case["output"][0]["translation_text"]);
+    let said = open("mbart", "xx_YY").unwrap_err().to_string();
+    assert!(said.contains("xx_YY") && said.contains("ro_RO"), "{said}");
+}
+
+fn greedy(more: Value) -> TextGenerationOptions<'static> {
+    let mut settings = map(json!({"do_sample": false, "max_new_tokens": 20}));
+    settings.extend(map(more));
+    TextGenerationOptions { settings, ..Default::default() }
+}
+
+fn one(model: &TextGeneration, text: &str, options: &TextGenerationOptions<'_>) -> ptm_tasks::Answer {
+    model.generate(&[text.into()], options).expect("it fits").remove(0).remove(0)
+}
+
+#[test]
+fn streaming_gives_the_text_in_whole_characters() {
+    let model = TextGeneration::open(&golden("gpt2")).expect("a model");
+    let tokenizer = model.engine().tokenizer().expect("it has one");
+    for text in ["Café Müller", "北京 🍕 and 🍕", "The tower"] {
+        let ids = tokenizer.encode(text, &EncodeOptions::default()).expect("a text").ids;
+        let mut stream = TextStream::new(tokenizer);
+        let parts: Vec<String> = (1..=ids.len()).map(|n| stream.more(&ids[..n])).collect();
+        assert!(parts.iter().all(|part| !part.contains(char::REPLACEMENT_CHARACTER)), "{parts:?}");
+        assert_eq!(parts.concat() + &stream.rest(&ids), text);
+    }
+    // the same from a generation
+    let mut heard = String::new();
+    let mut stream = TextStream::new(tokenizer);
+    let mut tokens = Vec::new();
+    let mut whole = String::new();
+    let mut said = |_: usize, said: &[u32]| {
+        heard.push_str(&stream.more(said));
+        tokens = said.to_vec();
+    };
+    model
+        .run(&mut ["The tower".into()].into_iter(), &greedy(json!({})), Some(&mut said), &mut |_, mut answers| {
+            whole = answers.remove(0).new_text;
+            Ok(())
+        })
+        .expect("it fits");
+    heard.push_str(&stream.rest(&tokens));
+    assert_eq!(heard, whole);
+    assert_eq!(tokens.len(), 20);
+}
+
+#[test]
+fn a_stop_string_ends_the_text_where_it_is_said() {
+    let model = TextGeneration::open(&golden("gpt2")).expect("a model");
+    let free = one(&model, "The tower", &greedy(json!({})));
+    let letters: Vec<char> = free.new_text.chars().collect();
+    // a string that runs over the border of two tokens
+    let stop: String = letters[3..6].iter().collect();
+    let stopped = one(&model, "The tower", &greedy(json!({"stop_strings": [stop, "never said"]})));
+    assert_eq!(stopped.spoken.finish, Finish::Stop);
+    assert!(stopped.new_text.contains(&stop) && free.new_text.starts_with(&stopped.new_text));
+    assert!(stopped.spoken.tokens.len() < free.spoken.tokens.len());
+    assert_eq!(free.spoken.finish, Finish::Length);
+}
+
+#[test]
+fn constrained_text_is_what_it_should_be() {
+    let model = TextGeneration::open(&golden("gpt2")).expect("a model");
+    let tokenizer = model.engine().tokenizer().expect("it has one");
+    let vocabulary = model.engine().vocabulary();
+    let say = |constraint: &Constraint, more: Value| {
+        let mut options = greedy(more);
+        options.settings.insert("max_new_tokens".into(), json!(60));
+        options.how = Generate { constraint: Some(constraint), ..Generate::default() };
+        let answer = one(&model, "When was it built?", &options);
+        assert_eq!(answer.spoken.finish, Finish::End, "{}", answer.new_text);
+        answer.new_text.trim().to_owned()
+    };
+    let date = Constraint::regex("[0-9]{4}-(0[1-9]|1[0-2])", tokenizer, vocabulary, &[0]).expect("a pattern");
+    for more in [json!({}), json!({"num_beams": 3}), json!({"do_sample": true, "seed": 4})] {
+        let text = say(&date, more);
+        let (year, month) = text.split_once('-').expect("a date");
+        assert!(year.len() == 4 && year.parse::<u32>().is_ok(), "{text}");
+        assert!((1..=12).contains(&month.parse::<u32>().expect(&text)), "{text}");
+    }
+    let phrases = ["in Paris", "on Sunday", "nobody knew (why?)", "北京 🍕"];
+    let one_of = Constraint::one_of(&phrases, tokenizer, vocabulary, &[0]).expect("phrases");
+    let mut seen = std::collections::BTreeSet::new();
+    for seed in 0..40 {
+        seen.insert(say(&one_of, json!({"do_sample": true, "temperature": 5.0, "seed": seed})));
+    }
+    assert!(seen.iter().all(|text| phrases.contains(&text.as_str())) && seen.len() > 1, "{seen:?}");
+    let error = Constraint::regex("[a", tokenizer, vocabulary, &[0]).expect_err("no pattern").to_string();
+    assert!(error.contains("\"[a\"") && error.contains("unclosed"), "{error}");
+    let large = Constraint::regex("(a|[a-z]{1,200}){1,200}x", tokenizer, vocabulary, &[0]).expect_err("too large");
+    assert!(large.to_string().contains("can't be used"), "{large}");
+}
+
+#[test]
+fn long_texts_are_answered_in_pieces_and_nothing_is_lost() {
+    let model = Text2Text::open(&golden("bart"), Purpose::Summarization).expect("a model");
+    let sentence = "The tower is the tallest structure in Paris, and it was the tallest in the world for 41 years. ";
+    let options = Text2TextOptions { settings: map(json!({"max_new_tokens": 6})), ..Default::default() };
+    let replies = model.answer(&[&sentence.repeat(12), sentence], &options).expect("it fits");
+    let (long, short) = (&replies[0][0], &replies[1][0]);
+    assert!(long.pieces >= 3 && short.pieces == 1, "{} pieces", long.pieces);
+    assert_eq!((long.spoken.len(), long.cut), (long.pieces, 0));
+    // one sentence without an end, longer than the model reads
+    let endless = "tower ".repeat(400);
+    let reply = &model.answer(&[&endless], &options).expect("it fits")[0][0];
+    assert!(reply.pieces >= 4 && reply.cut == 0, "{} pieces, {} cut", reply.pieces, reply.cut);
+    // nor a space to cut at
+    let reply = &model.answer(&[&"北京🍕x".repeat(200)], &options).expect("it fits")[0][0];
+    assert!(reply.pieces >= 4 && reply.cut == 0, "{} pieces, {} cut", reply.pieces, reply.cut);
+    let cut = Text2TextOptions { long: Long::Cut, ..options };
+    let reply = &model.answer(&[&endless], &cut).expect("it fits")[0][0];
+    assert!(reply.pieces == 1 && reply.cut > 100);
+}
+
+#[test]
+fn what_does_not_fit_says_so() {
+    let model = TextGeneration::open(&golden("gpt2")).expect("a model");
+    let fails =
+        |text: &str, more: Value| model.generate(&[text.into()], &greedy(more)).expect_err("it can't").to_string();
+    assert!(fails("The tower", json!({"max_new_tokens": 500})).contains("128 positions"));
+    assert!(fails("The tower", json!({"max_new_tokens": null, "max_length": 2})).contains("max_length (2)"));
+    assert!(fails("The tower", json!({"bad_words_ids": [[9999]]})).contains("token 9999"));
+    assert!(fails("The tower", json!({"top_p": 2})).contains("top_p"));
+    let error = TextGeneration::open(&golden("bart")).expect_err("an encoder-decoder").to_string();
+    assert!(error.contains("summarization"), "{error}");
+    let error = Text2Text::open(&golden("gpt2"), Purpose::Summarization).expect_err("a decoder").to_string();
+    assert!(error.contains("text-generation"), "{error}");
+    let wrong = Purpose::Translation(Some(("en".into(), "fr".into())));
+    let error = Text2Text::open(&golden("t5"), wrong).expect_err("no such languages").to_string();
+    assert!(error.contains("translation_en_to_de"), "{error}");
+    // an empty text begins with the token for it
+    let answer = one(&model, "", &greedy(json!({"max_new_tokens": 3})));
+    assert_eq!(answer.spoken.tokens.len(), 3);
+}
