@@ -1,0 +1,138 @@
+//! Fine-tuning: a model of a directory learns a task from labelled rows. From a recipe comes an objective for the loop.
+
+mod batch;
+mod begin;
+mod judge;
+mod learner;
+mod losses;
+mod plan;
+mod questions;
+mod reading;
+
+use std::path::{Path, PathBuf};
+
+use burn::module::Module;
+use burn::prelude::*;
+use ptm_models::heads::Head;
+use ptm_models::names::Names;
+use ptm_models::{Model, Pass};
+use ptm_text::dataset::{Example, Labels};
+
+pub use batch::{Batch, Gold, Item, Sequence};
+pub use begin::{finetune, pursue};
+pub use learner::{Answer, Answers, Learner, Reads, Settings};
+pub use losses::{Balanced, ClassWeights, Loss, LossConfig};
+pub use plan::Plan;
+pub use questions::{Offer, Window};
+pub use reading::Reading;
+
+use crate::error::{Error, Result};
+use crate::feed::{Cursor, Feed};
+use crate::objective::{Judgement, Objective};
+use crate::recipe::Task;
+
+/// What is learnt from labelled rows by a model with a head `H` on a body `B`.
+struct Finetuning<H, B, E> {
+    task: Task,
+    settings: Settings,
+    labels: Option<std::sync::Arc<Labels>>,
+    train: Plan<E>,
+    validation: Option<Plan<E>>,
+    /// The directory that the run began with: its tokenizer's files are part of every model that is saved.
+    source: PathBuf,
+    model: std::marker::PhantomData<fn() -> (H, B)>,
+}
+
+impl<H: Head<B>, B: Reads, E: Example> Objective for Finetuning<H, B, E>
+where
+    Model<H, B>: Learner,
+{
+    type Model = Model<H, B>;
+    type Batch = Batch;
+
+    fn parts(&self) -> &'static [&'static str] {
+        &["loss"]
+    }
+
+    fn feed(&self, cursor: Cursor) -> Feed<Batch> {
+        self.train.begin(cursor)
+    }
+
+    fn steps_of_epoch(&self) -> Result<u64> {
+        self.train.steps_of_epoch()
+    }
+
+    fn fingerprint(&self) -> u64 {
+        self.train.data.fingerprint()
+    }
+
+    fn tokens(&self, batch: &Batch) -> usize {
+        batch.tokens()
+    }
+
+    fn weights(&self, batch: &Batch) -> Vec<f64> {
+        vec![learner::weight(batch, &self.settings)]
+    }
+
+    fn losses(&self, model: &Self::Model, batch: &Batch, scales: &[f32], pass: &Pass) -> Result<Vec<Tensor<1>>> {
+        Ok(vec![model.loss(batch, &self.settings, scales[0], pass)?])
+    }
+
+    fn judge(&self, model: &Self::Model) -> Result<Option<Judgement>> {
+        let Some(plan) = &self.validation else { return Ok(None) };
+        let model = model.valid();
+        let (mut answers, mut loss, mut weight) = (Vec::new(), 0.0, 0.0);
+        plan.once(|batch| {
+            weight += learner::weight(&batch, &self.settings);
+            let found = model.answers(&batch, &self.settings)?;
+            loss += found.loss;
+            answers.extend(found.answers);
+            Ok(())
+        })?;
+        Ok(Some(judge::judge(self.task, &answers, loss / weight.max(f64::MIN_POSITIVE), self.labels.as_deref())))
+    }
+
+    fn names(&self, model: &Self::Model) -> Names {
+        model.names()
+    }
+
+    fn open(&self, dir: &Path) -> Result<Self::Model> {
+        Ok(Model::open(dir, &Device::flex().autodiff())?.model)
+    }
+
+    fn save(&self, model: &Self::Model, dir: &Path) -> Result<()> {
+        model.save(dir)?;
+        copy_tokenizer(&self.source, dir)
+    }
+}
+
+/// The files of a tokenizer, whatever its kind.
+const TOKENIZER_FILES: [&str; 15] = [
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "spm.model",
+    "sentencepiece.model",
+    "tokenizer.model",
+    "source.spm",
+    "target.spm",
+    "generation_config.json",
+];
+
+/// Copies the files of the tokenizer that a model goes with.
+pub(crate) fn copy_tokenizer(from: &Path, to: &Path) -> Result<()> {
+    for name in TOKENIZER_FILES {
+        let source = from.join(name);
+        if source.is_file() {
+            let failed = |error| Error::File { action: "read", path: source.clone(), source: error };
+            ptm_models::files::write_atomic(&to.join(name), &std::fs::read(&source).map_err(failed)?)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,184 @@
+//! Examples as the model reads them: text to tokens, labels to numbers.
+
+use std::sync::Arc;
+
+use ptm_text::dataset::{Choice, Classified, Labels, MultiLabelled, Rated, Tagged, Text, TextToText};
+use ptm_text::{EncodeOptions, Encoding, Input, Tokenizer};
+
+use super::batch::{Gold, Item, Sequence};
+use crate::error::{Error, Result};
+
+/// How examples become items. Cloning is cheap.
+#[derive(Clone, Debug)]
+pub struct Reading {
+    /// The model's.
+    pub tokenizer: Tokenizer,
+    /// Numbers of labels, where the task has them.
+    pub labels: Option<Arc<Labels>>,
+    /// Most tokens of a sequence.
+    pub max_length: usize,
+    /// Most tokens of a target text.
+    pub max_target: usize,
+    /// Tokens that windows share.
+    pub stride: usize,
+    /// What is put before a source.
+    pub prefix: String,
+    /// The token that a decoder begins with, of models that have one beside an encoder.
+    pub decoder_start: Option<u32>,
+}
+
+pub(super) fn lacking(what: &str, text: &str) -> Error {
+    let text: String = text.chars().take(60).collect();
+    let way = "give it one, or set data.skip_unlabelled = true";
+    Error::Input(format!("the row with {text:?} has no {what} to learn from: {way}"))
+}
+
+impl Reading {
+    fn labels(&self) -> Result<&Labels> {
+        self.labels.as_deref().ok_or_else(|| Error::Input("the task has no labels".into()))
+    }
+
+    fn encode(&self, input: Input<'_>, max: usize) -> Result<Encoding> {
+        Ok(self.tokenizer.encode_input(input, &EncodeOptions::truncated(max))?)
+    }
+
+    /// An item of one sequence; of encoder-decoders the decoder reads the same, behind its start.
+    pub(super) fn item(&self, sequence: Sequence, gold: Gold) -> Item {
+        let decoder = self.decoder_start.map(|start| shifted(start, &sequence.ids));
+        Item { sequences: vec![sequence], decoder, gold }
+    }
+
+    fn of_text(&self, text: &str, pair: Option<&str>, gold: Gold) -> Result<Vec<Item>> {
+        let input = pair.map_or(Input::Text(text), |pair| Input::Pair(text, pair));
+        let sequence = Sequence::from(self.encode(input, self.max_length)?);
+        if sequence.ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        Ok(vec![self.item(sequence, gold)])
+    }
+
+    /// One label.
+    ///
+    /// # Errors
+    /// When the example lacks what is learnt, or cannot be encoded.
+    pub fn classified(&self, example: Classified) -> Result<Vec<Item>> {
+        let label = example.label.ok_or_else(|| lacking("label", &example.text))?;
+        let gold = Gold::Class(self.labels()?.index(&label)? as u32);
+        self.of_text(&example.text, example.pair.as_deref(), gold)
+    }
+
+    /// Any of the labels.
+    ///
+    /// # Errors
+    /// When the example lacks what is learnt, or cannot be encoded.
+    pub fn multi_labelled(&self, example: MultiLabelled) -> Result<Vec<Item>> {
+        let names = example.labels.ok_or_else(|| lacking("labels", &example.text))?;
+        let labels = self.labels()?;
+        let mut values = vec![0.0; labels.len()];
+        for name in &names {
+            values[labels.index(name)?] = 1.0;
+        }
+        self.of_text(&example.text, example.pair.as_deref(), Gold::Values(values))
+    }
+
+    /// A number.
+    ///
+    /// # Errors
+    /// When the example lacks what is learnt, or cannot be encoded.
+    pub fn rated(&self, example: Rated) -> Result<Vec<Item>> {
+        let value = example.value.ok_or_else(|| lacking("number", &example.text))?;
+        self.of_text(&example.text, example.pair.as_deref(), Gold::Values(vec![value as f32]))
+    }
+
+    /// A label of each word, learnt at its first token.
+    ///
+    /// # Errors
+    /// When the example lacks what is learnt, or cannot be encoded.
+    pub fn tagged(&self, example: Tagged) -> Result<Vec<Item>> {
+        let words = &example.words;
+        let tags = example.tags.as_ref().ok_or_else(|| lacking("tags", &words.join(" ")))?;
+        let labels = self.labels()?;
+        // words are told apart by where they stand: the tokenizer's own idea of words may be another
+        let text = words.join(" ");
+        let mut starts = Vec::with_capacity(words.len());
+        let mut at = 0;
+        for word in words {
+            starts.push(at);
+            at += word.chars().count() + 1;
+        }
+        let encoding = self.encode(Input::Text(&text), self.max_length)?;
+        let mut gold = Vec::with_capacity(words.len());
+        let mut last = None;
+        for (row, &(from, to)) in encoding.offsets.iter().enumerate() {
+            if encoding.special[row] || to <= from {
+                continue;
+            }
+            // a piece may begin with the blank before its word
+            let word = starts.partition_point(|&start| start < to).saturating_sub(1);
+            if last != Some(word) && word < words.len() {
+                gold.push((row as u32, labels.index(&tags[word])? as u32));
+                last = Some(word);
+            }
+        }
+        if gold.is_empty() {
+            return Ok(Vec::new());
+        }
+        Ok(vec![self.item(encoding.into(), Gold::Tags(gold))])
+    }
+
+    /// Several continuations: a sequence each.
+    ///
+    /// # Errors
+    /// When the example lacks what is learnt, or cannot be encoded.
+    pub fn choice(&self, example: Choice) -> Result<Vec<Item>> {
+        let right = example.label.ok_or_else(|| lacking("label", &example.context))?;
+        let mut sequences = Vec::with_capacity(example.choices.len());
+        for choice in &example.choices {
+            let second = match &example.question {
+                Some(question) => format!("{question} {choice}"),
+                None => choice.clone(),
+            };
+            sequences.push(self.encode(Input::Pair(&example.context, &second), self.max_length)?.into());
+        }
+        Ok(vec![Item { sequences, decoder: None, gold: Gold::Choice(right as u32) }])
+    }
+
+    /// A text from a text.
+    ///
+    /// # Errors
+    /// When the example lacks what is learnt, or cannot be encoded.
+    pub fn text_to_text(&self, example: TextToText) -> Result<Vec<Item>> {
+        let target = example.target.as_ref().ok_or_else(|| lacking("target", &example.source))?;
+        let source = format!("{}{}", self.prefix, example.source);
+        let source = Sequence::from(self.encode(Input::Text(&source), self.max_length)?);
+        let target = self.encode(Input::Text(target), self.max_target)?.ids;
+        if source.ids.is_empty() || target.is_empty() {
+            return Ok(Vec::new());
+        }
+        let start = self.decoder_start.ok_or_else(|| Error::Input("the model has no decoder".into()))?;
+        let decoder = Some(shifted(start, &target));
+        Ok(vec![Item { sequences: vec![source], decoder, gold: Gold::Text(target) }])
+    }
+
+    /// The next token, in pieces of the text.
+    ///
+    /// # Errors
+    /// When the example lacks what is learnt, or cannot be encoded.
+    pub fn text(&self, example: Text) -> Result<Vec<Item>> {
+        let options = EncodeOptions::default();
+        let ids = self.tokenizer.encode(&example.text, &options)?.ids;
+        // one token foretells nothing
+        let pieces = ids.chunks(self.max_length.max(2)).filter(|piece| piece.len() > 1);
+        let item = |piece: &[u32]| {
+            let sequence = Sequence { ids: piece.to_vec(), segments: vec![0; piece.len()] };
+            Item { sequences: vec![sequence], decoder: None, gold: Gold::Next }
+        };
+        Ok(pieces.map(item).collect())
+    }
+}
+
+/// What a decoder reads to say `ids`.
+fn shifted(start: u32, ids: &[u32]) -> Vec<u32> {
+    let before = &ids[..ids.len().saturating_sub(1)];
+    std::iter::once(start).chain(before.iter().copied()).collect()
+}

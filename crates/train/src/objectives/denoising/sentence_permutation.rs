@@ -1,0 +1,59 @@
+//! Sentence permutation (Lewis et al. 2020, §2.2): the text's sentences in random order.
+
+use rand_chacha::ChaCha8Rng;
+
+use super::super::draws;
+use super::{Noisy, Token};
+
+/// `noisy` with a share of its sentences, rounded up, in each other's places.
+pub(super) fn apply(noisy: Noisy, rate: f64, random: &mut ChaCha8Rng) -> Noisy {
+    let tokens: Vec<Token> = noisy.tokens().collect();
+    let count = noisy.sentences.len();
+    let moving = ((count as f64 * rate).ceil() as usize).min(count);
+    let mut order: Vec<usize> = (0..count).collect();
+    let places = draws::places(&draws::choose(count, moving, random));
+    for (place, from) in places.iter().zip(draws::permutation(moving, random)) {
+        order[*place] = places[from];
+    }
+    let end_of = |sentence: usize| noisy.sentences.get(sentence + 1).copied().unwrap_or(tokens.len());
+    let sentences = order.iter().enumerate().flat_map(|(place, &from)| {
+        tokens[noisy.sentences[from]..end_of(from)]
+            .iter()
+            .map(move |token| Token { corrupted: token.corrupted || place != from, ..*token })
+    });
+    sentences.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::draws::tests::{chi_square, random};
+    use super::super::tests::noisy;
+    use super::*;
+
+    #[test]
+    fn every_order_is_as_likely() {
+        let (mut random, mut counts) = (random(1), [0_u64; 6]);
+        for _ in 0..100_000 {
+            let made = apply(noisy(25), 1.0, &mut random);
+            let order: Vec<u32> = made.sentences.iter().map(|&place| (made.ids[place] - 100) / 10).collect();
+            let orders = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]];
+            counts[orders.iter().position(|known| *known == order[..]).unwrap()] += 1;
+            let mut ids = made.ids.clone();
+            ids.sort_unstable();
+            assert_eq!(ids, (100..125).collect::<Vec<u32>>());
+        }
+        // 5 degrees of freedom: 20.5 at one in a thousand
+        assert!(chi_square(&counts, &[1.0 / 6.0; 6]) < 20.5, "{counts:?}");
+    }
+
+    #[test]
+    fn those_that_do_not_move_stay() {
+        let mut random = random(2);
+        for _ in 0..100 {
+            let made = apply(noisy(100), 0.2, &mut random);
+            let moved = (0..10).filter(|&s| made.ids[10 * s] != 100 + 10 * s as u32).count();
+            assert!(moved == 0 || moved == 2, "two of ten change places, or none: {moved}");
+            assert_eq!(made.corrupted.iter().filter(|flag| **flag).count(), 10 * moved);
+        }
+    }
+}

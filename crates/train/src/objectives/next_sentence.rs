@@ -1,0 +1,276 @@
+//! Next sentence prediction (Devlin et al. 2019, §3.1, task 2) and sentence order (Lan et al. 2020, §3.1): two segments, of
+//! which a model says whether the second follows the first, beside the tokens that are hidden in both.
+
+use rand::Rng;
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+
+use super::masked_lm::{MaskedLm, MaskedLmConfig};
+use super::masking::Masked;
+use super::{Text, Vocabulary, draws};
+use crate::error::{Error, Result};
+
+/// What the second segment is when it doesn't follow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Otherwise {
+    /// Of another document: BERT's next sentence prediction.
+    #[default]
+    Random,
+    /// The one before: ALBERT's sentence order.
+    Swapped,
+}
+
+/// What a segment is (Liu et al. 2019, §4.2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unit {
+    /// As many sentences as fit: SEGMENT-PAIR.
+    #[default]
+    Segments,
+    /// One sentence: SENTENCE-PAIR.
+    Sentences,
+}
+
+/// How pairs are made.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct NextSentenceConfig {
+    /// What is hidden.
+    pub masking: MaskedLmConfig,
+    /// What a segment is.
+    pub unit: Unit,
+    /// The share of pairs whose second segment doesn't follow.
+    pub negatives: f64,
+    /// The share of pairs that are made shorter, to a random length.
+    pub short: f64,
+}
+
+impl Default for NextSentenceConfig {
+    fn default() -> Self {
+        Self { masking: MaskedLmConfig::default(), unit: Unit::Segments, negatives: 0.5, short: 0.1 }
+    }
+}
+
+/// Two segments with hidden tokens.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SentencePair {
+    /// The tokens of both.
+    pub masked: Masked,
+    /// 0: the second follows the first; 1: it doesn't.
+    pub label: u32,
+}
+
+/// Next sentence prediction, or sentence order, with the tokens that it needs.
+#[derive(Clone, Debug)]
+pub struct NextSentence {
+    config: NextSentenceConfig,
+    otherwise: Otherwise,
+    masked_lm: MaskedLm,
+    cls: u32,
+    sep: u32,
+}
+
+/// What frames a pair: `[CLS] A [SEP] B [SEP]`.
+pub const FRAME: usize = 3;
+
+impl NextSentence {
+    /// # Errors
+    /// When a share is out of range, or the vocabulary lacks a token.
+    pub fn new(config: NextSentenceConfig, otherwise: Otherwise, vocabulary: &Vocabulary) -> Result<Self> {
+        for (key, share) in [("objective.negatives", config.negatives), ("objective.short", config.short)] {
+            if !(0.0..=1.0).contains(&share) {
+                return Err(Error::recipe(key, format!("is {share}, but should be a share from 0 to 1")));
+            }
+        }
+        let masked_lm = MaskedLm::new(config.masking.clone(), vocabulary)?;
+        Ok(Self { config, otherwise, masked_lm, cls: vocabulary.cls()?, sep: vocabulary.sep()? })
+    }
+
+    /// The settings.
+    pub fn config(&self) -> &NextSentenceConfig {
+        &self.config
+    }
+
+    /// Whether pairs need a text of another document.
+    pub fn needs_other(&self) -> bool {
+        self.otherwise == Otherwise::Random
+    }
+
+    /// One pair of at most `length` tokens with what frames it. A text of one sentence is divided at a random token where
+    /// there is nothing else to make a pair of; `other` is a text of another document, without which every second segment
+    /// follows. Unlike in BERT's code, sentences that a random second segment displaced are not put back: another pass
+    /// over the corpus divides the text elsewhere.
+    ///
+    /// # Errors
+    /// When the text has fewer than two tokens, `length` has no room for two, or all tokens are special.
+    pub fn corrupt(
+        &self,
+        text: &Text<'_>,
+        other: Option<&Text<'_>>,
+        length: usize,
+        random: &mut ChaCha8Rng,
+    ) -> Result<SentencePair> {
+        let room = length.saturating_sub(FRAME);
+        if text.ids.len() < 2 || room < 2 {
+            let problem = "a pair of sentences needs two tokens and a length of at least five";
+            return Err(Error::Input(format!("{problem}: the text has {}, the length is {length}", text.ids.len())));
+        }
+        let room = if draws::happens(self.config.short, random) { random.random_range(2..=room) } else { room };
+        let (first, second) = self.divide(text, random);
+        let alone = text.sentences.len() < 2;
+        let is_random = self.otherwise == Otherwise::Random && other.is_some_and(|other| !other.ids.is_empty());
+        // one sentence has no second that follows it, as in BERT's code
+        let negative = match self.otherwise {
+            Otherwise::Random => is_random && (alone || draws::happens(self.config.negatives, random)),
+            Otherwise::Swapped => draws::happens(self.config.negatives, random),
+        };
+        let (mut first, mut second) = match (negative, other) {
+            (true, Some(other)) if is_random => {
+                let first = if alone { text.ids } else { first };
+                (first, self.elsewhere(other, room.saturating_sub(first.len()).max(1), random))
+            }
+            (true, _) => (second, first),
+            (false, _) => (first, second),
+        };
+        // as BERT's code: one token at a time from the longer one, at either end
+        while first.len() + second.len() > room {
+            let longer = if first.len() > second.len() { &mut first } else { &mut second };
+            *longer = if draws::happens(0.5, random) { &longer[1..] } else { &longer[..longer.len() - 1] };
+        }
+        let mut ids = vec![self.cls];
+        ids.extend_from_slice(first);
+        ids.push(self.sep);
+        let begin = ids.len();
+        ids.extend_from_slice(second);
+        ids.push(self.sep);
+        let segments = (0..ids.len()).map(|place| u32::from(place >= begin)).collect();
+        Ok(SentencePair { masked: self.masked_lm.hide(ids, segments, random)?, label: u32::from(negative) })
+    }
+
+    /// Two neighbours: what is before a random boundary of sentences and what follows, or a sentence and the next one.
+    fn divide<'a>(&self, text: &Text<'a>, random: &mut ChaCha8Rng) -> (&'a [u32], &'a [u32]) {
+        let starts: Vec<usize> = text.sentences.iter().copied().filter(|&at| at > 0 && at < text.ids.len()).collect();
+        if starts.is_empty() {
+            return text.ids.split_at(random.random_range(1..text.ids.len()));
+        }
+        let number = random.random_range(0..starts.len());
+        let at = starts[number];
+        match self.config.unit {
+            Unit::Segments => text.ids.split_at(at),
+            Unit::Sentences => {
+                let before = if number == 0 { 0 } else { starts[number - 1] };
+                let end = starts.get(number + 1).copied().unwrap_or(text.ids.len());
+                (&text.ids[before..at], &text.ids[at..end])
+            }
+        }
+    }
+
+    /// Up to `room` tokens from a random sentence on, or that sentence.
+    fn elsewhere<'a>(&self, other: &Text<'a>, room: usize, random: &mut ChaCha8Rng) -> &'a [u32] {
+        let starts: Vec<usize> = other.sentences.iter().copied().filter(|&at| at < other.ids.len()).collect();
+        let number = random.random_range(0..starts.len().max(1));
+        let start = starts.get(number).copied().unwrap_or(0);
+        let end = match self.config.unit {
+            Unit::Segments => other.ids.len(),
+            Unit::Sentences => starts.get(number + 1).copied().unwrap_or(other.ids.len()),
+        };
+        &other.ids[start..end.min(start + room)]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::draws::tests::{chi_square, random};
+    use super::super::tests::vocabulary;
+    use super::*;
+
+    fn objective(otherwise: Otherwise, config: NextSentenceConfig) -> NextSentence {
+        NextSentence::new(config, otherwise, &vocabulary()).unwrap()
+    }
+
+    fn whole() -> NextSentenceConfig {
+        NextSentenceConfig { short: 0.0, ..NextSentenceConfig::default() }
+    }
+
+    const DOCUMENT: Text<'_> = Text { ids: &[20, 21, 22, 23, 24, 25, 26, 27, 28], sentences: &[0, 3, 5] };
+    const OTHER: Text<'_> = Text { ids: &[60, 61, 62, 63, 64, 65], sentences: &[0, 4] };
+
+    /// By hand: three sentences can be divided in two ways, and the other document begins at either of its sentences.
+    #[test]
+    fn segments_are_of_whole_sentences() {
+        let objective = objective(Otherwise::Random, whole());
+        let mut counts = [0_u64; 6];
+        for seed in 0..6000 {
+            let made = objective.corrupt(&DOCUMENT, Some(&OTHER), 32, &mut random(seed)).unwrap();
+            let ids = made.masked.original();
+            let possible: [(u32, &[u32]); 6] = [
+                (0, &[3, 20, 21, 22, 1, 23, 24, 25, 26, 27, 28, 1]),
+                (0, &[3, 20, 21, 22, 23, 24, 1, 25, 26, 27, 28, 1]),
+                (1, &[3, 20, 21, 22, 1, 60, 61, 62, 63, 64, 65, 1]),
+                (1, &[3, 20, 21, 22, 1, 64, 65, 1]),
+                (1, &[3, 20, 21, 22, 23, 24, 1, 60, 61, 62, 63, 64, 65, 1]),
+                (1, &[3, 20, 21, 22, 23, 24, 1, 64, 65, 1]),
+            ];
+            let which = possible.iter().position(|one| *one == (made.label, &ids[..]));
+            counts[which.unwrap_or_else(|| panic!("{made:?}"))] += 1;
+            let end = ids.iter().position(|&id| id == 1).unwrap();
+            assert!(made.masked.segments.iter().enumerate().all(|(at, &segment)| segment == u32::from(at > end)));
+        }
+        // 5 degrees of freedom: 20.5 at one in a thousand
+        assert!(chi_square(&counts, &[0.25, 0.25, 0.125, 0.125, 0.125, 0.125]) < 20.5, "{counts:?}");
+    }
+
+    #[test]
+    fn order_is_swapped_half_the_time() {
+        let config = NextSentenceConfig { unit: Unit::Sentences, ..whole() };
+        let objective = objective(Otherwise::Swapped, config);
+        let mut counts = [0_u64; 4];
+        for seed in 0..4000 {
+            let made = objective.corrupt(&DOCUMENT, None, 32, &mut random(seed)).unwrap();
+            let possible: [(u32, &[u32]); 4] = [
+                (0, &[3, 20, 21, 22, 1, 23, 24, 1]),
+                (1, &[3, 23, 24, 1, 20, 21, 22, 1]),
+                (0, &[3, 23, 24, 1, 25, 26, 27, 28, 1]),
+                (1, &[3, 25, 26, 27, 28, 1, 23, 24, 1]),
+            ];
+            let ids = made.masked.original();
+            counts[possible.iter().position(|one| *one == (made.label, &ids[..])).unwrap()] += 1;
+        }
+        assert!(chi_square(&counts, &[0.25; 4]) < 16.3, "{counts:?}");
+    }
+
+    #[test]
+    fn nothing_is_longer_than_it_may_be() {
+        let ids: Vec<u32> = (10..110).collect();
+        let text = Text { ids: &ids, sentences: &[0, 7, 60, 61] };
+        let objective = objective(Otherwise::Random, NextSentenceConfig::default());
+        let (mut lengths, mut short) = (Vec::new(), 0);
+        for seed in 0..2000 {
+            let made = objective.corrupt(&text, Some(&text), 40, &mut random(seed)).unwrap();
+            let length = made.masked.ids.len();
+            assert!((5..=40).contains(&length));
+            let inner = made.masked.original()[1..].iter().filter(|&&id| id == 1).count();
+            assert_eq!(inner, 2, "two separators");
+            short += u64::from(length < 40);
+            lengths.push(length);
+        }
+        // a random second segment from the last sentence on has but 39 tokens: never short by itself
+        assert!((100..320).contains(&short), "{short} of 2000 are short");
+    }
+
+    #[test]
+    fn one_sentence_is_divided_or_gets_another() {
+        let text = Text { ids: &[20, 21, 22], sentences: &[0] };
+        let next = objective(Otherwise::Random, whole());
+        for seed in 0..50 {
+            let made = next.corrupt(&text, Some(&OTHER), 32, &mut random(seed)).unwrap();
+            assert!(made.label == 1 && made.masked.original().starts_with(&[3, 20, 21, 22, 1]));
+            let made = next.corrupt(&text, None, 32, &mut random(seed)).unwrap();
+            assert!(made.label == 0 && made.masked.ids.len() == 6);
+        }
+        let one = Text { ids: &[20], sentences: &[0] };
+        assert!(next.corrupt(&one, None, 32, &mut random(1)).is_err());
+        assert!(next.corrupt(&text, None, 4, &mut random(1)).is_err());
+    }
+}

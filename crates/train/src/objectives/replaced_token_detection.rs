@@ -1,0 +1,187 @@
+//! Replaced-token detection (Clark et al. 2020, §2): a generator fills hidden places by drawing from what it foretells, and a
+//! discriminator says of every token whether it is the original. What is drawn, models decide; here are the hidden places,
+//! and the random numbers by which tokens are drawn.
+
+use rand::Rng;
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+
+use super::masked_lm::{MaskedLm, MaskedLmConfig};
+use super::masking::Masked;
+use super::{Text, Vocabulary};
+use crate::error::{Error, Result};
+
+/// What is hidden from the generator, and how much the discriminator counts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ReplacedTokenConfig {
+    /// The share of tokens that are hidden from the generator.
+    pub rate: f64,
+    /// The share of those that become the mask; the rest is kept (the authors' code: 0.85).
+    pub masked: f64,
+    /// Whether the pieces of a word are hidden together.
+    pub whole_words: bool,
+    /// What the discriminator's loss is multiplied by.
+    pub weight: f64,
+    /// Divides the generator's logits where tokens are drawn.
+    pub temperature: f64,
+    /// The generator's width as a share of the discriminator's, in whole heads (paper: 1/4 to 1/2).
+    pub generator: f64,
+}
+
+impl Default for ReplacedTokenConfig {
+    fn default() -> Self {
+        Self { rate: 0.15, masked: 1.0, whole_words: false, weight: 50.0, temperature: 1.0, generator: 0.25 }
+    }
+}
+
+/// A text for both models.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Detection {
+    /// What the generator reads and foretells.
+    pub masked: Masked,
+    /// For each place that it foretells where in its distribution the token is drawn, from 0 to below 1.
+    pub draws: Vec<f64>,
+}
+
+impl Detection {
+    /// What the discriminator reads when the generator says `drawn`, and which of it is not the original. A token that was
+    /// drawn and is the original's counts as original.
+    ///
+    /// # Panics
+    /// When there is not one token a hidden place.
+    pub fn replaced(&self, drawn: &[u32]) -> (Vec<u32>, Vec<bool>) {
+        assert_eq!(drawn.len(), self.masked.chosen.len(), "a token a hidden place");
+        let original = self.masked.original();
+        let mut ids = original.clone();
+        self.masked.chosen.iter().zip(drawn).for_each(|(&place, &id)| ids[place] = id);
+        let replaced = ids.iter().zip(&original).map(|(id, original)| id != original).collect();
+        (ids, replaced)
+    }
+}
+
+/// Replaced-token detection with the tokens that it needs.
+#[derive(Clone, Debug)]
+pub struct ReplacedTokenDetection {
+    config: ReplacedTokenConfig,
+    masked_lm: MaskedLm,
+}
+
+impl ReplacedTokenDetection {
+    /// # Errors
+    /// When a number is out of range, or the vocabulary lacks a token.
+    pub fn new(config: ReplacedTokenConfig, vocabulary: &Vocabulary) -> Result<Self> {
+        for (key, number) in [("objective.weight", config.weight), ("objective.temperature", config.temperature)] {
+            if !(number > 0.0 && number.is_finite()) {
+                return Err(Error::recipe(key, format!("is {number}, but should be above 0")));
+            }
+        }
+        if !(config.generator > 0.0 && config.generator <= 1.0) {
+            let problem = format!("is {}, but should be a share above 0 and up to 1", config.generator);
+            return Err(Error::recipe("objective.generator", problem));
+        }
+        let (rate, masked, whole_words) = (config.rate, config.masked, config.whole_words);
+        let hidden = MaskedLmConfig { rate, masked, random: 0.0, whole_words, ..MaskedLmConfig::default() };
+        Ok(Self { masked_lm: MaskedLm::new(hidden, vocabulary)?, config })
+    }
+
+    /// The settings.
+    pub fn config(&self) -> &ReplacedTokenConfig {
+        &self.config
+    }
+
+    /// One example.
+    ///
+    /// # Errors
+    /// As [`MaskedLm::corrupt`].
+    pub fn corrupt(&self, text: &Text<'_>, random: &mut ChaCha8Rng) -> Result<Detection> {
+        let masked = self.masked_lm.corrupt(text, random)?;
+        let draws = masked.chosen.iter().map(|_| random.random()).collect();
+        Ok(Detection { masked, draws })
+    }
+}
+
+/// The token at `draw` (0 to below 1) of the softmax of `logits` by `temperature`.
+pub fn drawn(logits: &[f32], temperature: f64, draw: f64) -> u32 {
+    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let share = |&logit: &f32| (f64::from(logit - largest) / temperature).exp();
+    let total: f64 = logits.iter().map(share).sum();
+    let mut left = draw * total;
+    let mut last = 0;
+    for (id, logit) in logits.iter().enumerate() {
+        let own = share(logit);
+        if own > 0.0 {
+            last = id;
+            left -= own;
+            if left < 0.0 {
+                break;
+            }
+        }
+    }
+    last as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::draws::tests::{chi_square, random};
+    use super::super::tests::{text, vocabulary};
+    use super::*;
+
+    fn objective(config: ReplacedTokenConfig) -> ReplacedTokenDetection {
+        ReplacedTokenDetection::new(config, &vocabulary()).unwrap()
+    }
+
+    /// By hand: two of four tokens are hidden; of what is drawn for them one is the original.
+    #[test]
+    fn a_token_that_was_drawn_right_is_original() {
+        let masked =
+            Masked { ids: vec![3, 4, 12, 4, 14, 1], segments: vec![0; 6], chosen: vec![1, 3], targets: vec![11, 13] };
+        let (ids, replaced) = Detection { masked, draws: vec![0.0; 2] }.replaced(&[11, 20]);
+        assert_eq!(ids, [3, 11, 12, 20, 14, 1]);
+        assert_eq!(replaced, [false, false, false, true, false, false]);
+    }
+
+    #[test]
+    fn a_share_is_hidden_by_the_mask_alone() {
+        let ids: Vec<u32> = (20..60).collect();
+        let made = objective(ReplacedTokenConfig::default()).corrupt(&text(&ids), &mut random(1)).unwrap();
+        assert_eq!((made.masked.chosen.len(), made.draws.len()), (6, 6));
+        assert!(made.masked.chosen.iter().all(|&place| made.masked.ids[place] == 4));
+        assert!(made.draws.iter().all(|draw| (0.0..1.0).contains(draw)));
+        let config = ReplacedTokenConfig { masked: 0.0, ..ReplacedTokenConfig::default() };
+        let made = objective(config).corrupt(&text(&ids), &mut random(1)).unwrap();
+        assert_eq!(made.masked.ids[1..41], ids);
+    }
+
+    #[test]
+    fn tokens_are_drawn_from_the_softmax() {
+        let logits = [0.0, 1.0, f32::NEG_INFINITY, -1.0, 3.0];
+        for temperature in [1.0, 2.0] {
+            let mut random = random(5);
+            let mut counts = [0_u64; 5];
+            for _ in 0..100_000 {
+                counts[drawn(&logits, temperature, random.random()) as usize] += 1;
+            }
+            let shares: Vec<f64> = logits.iter().map(|x| (f64::from(*x) / temperature).exp()).collect();
+            let total: f64 = shares.iter().sum();
+            let shares: Vec<f64> = [0, 1, 3, 4].map(|id| shares[id] / total).to_vec();
+            assert_eq!(counts[2], 0);
+            let counts = [0, 1, 3, 4].map(|id| counts[id]);
+            // 3 degrees of freedom: 16.3 at one in a thousand
+            assert!(chi_square(&counts, &shares) < 16.3, "{counts:?}");
+        }
+        assert_eq!((drawn(&logits, 1.0, 0.0), drawn(&logits, 1.0, 1.0 - 1e-17)), (0, 4));
+    }
+
+    #[test]
+    fn settings_have_limits() {
+        for config in [
+            ReplacedTokenConfig { weight: 0.0, ..ReplacedTokenConfig::default() },
+            ReplacedTokenConfig { temperature: f64::NAN, ..ReplacedTokenConfig::default() },
+            ReplacedTokenConfig { generator: 0.0, ..ReplacedTokenConfig::default() },
+            ReplacedTokenConfig { rate: 1.5, ..ReplacedTokenConfig::default() },
+        ] {
+            assert!(ReplacedTokenDetection::new(config, &vocabulary()).is_err());
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! The parameters of a model in training: their names, where they stand, which of them learn, and their gradients
+//! summed over micro-batches.
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::prelude::*;
+use burn::tensor::Gradients;
+use ptm_models::layout::Layout;
+use ptm_models::names::Names;
+use ptm_ops::optimizer;
+
+/// One parameter.
+#[derive(Clone, Debug)]
+pub struct Parameter {
+    /// As files spell it; with `[0]`, `[1]`, … where one tensor of a file holds several.
+    pub name: String,
+    /// Its shape.
+    pub shape: Vec<usize>,
+    /// How far from the input: 0 embeddings, 1 the first layer of its stack, …; none for the head.
+    pub depth: Option<usize>,
+    /// Whether it is an embedding of words.
+    pub word: bool,
+}
+
+impl Parameter {
+    /// The number of elements.
+    pub fn elements(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Whether it belongs to the head.
+    pub fn is_head(&self) -> bool {
+        self.depth.is_none()
+    }
+
+    /// Whether it is a bias or belongs to a norm: usually without decay.
+    pub fn is_bias_or_norm(&self) -> bool {
+        self.shape.len() < 2 || self.name.contains("bias")
+    }
+}
+
+/// All parameters of a model, in the order in which Burn walks through them.
+#[derive(Clone, Debug)]
+pub struct Parameters(pub(crate) Vec<Parameter>);
+
+impl From<Vec<Parameter>> for Parameters {
+    fn from(parameters: Vec<Parameter>) -> Self {
+        Self(parameters)
+    }
+}
+
+impl std::ops::Deref for Parameters {
+    type Target = [Parameter];
+
+    fn deref(&self) -> &[Parameter] {
+        &self.0
+    }
+}
+
+struct Collect<'a> {
+    names: &'a Names,
+    path: Vec<String>,
+    found: Vec<Parameter>,
+}
+
+impl ModuleVisitor for Collect<'_> {
+    fn enter_module(&mut self, name: &str, _: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let path = self.path.join(".");
+        let mut name = self.names.spellings(&path).swap_remove(0);
+        if let Layout::Columns { part, parts } = self.names.layout(&path)
+            && parts > 1
+        {
+            name = format!("{name}[{part}]");
+        }
+        let shape = param.lazy_shape().dims::<D>().to_vec();
+        let word = self.path.last().is_some_and(|part| part == "word" || part.ends_with("_word"));
+        self.found.push(Parameter { name, shape, depth: depth(&self.path), word });
+    }
+}
+
+/// See [`Parameter::depth`], of the parameter at `path`: `body`, …, `layers`, number, ….
+fn depth(path: &[String]) -> Option<usize> {
+    if path.first().is_some_and(|part| part == "head") {
+        return None;
+    }
+    let layer = path.windows(2).find(|pair| pair[0] == "layers").and_then(|pair| pair[1].parse::<usize>().ok());
+    Some(layer.map_or(0, |layer| layer + 1))
+}
+
+impl Parameters {
+    /// The parameters of `model`, spelled by `names`.
+    pub fn of<M: Module>(model: &M, names: &Names) -> Self {
+        let mut collect = Collect { names, path: Vec::new(), found: Vec::new() };
+        model.visit(&mut collect);
+        Self(collect.found)
+    }
+
+    /// The number of elements of all of them.
+    pub fn elements(&self) -> usize {
+        self.0.iter().map(Parameter::elements).sum()
+    }
+
+    /// Multiplications and additions a token of a step takes in the matrices that every token goes through (without
+    /// embeddings), roughly: two for each element, two for the gradient of what goes in if anything from there to the
+    /// input learns, and two for its own gradient if it learns itself, as `learns` says of each parameter.
+    pub fn operations(&self, learns: &[bool]) -> usize {
+        let depth = |parameter: &Parameter| parameter.depth.unwrap_or(usize::MAX);
+        let lowest =
+            self.0.iter().zip(learns).filter(|(_, learns)| **learns).map(|(parameter, _)| depth(parameter)).min();
+        let matrices = self.0.iter().zip(learns).filter(|(p, _)| p.depth != Some(0) && p.shape.len() > 1);
+        matrices
+            .map(|(matrix, learns)| {
+                let reached = lowest.is_some_and(|lowest| depth(matrix) >= lowest);
+                2 * matrix.elements() * (1 + usize::from(reached) + usize::from(*learns))
+            })
+            .sum()
+    }
+
+    /// The number of layers of the deepest stack.
+    pub fn layers(&self) -> usize {
+        self.0.iter().filter_map(|parameter| parameter.depth).max().unwrap_or(0)
+    }
+}
+
+struct Freeze<'a> {
+    learns: std::slice::Iter<'a, bool>,
+}
+
+impl ModuleMapper for Freeze<'_> {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let learns = self.learns.next().copied().unwrap_or(true);
+        let id = param.id;
+        let tensor = Tensor::from_inner(param.into_value().inner());
+        Param::initialized(id, if learns { tensor.require_grad() } else { tensor })
+    }
+}
+
+/// `model` with gradients for those parameters alone that learn, named in order.
+pub fn set_learning<M: Module>(model: M, learns: &[bool]) -> M {
+    model.map(&mut Freeze { learns: learns.iter() })
+}
+
+/// A vector of all elements; on the CPU backend it shares the tensor's memory.
+pub(crate) fn flat<const D: usize>(tensor: Tensor<D>) -> Tensor<1> {
+    let elements = tensor.shape().num_elements();
+    tensor.reshape([elements])
+}
+
+/// Gradients of a model's parameters, in their order, summed over micro-batches.
+#[derive(Debug, Default)]
+pub struct GradientSum(pub(crate) Vec<Option<Tensor<1>>>);
+
+struct Add<'a> {
+    sum: &'a mut Vec<Option<Tensor<1>>>,
+    at: usize,
+    gradients: Gradients,
+}
+
+impl ModuleVisitor for Add<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if self.at == self.sum.len() {
+            self.sum.push(None);
+        }
+        if let Some(gradient) = param.val().grad_remove(&mut self.gradients) {
+            let gradient = flat(gradient);
+            let slot = &mut self.sum[self.at];
+            *slot = Some(match slot.take() {
+                Some(sum) => optimizer::add(sum, gradient),
+                None => gradient,
+            });
+        }
+        self.at += 1;
+    }
+}
+
+impl GradientSum {
+    /// Adds those of one backward pass through `model`.
+    pub fn add<M: Module>(&mut self, model: &M, gradients: Gradients) {
+        model.visit(&mut Add { sum: &mut self.0, at: 0, gradients });
+    }
+
+    /// Adds others of the same model.
+    pub fn merge(&mut self, other: Self) {
+        self.0.resize_with(other.0.len().max(self.0.len()), || None);
+        for (slot, gradient) in self.0.iter_mut().zip(other.0) {
+            *slot = match (slot.take(), gradient) {
+                (Some(sum), Some(gradient)) => Some(optimizer::add(sum, gradient)),
+                (sum, gradient) => sum.or(gradient),
+            };
+        }
+    }
+
+    /// The Euclidean norm of each; 0 where there is none.
+    pub fn norms(&self) -> Vec<f64> {
+        self.0
+            .iter()
+            .map(|gradient| gradient.as_ref().map_or(0.0, |one| optimizer::sum_of_squares(one).sqrt()))
+            .collect()
+    }
+
+    /// The Euclidean norm of all of them together.
+    pub fn norm(&self) -> f64 {
+        self.0.iter().flatten().map(optimizer::sum_of_squares).sum::<f64>().sqrt()
+    }
+
+    /// What gradients are multiplied by so that their `norm` is at most `limit`, as `torch.nn.utils.clip_grad_norm_`.
+    pub fn clip_factor(norm: f64, limit: Option<f32>) -> f32 {
+        limit.map_or(1.0, |limit| (f64::from(limit) / (norm + 1e-6)).min(1.0) as f32)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn depths() {
+        let depth = |path: &str| depth(&path.split('.').map(str::to_owned).collect::<Vec<_>>());
+        assert_eq!(depth("head.out.weight"), None);
+        assert_eq!(depth("body.word"), Some(0));
+        assert_eq!(depth("body.layers.0.query.weight"), Some(1));
+        assert_eq!(depth("body.decoder.layers.11.up.bias"), Some(12));
+    }
+
+    #[test]
+    fn what_is_frozen_costs_less() {
+        let parameter = |name: &str, depth, shape: &[usize]| Parameter {
+            name: name.into(),
+            shape: shape.to_vec(),
+            depth,
+            word: depth == Some(0),
+        };
+        let all = Parameters::from(vec![
+            parameter("word", Some(0), &[100, 8]),
+            parameter("first", Some(1), &[8, 8]),
+            parameter("second", Some(2), &[8, 8]),
+            parameter("second.bias", Some(2), &[8]),
+            parameter("head", None, &[8, 2]),
+        ]);
+        assert_eq!(all.operations(&[true; 5]), 6 * (64 + 64 + 16));
+        assert_eq!(all.operations(&[false, false, true, true, true]), 2 * 64 + 6 * (64 + 16));
+        assert_eq!(all.operations(&[false, false, false, false, true]), 2 * 128 + 6 * 16);
+        assert_eq!(all.operations(&[true, false, false, false, false]), 4 * (64 + 64 + 16));
+        assert_eq!(all.operations(&[false; 5]), 2 * (64 + 64 + 16));
+    }
+
+    #[test]
+    fn clipping_is_torchs() {
+        assert_eq!(GradientSum::clip_factor(10.0, None), 1.0);
+        assert_eq!(GradientSum::clip_factor(0.5, Some(1.0)), 1.0);
+        assert!((GradientSum::clip_factor(4.0, Some(1.0)) - 0.25).abs() < 1e-6);
+    }
+}

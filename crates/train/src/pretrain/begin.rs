@@ -1,0 +1,442 @@
+//! From a recipe to a run: which model with which tokenizer, by which objective, on which text.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use ptm_models::heads::{Head, LanguageModelHead};
+use ptm_models::{
+    BartConfig, Body, Configuration, DecoderConfig, EncoderConfig, Family, Kind, Pair, T5Config, XlnetConfig,
+};
+use ptm_text::Tokenizer;
+use ptm_text::corpus::{Corpus, Mixture, Part, Split};
+use serde_json::{Map, Value};
+
+use super::causal::CausalTask;
+use super::continual::ContinualTask;
+use super::detection::DetectionTask;
+use super::made::Made;
+use super::masked::{Hidden, MaskedTask};
+use super::pairs::PairsTask;
+use super::permutation::PermutationTask;
+use super::plan::Plan;
+use super::recipe::{Micro, Recipe, Stage};
+use super::sentence_pairs::SentencePairTask;
+use super::spans::SpansTask;
+use super::task::Pretraining;
+use super::{Pretrained, metrics};
+use crate::checkpoint::Folder;
+use crate::error::{Error, Result};
+use crate::objectives::causal::{CausalConfig, CausalLm};
+use crate::objectives::continual::ContinualConfig;
+use crate::objectives::denoising::DenoisingConfig;
+use crate::objectives::knowledge_masking::{KnowledgeMasking, KnowledgeMaskingConfig};
+use crate::objectives::masked_lm::{MaskedLm, MaskedLmConfig};
+use crate::objectives::next_sentence::{NextSentence, NextSentenceConfig, Otherwise};
+use crate::objectives::permutation::{PermutationConfig, PermutationLm};
+use crate::objectives::replaced_token_detection::{ReplacedTokenConfig, ReplacedTokenDetection};
+use crate::objectives::span_corruption::SpanCorruptionConfig;
+use crate::objectives::span_masking::SpanMasking;
+use crate::objectives::{ObjectiveConfig, Vocabulary};
+use crate::training::{self, Outcome, Watch};
+
+/// Where what a recipe names was found.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// The directory of `model.from`.
+    pub from: Option<PathBuf>,
+    /// The directory of `model.tokenizer`.
+    pub tokenizer: Option<PathBuf>,
+}
+
+/// Runs `recipe`, or goes on with it; `afresh` throws away what an earlier run left.
+///
+/// # Errors
+/// When recipe, corpora, tokenizer and model don't fit each other, and those of [`training::train`].
+pub fn pretrain(recipe: &Recipe, sources: &Sources, afresh: bool, watch: &mut dyn Watch) -> Result<Outcome> {
+    if afresh {
+        Folder::open(&recipe.output)?.clear()?;
+    }
+    Job::new(recipe, sources)?.run(watch)
+}
+
+/// A recipe with what it names.
+struct Job<'a> {
+    recipe: &'a Recipe,
+    from: Option<&'a Path>,
+    tokenizer_dir: &'a Path,
+    vocabulary: Vocabulary,
+    family: Family,
+    config: Map<String, Value>,
+    mixture: Mixture,
+}
+
+impl<'a> Job<'a> {
+    fn new(recipe: &'a Recipe, sources: &'a Sources) -> Result<Self> {
+        let from = sources.from.as_deref();
+        let Some(tokenizer_dir) = sources.tokenizer.as_deref().or(from) else {
+            return Err(Error::recipe("model.tokenizer", "a new model needs one: name the directory with its files"));
+        };
+        let tokenizer = Tokenizer::from_dir(tokenizer_dir)?;
+        let mut config = match from {
+            Some(dir) => json_of(&dir.join("config.json"))?,
+            None => Map::new(),
+        };
+        match &recipe.model.config {
+            None => {}
+            Some(toml::Value::String(path)) => config.extend(json_of(Path::new(path))?),
+            Some(fields) => {
+                let fields = serde_json::to_value(fields).map_err(|error| Error::Input(error.to_string()))?;
+                if let Value::Object(fields) = fields {
+                    config.extend(fields);
+                }
+            }
+        }
+        let family = Family::from_json(&config)?;
+        if from.is_none() {
+            complete(&mut config, family, &tokenizer);
+        }
+        let mixture = mixture(recipe, &tokenizer, tokenizer_dir)?;
+        let vocabulary = Vocabulary::new(&tokenizer);
+        Ok(Self { recipe, from, tokenizer_dir, vocabulary, family, config, mixture })
+    }
+
+    fn run(&self, watch: &mut dyn Watch) -> Result<Outcome> {
+        match self.family.kind() {
+            Kind::Decoder => self.causal(watch),
+            Kind::Bart => {
+                let config = BartConfig::from_json(self.config.clone())?;
+                let start = config.decoder_start_token_id.unwrap_or(config.eos_token_id);
+                let longest = config.max_positions;
+                self.pairs::<ptm_models::Bart>(config, start, longest, watch)
+            }
+            Kind::T5 => {
+                let config = T5Config::from_json(self.config.clone())?;
+                let start = config.decoder_start_token_id;
+                self.pairs::<ptm_models::T5>(config, start, usize::MAX, watch)
+            }
+            Kind::Xlnet => self.permutation(watch),
+            Kind::Encoder => self.masked(watch),
+        }
+    }
+
+    /// The objective, or what the family was trained by.
+    fn objective(&self) -> ObjectiveConfig {
+        self.recipe.objective.clone().unwrap_or_else(|| match self.family.kind() {
+            Kind::Decoder => ObjectiveConfig::CausalLm(CausalConfig::default()),
+            Kind::Encoder if self.family == Family::Electra => {
+                ObjectiveConfig::ReplacedTokenDetection(ReplacedTokenConfig::default())
+            }
+            Kind::Encoder => ObjectiveConfig::MaskedLm(MaskedLmConfig::default()),
+            Kind::Xlnet => ObjectiveConfig::PermutationLm(PermutationConfig::default()),
+            Kind::T5 => ObjectiveConfig::SpanCorruption(SpanCorruptionConfig::default()),
+            Kind::Bart => ObjectiveConfig::Denoising(DenoisingConfig::default()),
+        })
+    }
+
+    fn no_such(&self, known: &[&str]) -> Error {
+        let family = self.family.model_type();
+        Error::recipe("objective.name", format!("{family} models learn by {}", known.join(", ")))
+    }
+
+    fn causal(&self, watch: &mut dyn Watch) -> Result<Outcome> {
+        let ObjectiveConfig::CausalLm(objective) = self.objective() else { return Err(self.no_such(&["causal_lm"])) };
+        let config = DecoderConfig::from_json(self.config.clone())?;
+        let (longest, own) = (config.max_positions, Some(objective.length));
+        let objective = CausalLm::new(objective, &self.vocabulary)?;
+        let task = CausalTask { objective, made: Made::new(config.clone()) };
+        self.learn(task, &config, longest, own, watch)
+    }
+
+    fn masked(&self, watch: &mut dyn Watch) -> Result<Outcome> {
+        let config = EncoderConfig::from_json(self.config.clone())?;
+        let (longest, vocabulary) = (config.max_length(), self.vocabulary.clone());
+        match self.objective() {
+            ObjectiveConfig::MaskedLm(objective) => {
+                let objective = Hidden::Tokens(Box::new(MaskedLm::new(objective, &vocabulary)?));
+                let task = MaskedTask { objective, vocabulary, made: Made::new(config.clone()) };
+                self.learn(task, &config, longest, None, watch)
+            }
+            ObjectiveConfig::KnowledgeMasking(objective) => {
+                let objective = Hidden::Knowledge(Box::new(self.knowledge(objective)?));
+                let task = MaskedTask { objective, vocabulary, made: Made::new(config.clone()) };
+                self.learn(task, &config, longest, None, watch)
+            }
+            ObjectiveConfig::Continual(objective) if self.family == Family::Ernie => {
+                let config = self.with_task_ids(&objective)?;
+                let task = ContinualTask::new(&objective, config.clone(), &vocabulary)?;
+                let steps = task.steps();
+                self.learn_for(task, &config, longest, None, Some(steps), watch)
+            }
+            ObjectiveConfig::NextSentence(objective) => self.pairs_of_segments(objective, Otherwise::Random, watch),
+            ObjectiveConfig::SentenceOrder(objective) => self.pairs_of_segments(objective, Otherwise::Swapped, watch),
+            ObjectiveConfig::SpanMasking(objective) if self.family == Family::Bert => {
+                let objective = SpanMasking::new(objective, &vocabulary)?;
+                let task = SpansTask { objective, vocabulary, made: Made::new(config.clone()) };
+                self.learn(task, &config, longest, None, watch)
+            }
+            ObjectiveConfig::ReplacedTokenDetection(objective) if self.family == Family::Electra => {
+                let generator = generator(&self.config, &config, objective.generator)?;
+                let objective = ReplacedTokenDetection::new(objective, &vocabulary)?;
+                let task = DetectionTask { objective, vocabulary, discriminator: config.clone(), generator };
+                self.learn(task, &config, longest, None, watch)
+            }
+            _ => {
+                let mut known = vec!["masked_lm", "knowledge_masking", "next_sentence", "sentence_order"];
+                known.extend((self.family == Family::Bert).then_some("span_masking"));
+                known.extend((self.family == Family::Ernie).then_some("continual"));
+                known.extend((self.family == Family::Electra).then_some("replaced_token_detection"));
+                Err(self.no_such(&known))
+            }
+        }
+    }
+
+    fn pairs_of_segments(
+        &self,
+        objective: NextSentenceConfig,
+        otherwise: Otherwise,
+        watch: &mut dyn Watch,
+    ) -> Result<Outcome> {
+        let config = EncoderConfig::from_json(self.config.clone())?;
+        let objective = NextSentence::new(objective, otherwise, &self.vocabulary)?;
+        let made = Made::new(config.clone());
+        let task = SentencePairTask { objective, vocabulary: self.vocabulary.clone(), made };
+        self.learn(task, &config, config.max_length(), None, watch)
+    }
+
+    /// The model's configuration with as many task ids as there are tasks, where a new model's says nothing of them.
+    fn with_task_ids(&self, objective: &ContinualConfig) -> Result<EncoderConfig> {
+        let mut config = self.config.clone();
+        if self.from.is_none() {
+            // as many as transformers has unless told otherwise
+            const USUAL: usize = 3;
+            config.entry("use_task_id").or_insert(true.into());
+            config.entry("task_type_vocab_size").or_insert(objective.tasks.len().max(USUAL).into());
+        }
+        Ok(EncoderConfig::from_json(config)?)
+    }
+
+    /// Knowledge masking with its stages.
+    fn knowledge(&self, config: KnowledgeMaskingConfig) -> Result<KnowledgeMasking> {
+        if config.phrases.is_none() && config.entities.is_none() {
+            let problem = "needs phrases, entities, or both: name a file with one a line";
+            return Err(Error::recipe("objective.phrases", problem));
+        }
+        let config = match self.recipe.run.steps {
+            Some(steps) => config.divided(steps),
+            None if config.stages.is_empty() => {
+                let problem = "say after which step each stage ends, or give run.steps, which is divided equally";
+                return Err(Error::recipe("objective.stages", problem));
+            }
+            None => config,
+        };
+        KnowledgeMasking::new(config, &self.vocabulary)
+    }
+
+    fn permutation(&self, watch: &mut dyn Watch) -> Result<Outcome> {
+        let ObjectiveConfig::PermutationLm(objective) = self.objective() else {
+            return Err(self.no_such(&["permutation_lm"]));
+        };
+        let config = XlnetConfig::from_json(self.config.clone())?;
+        let own = Some(objective.length);
+        let objective = PermutationLm::new(objective, &self.vocabulary)?;
+        let task = PermutationTask { objective, made: Made::new(config.clone()) };
+        self.learn(task, &config, usize::MAX, own, watch)
+    }
+
+    fn pairs<B>(&self, config: B::Config, start: u32, longest: usize, watch: &mut dyn Watch) -> Result<Outcome>
+    where
+        B: for<'b> Body<Input<'b> = Pair<'b>> + 'static,
+        LanguageModelHead: Head<B>,
+    {
+        const KNOWN: [&str; 8] = [
+            "denoising",
+            "span_corruption",
+            "prefix_lm",
+            "bert_style",
+            "mass_style",
+            "deshuffling",
+            "iid_spans",
+            "iid_dropped",
+        ];
+        let objective = self.objective().build(&self.vocabulary)?;
+        if !objective.makes_pairs() {
+            return Err(self.no_such(&KNOWN));
+        }
+        let task = PairsTask::<B> { objective, start, longest, made: Made::new(config.clone()) };
+        self.learn(task, &config, longest, None, watch)
+    }
+
+    /// Trains by `task` a model that reads at most `longest` tokens; `own` is the objective's length.
+    fn learn<T: Pretraining, C: Configuration>(
+        &self,
+        task: T,
+        config: &C,
+        longest: usize,
+        own: Option<usize>,
+        watch: &mut dyn Watch,
+    ) -> Result<Outcome> {
+        self.learn_for(task, config, longest, own, None, watch)
+    }
+
+    /// The same for so many steps, unless the recipe says how long.
+    fn learn_for<T: Pretraining, C: Configuration>(
+        &self,
+        task: T,
+        config: &C,
+        longest: usize,
+        own: Option<usize>,
+        steps: Option<u64>,
+        watch: &mut dyn Watch,
+    ) -> Result<Outcome> {
+        let recipe = self.recipe;
+        let (size, rows) = (self.vocabulary.size(), config.output_size());
+        if size > rows {
+            return Err(Error::recipe(
+                "model.tokenizer",
+                format!(
+                    "has {size} tokens, but the model's vocab_size is {rows}: the tokenizer belongs to another model"
+                ),
+            ));
+        }
+        let (corpus, seed) = (&recipe.corpus, recipe.seed);
+        let split = Split::new(corpus.validation, corpus.split_seed)?;
+        let judges = corpus.validation > 0.0;
+        let part = if judges { Part::Training(split) } else { Part::All };
+        let train = Plan {
+            task: Arc::new(task),
+            mixture: self.mixture.clone(),
+            part,
+            seed,
+            stages: self.stages(longest, own)?,
+            workers: corpus.workers,
+        };
+        let validation = judges.then(|| Plan { part: Part::Validation(split), ..train.clone() });
+        if let Some(plan) = &validation {
+            // better said now than after the first steps
+            plan.sample(1, usize::MAX)?;
+        }
+        let known = metrics(train.task.parts());
+        if let Some(metric) = recipe.evaluate.metric.as_ref().filter(|metric| !known.contains(metric)) {
+            let problem = format!("{metric:?} is not one of {}", known.join(", "));
+            return Err(Error::recipe("evaluate.metric", problem));
+        }
+        let objective = Pretrained {
+            train,
+            validation,
+            judged: corpus.judged,
+            judged_tokens: recipe.evaluate.batch_tokens,
+            vocabulary: rows,
+            tokenizer: self.tokenizer_dir.to_owned(),
+            unigram: OnceLock::new(),
+        };
+        let task = objective.train.task.clone();
+        let start = || match self.from {
+            Some(dir) => task.open(dir, Some(seed)),
+            None => task.random(seed),
+        };
+        let mut settings = self.settings();
+        if settings.run.steps.is_none() && settings.run.minutes.is_none() {
+            settings.run.steps = steps;
+        }
+        training::train(&objective, start, &settings, watch)
+    }
+
+    /// The stages with their lengths.
+    fn stages(&self, longest: usize, own: Option<usize>) -> Result<Vec<(Stage, usize)>> {
+        // attention's cost grows with the square
+        const USUAL: usize = 512;
+        let stages = self.recipe.stages().into_iter().map(|stage| {
+            let length = stage.length.or(own).unwrap_or(longest.min(USUAL));
+            if length > longest {
+                let problem = format!("{length} tokens are more than the {longest} that the model reads");
+                return Err(Error::recipe("batch.length", format!("{problem}: give fewer")));
+            }
+            if let Micro::Tokens(tokens) = stage.micro
+                && tokens < length
+            {
+                let problem =
+                    format!("{tokens} tokens hold no example of {length}: give more, or a shorter batch.length");
+                return Err(Error::recipe("batch.tokens", problem));
+            }
+            Ok((stage, length))
+        });
+        stages.collect()
+    }
+
+    fn settings(&self) -> training::Settings {
+        let recipe = self.recipe.clone();
+        training::Settings {
+            recipe: recipe.to_text(),
+            output: recipe.output,
+            seed: recipe.seed,
+            run: recipe.run,
+            optimizer: recipe.optimizer,
+            schedule: recipe.schedule,
+            tune: recipe.tune,
+            fgm: 0.0,
+            evaluate: recipe.evaluate,
+            checkpoint: recipe.checkpoint,
+            log: recipe.log,
+        }
+    }
+}
+
+/// A file that holds a JSON object.
+fn json_of(path: &Path) -> Result<Map<String, Value>> {
+    let failed = |source| Error::File { action: "read", path: path.to_owned(), source };
+    let text = std::fs::read(path).map_err(failed)?;
+    serde_json::from_slice(&text).map_err(|error| Error::recipe(path.display().to_string(), error.to_string()))
+}
+
+/// What a new model's configuration leaves to its tokenizer.
+fn complete(config: &mut Map<String, Value>, family: Family, tokenizer: &Tokenizer) {
+    let special = tokenizer.special();
+    let id = |special: &Option<ptm_text::Special>| special.as_ref().map(|special| special.id);
+    let (bos, eos) = (id(&special.bos).or(id(&special.cls)), id(&special.eos).or(id(&special.sep)));
+    let pad = id(&special.pad);
+    let encoder_decoder = matches!(family.kind(), Kind::Bart | Kind::T5);
+    let start = if family.kind() == Kind::T5 { pad } else { eos };
+    let fields = [
+        ("vocab_size", Some(tokenizer.max_id().saturating_add(1))),
+        ("pad_token_id", pad),
+        ("bos_token_id", bos.or(eos).filter(|_| family.kind() != Kind::T5)),
+        ("eos_token_id", eos),
+        ("decoder_start_token_id", start.filter(|_| encoder_decoder)),
+        ("forced_eos_token_id", eos.filter(|_| family.kind() == Kind::Bart)),
+    ];
+    for (name, value) in fields {
+        if let (Some(value), false) = (value, config.contains_key(name)) {
+            config.insert(name.into(), value.into());
+        }
+    }
+}
+
+/// The configuration of a generator whose width is a share of the discriminator's, in whole heads of the same size.
+fn generator(json: &Map<String, Value>, config: &EncoderConfig, share: f64) -> Result<EncoderConfig> {
+    let heads = ((config.heads as f64 * share).round() as usize).max(1);
+    let hidden = config.hidden_size / config.heads.max(1) * heads;
+    let inner = (config.intermediate_size * hidden / config.hidden_size.max(1)).max(1);
+    let mut json = json.clone();
+    for (name, value) in [("num_attention_heads", heads), ("hidden_size", hidden), ("intermediate_size", inner)] {
+        json.insert(name.into(), value.into());
+    }
+    Ok(EncoderConfig::from_json(json)?)
+}
+
+/// The corpora of a recipe with their weights.
+fn mixture(recipe: &Recipe, tokenizer: &Tokenizer, tokenizer_dir: &Path) -> Result<Mixture> {
+    let corpus = &recipe.corpus;
+    let mut corpora = Vec::new();
+    for (number, path) in corpus.packed.iter().enumerate() {
+        let opened = Corpus::open(path)?;
+        if !opened.tokenizer().is(tokenizer)? {
+            let (place, tokenizer) = (path.display(), tokenizer_dir.display());
+            let problem =
+                format!("{place} was packed with another tokenizer than {tokenizer}: pack it again with that");
+            return Err(Error::recipe("corpus.packed", problem));
+        }
+        let weight = corpus.weights.get(number).copied().unwrap_or(opened.tokens() as f64);
+        corpora.push((opened, weight));
+    }
+    Ok(Mixture::new(corpora)?)
+}

@@ -1,0 +1,112 @@
+//! Masked language modelling of encoders, and ERNIE's knowledge masking: each stretch of a document between the tokens that
+//! begin and end a sequence.
+
+use std::path::Path;
+
+use burn::prelude::*;
+use ptm_models::heads::MaskedLmHead;
+use ptm_models::names::Names;
+use ptm_models::{Encoder, Model, Pass};
+use rand_chacha::ChaCha8Rng;
+
+use super::cutting::{Cut, Window};
+use super::made::Made;
+use super::task::{Answers, Others, Pretraining, Turn};
+use crate::error::Result;
+use crate::objectives::batches::Masks;
+use crate::objectives::knowledge_masking::KnowledgeMasking;
+use crate::objectives::masked_lm::MaskedLm;
+use crate::objectives::masking::Masked;
+use crate::objectives::{Text, Vocabulary};
+
+/// What is hidden.
+pub(crate) enum Hidden {
+    /// BERT's and RoBERTa's.
+    Tokens(Box<MaskedLm>),
+    /// ERNIE's.
+    Knowledge(Box<KnowledgeMasking>),
+}
+
+/// BERT's, RoBERTa's and ERNIE's.
+pub(crate) struct MaskedTask {
+    pub objective: Hidden,
+    pub vocabulary: Vocabulary,
+    pub made: Made<MaskedLmHead, Encoder>,
+}
+
+/// Tokens that begin and end a sequence.
+const FRAME: usize = 2;
+
+impl Pretraining for MaskedTask {
+    type Model = Model<MaskedLmHead>;
+    type Example = Masked;
+    type Batch = Masks;
+
+    fn cut(&self, length: usize) -> Cut {
+        Cut::Within { length: length.saturating_sub(FRAME).max(2), both: false }
+    }
+
+    fn pattern(&self, epoch: u64) -> u64 {
+        match &self.objective {
+            Hidden::Tokens(objective) => objective.config().pattern(epoch),
+            Hidden::Knowledge(_) => epoch,
+        }
+    }
+
+    fn example(&self, window: &Window, others: &Others<'_>, random: &mut ChaCha8Rng) -> Result<Option<Masked>> {
+        let (ids, sentences) = window.stretch();
+        if ids.iter().all(|&id| self.vocabulary.is_special(id)) {
+            return Ok(None);
+        }
+        let text = Text { ids, sentences: &sentences };
+        let made = match &self.objective {
+            Hidden::Tokens(objective) => objective.corrupt(&text, random),
+            Hidden::Knowledge(objective) => {
+                // what is judged is the same in every stage: what the last one hides
+                let step = if let Turn::Step(step) = others.turn { Some(step) } else { None };
+                objective.corrupt(&text, objective.level(step), random)
+            }
+        };
+        made.map(Some)
+    }
+
+    fn batch(&self, examples: Vec<Masked>) -> Result<Masks> {
+        Masks::new(&examples, self.made.config.positions())
+    }
+
+    fn tokens(&self, batch: &Masks) -> usize {
+        batch.tokens()
+    }
+
+    fn weights(&self, batch: &Masks) -> Vec<f64> {
+        vec![batch.targets().len() as f64]
+    }
+
+    fn targets<'a>(&self, batch: &'a Masks) -> &'a [u32] {
+        batch.targets()
+    }
+
+    fn losses(&self, model: &Self::Model, batch: &Masks, scales: &[f32], pass: &Pass) -> Result<Vec<Tensor<1>>> {
+        Ok(vec![batch.loss(model, scales[0], pass)?])
+    }
+
+    fn answers(&self, model: &Self::Model, batch: &Masks) -> Result<Answers> {
+        Ok(Answers::one(batch.answers(model)?))
+    }
+
+    fn random(&self, seed: u64) -> Result<Self::Model> {
+        self.made.random(seed)
+    }
+
+    fn open(&self, dir: &Path, new_head: Option<u64>) -> Result<Self::Model> {
+        self.made.open(dir, new_head)
+    }
+
+    fn names(&self, model: &Self::Model) -> Names {
+        model.names()
+    }
+
+    fn save(&self, model: &Self::Model, dir: &Path) -> Result<()> {
+        Ok(model.save(dir)?)
+    }
+}

@@ -1,0 +1,100 @@
+//! Denoising and span corruption of encoder-decoders: a stretch of text becomes what is read and what is said.
+
+use std::path::Path;
+
+use burn::prelude::*;
+use ptm_models::heads::{Head, LanguageModelHead};
+use ptm_models::names::Names;
+use ptm_models::{Body, Configuration, Model, Pair, Pass};
+use rand_chacha::ChaCha8Rng;
+
+use super::cutting::{Cut, Window};
+use super::made::Made;
+use super::task::{Answers, Others, Pretraining};
+use crate::error::{Error, Result};
+use crate::objectives::batches::Pairs;
+use crate::objectives::denoised::Denoised;
+use crate::objectives::{Examples, SequenceObjective, Text};
+
+/// BART's and T5's.
+pub(crate) struct PairsTask<B: Body>
+where
+    LanguageModelHead: Head<B>,
+{
+    pub objective: SequenceObjective,
+    /// What the decoder reads first.
+    pub start: u32,
+    /// The most tokens that the encoder reads.
+    pub longest: usize,
+    pub made: Made<LanguageModelHead, B>,
+}
+
+impl<B> Pretraining for PairsTask<B>
+where
+    B: for<'a> Body<Input<'a> = Pair<'a>> + 'static,
+    LanguageModelHead: Head<B>,
+{
+    type Model = Model<LanguageModelHead, B>;
+    type Example = Denoised;
+    type Batch = Pairs;
+
+    fn cut(&self, length: usize) -> Cut {
+        Cut::Within { length: self.objective.raw_length(length), both: false }
+    }
+
+    fn example(&self, window: &Window, _: &Others<'_>, random: &mut ChaCha8Rng) -> Result<Option<Denoised>> {
+        // inserted masks can make a text longer than it was, but hardly ever
+        const TRIES: usize = 100;
+        let (ids, sentences) = window.stretch();
+        for _ in 0..TRIES {
+            if let Examples::Denoised(pair) = self.objective.corrupt(&Text { ids, sentences: &sentences }, random)?
+                && pair.source.len() <= self.longest
+            {
+                return Ok(Some(pair));
+            }
+        }
+        let problem =
+            format!("{} tokens of text become more than the {} that the model reads", ids.len(), self.longest);
+        Err(Error::recipe("batch.length", format!("{problem}: make examples shorter")))
+    }
+
+    fn batch(&self, examples: Vec<Denoised>) -> Result<Pairs> {
+        Pairs::new(&examples, self.start, self.made.config.positions())
+    }
+
+    fn tokens(&self, batch: &Pairs) -> usize {
+        batch.tokens()
+    }
+
+    fn weights(&self, batch: &Pairs) -> Vec<f64> {
+        vec![batch.targets().len() as f64]
+    }
+
+    fn targets<'a>(&self, batch: &'a Pairs) -> &'a [u32] {
+        batch.targets()
+    }
+
+    fn losses(&self, model: &Self::Model, batch: &Pairs, scales: &[f32], pass: &Pass) -> Result<Vec<Tensor<1>>> {
+        Ok(vec![batch.loss(model, scales[0], pass)?])
+    }
+
+    fn answers(&self, model: &Self::Model, batch: &Pairs) -> Result<Answers> {
+        Ok(Answers::one(batch.answers(model)?))
+    }
+
+    fn random(&self, seed: u64) -> Result<Self::Model> {
+        self.made.random(seed)
+    }
+
+    fn open(&self, dir: &Path, new_head: Option<u64>) -> Result<Self::Model> {
+        self.made.open(dir, new_head)
+    }
+
+    fn names(&self, model: &Self::Model) -> Names {
+        model.names()
+    }
+
+    fn save(&self, model: &Self::Model, dir: &Path) -> Result<()> {
+        Ok(model.save(dir)?)
+    }
+}

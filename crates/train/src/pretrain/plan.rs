@@ -1,0 +1,247 @@
+//! From corpora to steps: text is gathered for many steps, its windows shuffled among them, corrupted by all threads
+//! and packed, ahead of the step. What a window becomes depends on the seed, the pass over the corpora and the window
+//! alone, never on the thread or the batch.
+
+use std::sync::Arc;
+use std::thread;
+
+use ptm_text::corpus::{Mixture, Part};
+use rand::seq::SliceRandom;
+
+use super::cutting::{Cut, Cutting, Window, count};
+use super::recipe::{Micro, Stage};
+use super::task::{Others, Pretraining, Turn};
+use crate::error::{Error, Result};
+use crate::feed::{Cursor, Feed, Place, Ready};
+use crate::objectives::generator;
+
+/// Windows are shuffled among so many steps, and of so many tokens at most, unless a step has more.
+const STRETCH: usize = 64;
+const MOST_TOKENS: usize = 1 << 23;
+/// Tokens that are made ahead of the step at most, unless a step has more.
+const AHEAD: usize = 1 << 20;
+
+/// Where batches come from.
+pub(crate) struct Plan<T> {
+    pub task: Arc<T>,
+    pub mixture: Mixture,
+    pub part: Part,
+    pub seed: u64,
+    /// How much a step sees, with the length of each stage.
+    pub stages: Vec<(Stage, usize)>,
+    /// Threads that corrupt; 0 for as many as there are.
+    pub workers: usize,
+}
+
+impl<T> Clone for Plan<T> {
+    fn clone(&self) -> Self {
+        let (task, mixture, stages) = (self.task.clone(), self.mixture.clone(), self.stages.clone());
+        Self { task, mixture, stages, ..*self }
+    }
+}
+
+/// How much a micro-batch holds.
+fn is_full(micro: Micro, windows: usize, tokens: usize, next: usize) -> bool {
+    match micro {
+        Micro::Examples(size) => windows >= size,
+        Micro::Tokens(budget) => windows > 0 && tokens + next > budget,
+    }
+}
+
+/// Windows in micro-batches.
+pub(crate) fn micro_batches(windows: Vec<Window>, micro: Micro) -> Vec<Vec<Window>> {
+    let mut batches: Vec<Vec<Window>> = Vec::new();
+    let mut tokens = 0;
+    for window in windows {
+        let next = window.tokens();
+        match batches.last_mut() {
+            Some(batch) if !is_full(micro, batch.len(), tokens, next) => {
+                batch.push(window);
+                tokens += next;
+            }
+            _ => {
+                batches.push(vec![window]);
+                tokens = next;
+            }
+        }
+    }
+    batches
+}
+
+impl<T: Pretraining> Plan<T> {
+    /// The stage of a step, and how documents are cut in it.
+    fn stage(&self, steps: u64) -> (Stage, Cut, usize) {
+        let last = self.stages.len() - 1;
+        let index = self.stages.iter().position(|(stage, _)| steps < stage.until).unwrap_or(last);
+        let (stage, length) = self.stages[index];
+        (stage, self.task.cut(length), length)
+    }
+
+    /// Corrupts and packs by all threads, in the order of `batches`; those of which nothing can be learnt are left out.
+    pub fn make(&self, batches: Vec<Vec<Window>>, seed: u64, turn: Turn) -> Result<Vec<T::Batch>> {
+        let workers = match self.workers {
+            0 => thread::available_parallelism().map_or(1, usize::from),
+            workers => workers,
+        };
+        let sizes: Vec<usize> = batches.iter().map(Vec::len).collect();
+        let windows: Vec<Window> = batches.into_iter().flatten().collect();
+        let share = windows.len().div_ceil(workers).max(1);
+        let others = Others { mixture: &self.mixture, part: self.part, turn };
+        let example = |window: &Window| {
+            let (corpus, epoch) = window.pass();
+            // what is judged is corrupted the same whenever it is; corpora are few
+            let pass = match turn {
+                Turn::Judged(_) => u64::MAX,
+                Turn::Step(_) => (corpus as u64) << 48 | self.task.pattern(epoch),
+            };
+            self.task.example(window, &others, &mut generator(seed, pass, window.number()))
+        };
+        let examples = thread::scope(|scope| {
+            let make = |share: &[Window]| share.iter().map(example).collect::<Result<Vec<_>>>();
+            let threads: Vec<_> = windows.chunks(share).map(|share| scope.spawn(move || make(share))).collect();
+            let mut examples = Vec::with_capacity(windows.len());
+            for thread in threads {
+                examples.extend(thread.join().map_err(|_| Error::Input("a thread that corrupts ended".into()))??);
+            }
+            Ok::<_, Error>(examples)
+        })?;
+        let mut examples = examples.into_iter();
+        let mut made = Vec::new();
+        for size in sizes {
+            let some: Vec<T::Example> = examples.by_ref().take(size).flatten().collect();
+            if !some.is_empty() {
+                made.push(self.task.batch(some)?);
+            }
+        }
+        Ok(made)
+    }
+
+    /// The windows of a stretch of steps, gathered from `cutting`, in the order in which they are given: a step a list.
+    fn gather(&self, cutting: &mut Cutting, steps: u64) -> Result<Vec<Vec<Vec<Window>>>> {
+        let (stage, cut, length) = self.stage(steps);
+        let (step_windows, step_tokens) = match stage.micro {
+            Micro::Examples(size) => (size * stage.accumulate, size * stage.accumulate * length),
+            Micro::Tokens(tokens) => (usize::MAX, tokens * stage.accumulate),
+        };
+        let left = usize::try_from(stage.until - steps).unwrap_or(usize::MAX);
+        let count = (MOST_TOKENS / step_tokens.max(1)).clamp(1, STRETCH).min(left);
+        let enough = |windows: usize, tokens: usize| match stage.micro {
+            Micro::Examples(_) => windows >= count * step_windows,
+            Micro::Tokens(_) => tokens >= count * step_tokens,
+        };
+        let (mut windows, mut tokens) = (Vec::new(), 0);
+        while !enough(windows.len(), tokens) {
+            let window = cutting.next(cut)?;
+            tokens += window.tokens();
+            windows.push(window);
+        }
+        // no pass over corpora has this number
+        windows.shuffle(&mut generator(self.seed, u64::MAX, steps));
+        let batches = micro_batches(windows, stage.micro);
+        let mut made: Vec<Vec<Vec<Window>>> = Vec::new();
+        for batch in batches {
+            match made.last_mut() {
+                Some(step) if step.len() < stage.accumulate => step.push(batch),
+                _ => made.push(vec![batch]),
+            }
+        }
+        // batches by tokens are rarely filled to the last one: a stage ends all the same after its steps
+        made.truncate(left);
+        if steps + made.len() as u64 >= stage.until {
+            // the next stage cuts in another way
+            cutting.leave();
+        }
+        Ok(made)
+    }
+
+    /// Makes everything from `cursor` on; `give` gets the steps and says whether to go on.
+    fn run(&self, cursor: &Cursor, give: &mut dyn FnMut(Ready<T::Batch>) -> bool) -> Result<()> {
+        let mut cutting = Cutting::new(&self.mixture, self.part, self.seed, cursor.corpora.as_ref())?;
+        let (mut done, mut skip) = (cursor.corpora.as_ref().map_or(0, |place| place.steps), cursor.step);
+        loop {
+            let place = |cutting: &Cutting, steps: u64| {
+                let (draws, read) = cutting.place();
+                Some(Place { draws, read, steps })
+            };
+            let (begun, before) = (place(&cutting, done), cutting.epochs(&self.mixture));
+            let steps = self.gather(&mut cutting, done)?;
+            let (count, after) = (steps.len() as u64, cutting.epochs(&self.mixture));
+            for (number, step) in (1..).zip(steps).skip(skip as usize) {
+                let next = if number < count {
+                    Cursor { step: number, corpora: begun.clone(), ..Cursor::default() }
+                } else {
+                    Cursor { corpora: place(&cutting, done + count), ..Cursor::default() }
+                };
+                let micro = self.make(step, self.seed, Turn::Step(done + number - 1))?;
+                if micro.is_empty() {
+                    return Err(Error::Input(
+                        "a step's text holds nothing to learn from: is it of another language?".into(),
+                    ));
+                }
+                let epochs = before + (after - before) * number as f64 / count as f64;
+                if !give(Ready { micro, next, epochs }) {
+                    return Ok(());
+                }
+            }
+            (done, skip) = (done + count, 0);
+        }
+    }
+
+    /// Begins to make batches from `cursor` on.
+    pub fn begin(&self, cursor: Cursor) -> Feed<T::Batch> {
+        let plan = self.clone();
+        let largest = self.stages.iter().map(|(stage, length)| match stage.micro {
+            Micro::Examples(size) => size * stage.accumulate * length,
+            Micro::Tokens(tokens) => tokens * stage.accumulate,
+        });
+        let ahead = (AHEAD / largest.max().unwrap_or(1).max(1)).clamp(1, 16);
+        Feed::begin_ahead(ahead, move |give| plan.run(&cursor, give))
+    }
+
+    /// About the number of steps in which all documents of the part are seen once, as the last stage has it.
+    ///
+    /// # Errors
+    /// Those of reading the corpora.
+    pub fn steps_of_epoch(&self) -> Result<u64> {
+        let (stage, cut, _) = self.stage(u64::MAX);
+        let (mut windows, mut tokens) = (0.0, 0);
+        for (corpus, _) in self.mixture.corpora() {
+            for number in 0..corpus.len() {
+                if self.part.holds(corpus.hash(number)?) {
+                    let (of_windows, of_tokens) = count(corpus.length(number)?, cut);
+                    windows += of_windows;
+                    tokens += of_tokens;
+                }
+            }
+        }
+        let micro = match stage.micro {
+            Micro::Examples(size) => windows / size as f64,
+            Micro::Tokens(budget) => tokens as f64 / budget as f64,
+        };
+        Ok((micro / stage.accumulate as f64).ceil() as u64)
+    }
+
+    /// Windows of the part, at most `most` with about so many tokens, and until a corpus comes to its end: always the
+    /// same.
+    ///
+    /// # Errors
+    /// Those of reading the corpora, and when the part holds nothing.
+    pub fn sample(&self, most: usize, tokens: usize) -> Result<Vec<Window>> {
+        let (_, cut, _) = self.stage(u64::MAX);
+        let mut cutting = Cutting::new(&self.mixture, self.part, 0, None)?;
+        let mut windows = Vec::new();
+        let mut left = tokens;
+        while windows.len() < most && left > 0 {
+            let mut window = cutting.next(cut)?;
+            left = left.saturating_sub(window.tokens());
+            let pieces = window.pieces.len();
+            window.pieces.retain(|piece| piece.drawn.epoch == 0);
+            let ended = window.pieces.len() < pieces;
+            windows.extend((!window.pieces.is_empty()).then_some(window));
+            if ended {
+                break;
+            }
+        }
+        Ok(windows)
+    }
+}

@@ -1,0 +1,422 @@
+//! The loop: steps from the first to the last, for whatever is learnt. A run is a function of recipe, seed and data;
+//! stopped at any step, by whatever, and continued from its newest checkpoint, it gives the same bits.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use burn::prelude::*;
+use ptm_models::Pass;
+
+use crate::adversarial;
+use crate::checkpoint::{Best, Checkpoint, Folder, Parts, State, Window};
+use crate::error::{Error, Result};
+use crate::journal::{Journal, Line};
+use crate::objective::{Judgement, Objective};
+use crate::optimizer::{Optimizer, OptimizerConfig};
+use crate::parameters::{GradientSum, Parameters, set_learning};
+use crate::recipe::{self, CheckpointConfig, Evaluate, Log, Run};
+use crate::report;
+use crate::schedule::Schedule;
+use crate::tune::Tune;
+
+/// Everything about a run but what is learnt.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// The folder for checkpoints, curves and the final model.
+    pub output: PathBuf,
+    /// Decides dropout; the objective has its own for the data.
+    pub seed: u64,
+    /// How long.
+    pub run: Run,
+    /// The optimizer.
+    pub optimizer: OptimizerConfig,
+    /// Its schedule.
+    pub schedule: Schedule,
+    /// Which parameters learn.
+    pub tune: Tune,
+    /// How far word embeddings are moved against the loss, 0 for not at all ([`crate::recipe::Regularize::fgm`]).
+    pub fgm: f32,
+    /// Judging on the way.
+    pub evaluate: Evaluate,
+    /// What is kept.
+    pub checkpoint: CheckpointConfig,
+    /// What is told.
+    pub log: Log,
+    /// The recipe as text, kept in each checkpoint.
+    pub recipe: String,
+}
+
+/// Who looks on.
+pub trait Watch {
+    /// Whether to stop after this step; a checkpoint is written first.
+    fn stop(&self) -> bool;
+    /// Something worth a line.
+    fn note(&mut self, text: &str);
+    /// A step was made.
+    fn step(&mut self, progress: &Progress);
+    /// The model was judged after this step.
+    fn judged(&mut self, step: u64, judgement: &Judgement, is_best: bool);
+}
+
+/// How a run stands.
+#[derive(Clone, Debug, Default)]
+pub struct Progress {
+    /// Steps made.
+    pub step: u64,
+    /// Steps there will be, perhaps an estimate.
+    pub total: u64,
+    /// How often all data was seen.
+    pub epochs: f64,
+    /// The parts of this step's loss.
+    pub losses: Vec<(&'static str, f64)>,
+    /// The learning rate; none where the optimizer finds its own.
+    pub lr: Option<f64>,
+    /// The gradients' norm before it was limited.
+    pub norm: f64,
+    /// Tokens a second in the steps of this process, without judging and saving.
+    pub speed: f64,
+    /// Multiplications and additions a second, roughly: six for each token and parameter that learns, fewer for others.
+    pub flops: f64,
+    /// Seconds to the end.
+    pub left: f64,
+}
+
+/// What came of a run.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// Where it stands.
+    pub state: State,
+    /// The final model's directory.
+    pub model: PathBuf,
+    /// The last judgement of this process.
+    pub judgement: Option<Judgement>,
+    /// Seconds of this process's steps.
+    pub seconds: f64,
+    /// Seconds of those in which they waited for data.
+    pub waited: f64,
+}
+
+/// A run at work.
+struct At<'a, O: Objective> {
+    objective: &'a O,
+    settings: &'a Settings,
+    folder: Folder,
+    optimizer: Optimizer,
+    state: State,
+    begun: Instant,
+    /// Seconds that earlier processes used.
+    before: f64,
+    /// Steps of an epoch.
+    steps_of_epoch: u64,
+    /// Seconds and tokens of this process's steps.
+    worked: (f64, u64),
+}
+
+/// Trains what `start` gives, or goes on from the newest checkpoint in the folder of the run.
+///
+/// # Errors
+/// When data or model don't fit, the loss is no number, or a file can't be written; [`Error::Stopped`] when `watch`
+/// asked for it.
+pub fn train<O: Objective>(
+    objective: &O,
+    start: impl FnOnce() -> Result<O::Model>,
+    settings: &Settings,
+    watch: &mut dyn Watch,
+) -> Result<Outcome> {
+    let folder = Folder::open(&settings.output)?;
+    let found = folder.newest(&mut |text| watch.note(text))?;
+    let mut model = match &found {
+        Some(checkpoint) => objective.open(&checkpoint.learning())?,
+        None => start()?,
+    };
+    let mut at = At::new(objective, settings, folder, &model, found.as_ref())?;
+    if at.state.finished {
+        watch.note(&format!("{}: the run was finished after step {}", settings.output.display(), at.state.step));
+        return at.outcome(None, 0.0);
+    }
+    if at.state.step > 0 {
+        watch.note(&format!("going on after step {}", at.state.step));
+    }
+    let mut journal = Journal::open(at.folder.path(), at.state.step, &settings.log)?;
+    let mut feed = objective.feed(at.state.cursor.clone());
+    let mut learning = Vec::new();
+    let mut judgement = None;
+
+    while !at.is_over() {
+        let step = at.state.step + 1;
+        let now = at.optimizer.learning(step);
+        if now != learning {
+            model = set_learning(model, &now);
+            learning = now;
+        }
+
+        let begun = Instant::now();
+        let ready = feed.ready()?;
+        let (gradients, losses) =
+            gradients(objective, &model, &ready.micro, at.optimizer.parameters(), settings, step)?;
+        let norm = gradients.norm();
+        if !(losses.iter().sum::<f64>().is_finite() && norm.is_finite()) {
+            return Err(Error::Diverged { step });
+        }
+
+        let factor = settings.schedule.factor(at.state.step as f64, at.total());
+        let clip = GradientSum::clip_factor(norm, Some(settings.run.clip).filter(|limit| *limit > 0.0));
+        model = at.optimizer.step(model, gradients, factor, clip);
+
+        let tokens: usize = ready.micro.iter().map(|batch| objective.tokens(batch)).sum();
+        at.worked.0 += begun.elapsed().as_secs_f64();
+        at.worked.1 += tokens as u64;
+        at.advance(&losses, norm, tokens as u64, ready.next, ready.epochs);
+        let progress = at.progress(&losses, norm, factor);
+        watch.step(&progress);
+        let over = at.is_over();
+        if step.is_multiple_of(settings.log.every) || over {
+            let (means, norm) = at.state.window.means();
+            journal.line(&Line::Step(&Progress { losses: named(objective, &means), norm, ..progress }))?;
+            at.state.window = Window::default();
+        }
+
+        let mut is_best = false;
+        if over || at.is_due(settings.evaluate.every, at.state.judged) {
+            (model, judgement, is_best) = at.judge(model)?;
+            if let Some(judgement) = &judgement {
+                watch.judged(step, judgement, is_best);
+                journal.line(&Line::Judged { step, epochs: at.state.epochs, judgement, is_best })?;
+            }
+        }
+        let stop = watch.stop();
+        if at.is_over() || is_best || stop || at.is_due(settings.checkpoint.every, at.state.saved) {
+            at.state.finished = at.is_over();
+            journal.sync()?;
+            model = at.save(model)?;
+        }
+        if stop && !at.state.finished {
+            return Err(Error::Stopped);
+        }
+    }
+
+    at.outcome(judgement, feed.waited().as_secs_f64())
+}
+
+impl<'a, O: Objective> At<'a, O> {
+    fn new(
+        objective: &'a O,
+        settings: &'a Settings,
+        folder: Folder,
+        model: &O::Model,
+        found: Option<&Checkpoint>,
+    ) -> Result<Self> {
+        let parameters = Parameters::of(model, &objective.names(model));
+        let treatments = settings.tune.treatments(&parameters, settings.optimizer.weight_decay())?;
+        let averaged = Some(settings.run.average).filter(|decay| *decay > 0.0);
+        let mut optimizer = Optimizer::new(settings.optimizer.clone(), parameters, treatments, averaged);
+        let mut state = State { fingerprint: objective.fingerprint(), ..State::default() };
+        if let Some(checkpoint) = found {
+            let was = checkpoint.state()?;
+            if was.fingerprint != state.fingerprint {
+                let place = settings.output.display();
+                let problem = "its checkpoints were made with other training data: give that, or begin afresh";
+                return Err(Error::Input(format!("{place}: {problem}")));
+            }
+            if let Some(difference) = recipe::difference(&checkpoint.recipe()?, &settings.recipe) {
+                let problem = format!("its checkpoints were made by another recipe ({difference})");
+                let way = "give the same, another output, or begin afresh";
+                return Err(Error::Input(format!("{}: {problem}: {way}", settings.output.display())));
+            }
+            state = was;
+            optimizer.load(&checkpoint.optimizer(), &Device::flex())?;
+        }
+        let epochs = settings.run.steps.is_none() && settings.run.minutes.is_none();
+        let steps_of_epoch = if epochs { objective.steps_of_epoch()?.max(1) } else { 1 };
+        let before = state.seconds;
+        Ok(Self {
+            objective,
+            settings,
+            folder,
+            optimizer,
+            state,
+            begun: Instant::now(),
+            before,
+            steps_of_epoch,
+            worked: (0.0, 0),
+        })
+    }
+
+    /// The number of steps there will be; under a limit of time an estimate.
+    fn total(&self) -> f64 {
+        let Run { epochs, steps, minutes, .. } = self.settings.run;
+        let by_count = match (steps, minutes) {
+            (Some(steps), _) => steps as f64,
+            (None, None) => (epochs * self.steps_of_epoch as f64).ceil(),
+            (None, Some(_)) => f64::INFINITY,
+        };
+        let Some(seconds) = minutes.map(|minutes| 60.0 * minutes) else { return by_count };
+        // before the first step nothing is known of its time
+        let done = self.state.step.max(1) as f64;
+        let used = if self.state.step == 0 { seconds / 1000.0 } else { self.state.seconds };
+        (done * seconds / used.max(1e-3)).max(done).min(by_count)
+    }
+
+    fn is_over(&self) -> bool {
+        let patience = self.settings.evaluate.patience;
+        let late = self.settings.run.minutes.is_some_and(|minutes| self.state.seconds >= 60.0 * minutes);
+        self.state.step as f64 >= self.total() || late || (patience > 0 && self.state.waiting >= patience)
+    }
+
+    /// Whether so many steps, or a tenth of all, were made since `last`.
+    fn is_due(&self, every: Option<u64>, last: u64) -> bool {
+        let every = every.unwrap_or_else(|| (self.total() / 10.0).ceil() as u64);
+        self.state.step - last >= every.max(1)
+    }
+
+    fn advance(&mut self, losses: &[f64], norm: f64, tokens: u64, next: crate::feed::Cursor, epochs: f64) {
+        let state = &mut self.state;
+        state.step += 1;
+        state.cursor = next;
+        state.epochs = epochs;
+        state.tokens += tokens;
+        state.window.add(losses, norm, tokens);
+        state.seconds = self.before + self.begun.elapsed().as_secs_f64();
+    }
+
+    fn progress(&self, losses: &[f64], norm: f64, factor: f64) -> Progress {
+        let (state, total) = (&self.state, self.total());
+        let speed = self.worked.1 as f64 / self.worked.0.max(1e-9);
+        let left = state.seconds / state.step as f64 * (total - state.step as f64).max(0.0);
+        Progress {
+            step: state.step,
+            total: total as u64,
+            epochs: state.epochs,
+            losses: named(self.objective, losses),
+            lr: self.settings.optimizer.lr().map(|lr| f64::from(lr) * factor),
+            norm,
+            speed,
+            flops: speed * self.optimizer.parameters().operations(&self.optimizer.learning(state.step)) as f64,
+            left,
+        }
+    }
+
+    /// Judges the model, or its average; says whether it is the best so far.
+    fn judge(&mut self, model: O::Model) -> Result<(O::Model, Option<Judgement>, bool)> {
+        let model = self.optimizer.exchange(model);
+        let judgement = self.objective.judge(&model)?;
+        let model = self.optimizer.exchange(model);
+        self.state.judged = self.state.step;
+        let Some(judgement) = judgement else { return Ok((model, None, false)) };
+        let chosen = match &self.settings.evaluate.metric {
+            Some(name) => judgement.metrics.iter().find(|(metric, _)| metric == name),
+            None => judgement.metrics.first(),
+        };
+        let Some((metric, value)) = chosen.cloned() else {
+            let known: Vec<&str> = judgement.metrics.iter().map(|(name, _)| name.as_str()).collect();
+            return Err(Error::recipe("evaluate.metric", format!("there are {}", known.join(", "))));
+        };
+        let before = self.state.best.as_ref().map(|best| best.value);
+        let is_best = Judgement::is_better(&metric, value, before);
+        if is_best {
+            self.state.best = Some(Best { step: self.state.step, metric, value });
+            self.state.waiting = 0;
+        } else {
+            self.state.waiting += 1;
+        }
+        Ok((model, Some(judgement), is_best))
+    }
+
+    /// The end: the best model, or the last, becomes the run's.
+    fn outcome(self, judgement: Option<Judgement>, waited: f64) -> Result<Outcome> {
+        let best = self.state.best.as_ref().filter(|_| self.settings.checkpoint.best);
+        let step = best.map_or(self.state.step, |best| best.step);
+        let published = self.folder.path().join("model");
+        // a run that was killed at its very end has none yet
+        if self.settings.log.html {
+            report::write(self.folder.path(), &self.state, &self.settings.recipe)?;
+        }
+        let model = if self.worked.1 == 0 && published.is_dir() { published } else { self.folder.publish(step)? };
+        Ok(Outcome { state: self.state, model, judgement, seconds: self.worked.0, waited })
+    }
+
+    /// Writes a checkpoint.
+    fn save(&mut self, model: O::Model) -> Result<O::Model> {
+        self.state.saved = self.state.step;
+        let averages = self.optimizer.averages();
+        let (model, shown) = if averages {
+            let shown = self.optimizer.exchange(model);
+            (self.optimizer.exchange(shown.clone()), shown)
+        } else {
+            (model.clone(), model)
+        };
+        let (objective, optimizer) = (self.objective, &self.optimizer);
+        let mut learning = |dir: &Path| objective.save(&model, dir);
+        let parts = Parts {
+            state: &self.state,
+            recipe: &self.settings.recipe,
+            model: &mut |dir| objective.save(&shown, dir),
+            learning: averages.then_some(&mut learning),
+            optimizer: &|path| optimizer.save(path),
+        };
+        self.folder.save(self.settings.checkpoint.keep, parts)?;
+        Ok(model)
+    }
+}
+
+/// The gradients of a step from its micro-batches, and the parts of its loss.
+pub(crate) fn gradients<O: Objective>(
+    objective: &O,
+    model: &O::Model,
+    micro: &[O::Batch],
+    parameters: &Parameters,
+    settings: &Settings,
+    step: u64,
+) -> Result<(GradientSum, Vec<f64>)> {
+    let scales = scales(objective, micro);
+    let mut gradients = GradientSum::default();
+    let mut losses = vec![0.0; objective.parts().len()];
+    for (number, batch) in micro.iter().enumerate() {
+        let seed = seed_of(settings.seed, step, number as u64);
+        let pass = || Pass::train(seed).recomputing(settings.run.gradient_checkpointing);
+        let parts = objective.losses(model, batch, &scales, &pass())?;
+        add(&mut losses, &parts);
+        let mut own = GradientSum::default();
+        own.add(model, sum(parts).backward());
+        if settings.fgm > 0.0 {
+            let moved = adversarial::moved(model, &own, parameters, settings.fgm);
+            let parts = objective.losses(&moved, batch, &scales, &pass())?;
+            own.add(&moved, sum(parts).backward());
+        }
+        gradients.merge(own);
+    }
+    Ok((gradients, losses))
+}
+
+/// One over the count of targets of all micro-batches, for each part.
+fn scales<O: Objective>(objective: &O, micro: &[O::Batch]) -> Vec<f32> {
+    let mut totals = vec![0.0; objective.parts().len()];
+    for batch in micro {
+        for (total, weight) in totals.iter_mut().zip(objective.weights(batch)) {
+            *total += weight;
+        }
+    }
+    totals.into_iter().map(|total| if total > 0.0 { (1.0 / total) as f32 } else { 0.0 }).collect()
+}
+
+fn add(sums: &mut [f64], parts: &[Tensor<1>]) {
+    for (sum, part) in sums.iter_mut().zip(parts) {
+        *sum += f64::from(part.clone().into_scalar::<f32>());
+    }
+}
+
+fn sum(parts: Vec<Tensor<1>>) -> Tensor<1> {
+    let mut parts = parts.into_iter();
+    let first = parts.next().expect("an objective has a loss");
+    parts.fold(first, |sum, part| sum + part)
+}
+
+fn named<O: Objective>(objective: &O, losses: &[f64]) -> Vec<(&'static str, f64)> {
+    objective.parts().iter().copied().zip(losses.iter().copied()).collect()
+}
+
+/// The seed of the dropout of one micro-batch.
+fn seed_of(seed: u64, step: u64, number: u64) -> u64 {
+    // any injective arrangement will do: every place of a pass mixes it again
+    seed.wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(step << 20).wrapping_add(number)
+}

@@ -1,0 +1,442 @@
+//! Pretraining as a whole: every family learns from packed text, from fresh weights and from a directory; runs that are
+//! stopped go on with the same bits; nothing depends on the number of threads.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use ptm_text::Tokenizer;
+use ptm_text::corpus::{Corpus, Document, TokenizedBy, Writer};
+use ptm_train::Error;
+use ptm_train::objective::Judgement;
+use ptm_train::pretrain::{Recipe, Sources, pretrain};
+use ptm_train::training::{Outcome, Progress, Watch};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// Ids: five special ones, words, sentinels.
+const FIRST_WORD: u32 = 5;
+const WORDS: u32 = 24;
+const SENTINELS: u32 = 20;
+
+/// Looks on, and stops after a step.
+struct Until(u64, u64);
+
+impl Watch for Until {
+    fn stop(&self) -> bool {
+        self.1 == self.0
+    }
+
+    fn note(&mut self, _: &str) {}
+
+    fn step(&mut self, progress: &Progress) {
+        self.1 = progress.step;
+    }
+
+    fn judged(&mut self, _: u64, _: &Judgement, _: bool) {}
+}
+
+/// A tokenizer of whole words, and two corpora of documents in which each word says what follows.
+struct Workplace(TempDir);
+
+impl Workplace {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        tokenizer(&dir.path().join("tokenizer"), WORDS);
+        let this = Self(dir);
+        this.corpus("one", 160, 0);
+        this.corpus("two", 60, 7);
+        this
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// Documents in which each word is followed by the next but one, and every tenth time by another.
+    fn corpus(&self, name: &str, documents: u64, first: u64) {
+        self.write(name, first, documents, |number, i, _| first + number * 5 + 2 * i + i / 10);
+    }
+
+    /// Documents of four words each, two of them in the first half and two in the second.
+    fn topics(&self, name: &str) {
+        self.write(name, 0, 300, |number, i, length| {
+            let either = (number * 2_654_435_761 + i * 40_503) >> 7 & 1;
+            4 * (number % 6) + 2 * (2 * i / length) + either
+        });
+    }
+
+    fn write(&self, name: &str, first: u64, documents: u64, word: impl Fn(u64, u64, u64) -> u64) {
+        let by = TokenizedBy::of(&Tokenizer::from_dir(&self.path("tokenizer")).unwrap()).unwrap();
+        let mut writer = Writer::create(&self.path(name), by).unwrap();
+        for number in 0..documents {
+            let length = 5 + (number * 13) % 60;
+            let ids = (0..length).map(|i| FIRST_WORD + (word(number, i, length) % u64::from(WORDS)) as u32).collect();
+            let sentences = (0..length as usize).step_by(9).collect();
+            writer.add(&Document { number, ids, sentences }, (first << 32) + number, length).unwrap();
+        }
+        writer.finish().unwrap();
+    }
+
+    /// A recipe of so many steps for a model of these fields.
+    fn recipe(&self, output: &str, model: &str, steps: u64, more: &[&str]) -> Recipe {
+        let path = |name: &str| self.path(name).display().to_string();
+        let text = format!(
+            "output = '{}'\n[model]\nconfig = {{ {model} }}\ntokenizer = '{}'\n[corpus]\npacked = '{}'\n\
+             validation = 0.15\njudged = 60\n[run]\nsteps = {steps}\n[optimizer]\nname = 'adamw'\nlr = 5e-3\n\
+             [batch]\nsize = 8\nlength = 32\n[evaluate]\nevery = {steps}\n[log]\nevery = 1\nhtml = false\ntensorboard = false\n\
+             [checkpoint]\nevery = 1000\n",
+            path(output),
+            path("tokenizer"),
+            path("one"),
+        );
+        let more: Vec<String> = more.iter().map(|&one| one.to_owned()).collect();
+        Recipe::parse(&text, "recipe", &more).unwrap()
+    }
+
+    fn sources(&self) -> Sources {
+        Sources { from: None, tokenizer: Some(self.path("tokenizer")) }
+    }
+
+    fn run(&self, recipe: &Recipe) -> Outcome {
+        pretrain(recipe, &self.sources(), false, &mut Until(0, 1)).unwrap()
+    }
+
+    fn fails(&self, recipe: &Recipe) -> String {
+        pretrain(recipe, &self.sources(), false, &mut Until(0, 1)).unwrap_err().to_string()
+    }
+}
+
+fn tokenizer(dir: &Path, words: u32) {
+    fs::create_dir(dir).unwrap();
+    let special = ["<pad>", "<unk>", "<s>", "</s>", "<mask>"];
+    let sentinels: Vec<String> = (0..SENTINELS).map(|i| format!("<extra_id_{i}>")).collect();
+    let words = (0..words).map(|i| format!("word{i}"));
+    let all = special.iter().map(|&token| token.to_owned()).chain(words).chain(sentinels.clone());
+    let vocabulary: serde_json::Map<String, Value> = all.enumerate().map(|(id, token)| (token, json!(id))).collect();
+    let tokenizer = json!({
+        "version": "1.0", "truncation": null, "padding": null, "added_tokens": [], "normalizer": null,
+        "pre_tokenizer": {"type": "WhitespaceSplit"}, "post_processor": null, "decoder": null,
+        "model": {"type": "WordLevel", "vocab": vocabulary, "unk_token": "<unk>"},
+    });
+    fs::write(dir.join("tokenizer.json"), tokenizer.to_string()).unwrap();
+    let roles = json!({"cls_token": "<s>", "bos_token": "<s>", "eos_token": "</s>", "sep_token": "</s>",
+        "mask_token": "<mask>", "pad_token": "<pad>", "unk_token": "<unk>", "tokenizer_class": "PreTrainedTokenizerFast"});
+    fs::write(dir.join("tokenizer_config.json"), roles.to_string()).unwrap();
+}
+
+const BERT: &str = "model_type = 'bert', hidden_size = 32, num_hidden_layers = 2, num_attention_heads = 2, \
+    intermediate_size = 64, max_position_embeddings = 64, initializer_range = 0.1, hidden_dropout_prob = 0.0, \
+    attention_probs_dropout_prob = 0.0";
+const ROBERTA: &str = "model_type = 'roberta', hidden_size = 32, num_hidden_layers = 2, num_attention_heads = 2, \
+    intermediate_size = 64, max_position_embeddings = 64, initializer_range = 0.1, hidden_dropout_prob = 0.05, \
+    type_vocab_size = 1, attention_probs_dropout_prob = 0.05";
+const DISTILBERT: &str = "model_type = 'distilbert', dim = 32, n_layers = 2, n_heads = 2, hidden_dim = 64, \
+    max_position_embeddings = 64, initializer_range = 0.1, dropout = 0.0, attention_dropout = 0.0";
+const ERNIE: &str = "model_type = 'ernie', hidden_size = 32, num_hidden_layers = 2, num_attention_heads = 2, \
+    intermediate_size = 64, max_position_embeddings = 64, initializer_range = 0.1, hidden_dropout_prob = 0.0, \
+    attention_probs_dropout_prob = 0.0";
+const KNOWLEDGE: &str = "objective={name='knowledge_masking',phrases=['word1 word3 word5','word8 word10'],\
+    entities=['word2 word4','word16']}";
+const GPT2: &str = "model_type = 'gpt2', n_embd = 32, n_layer = 1, n_head = 2, n_positions = 64, initializer_range = 0.1, \
+    embd_pdrop = 0.05, resid_pdrop = 0.05, attn_pdrop = 0.05";
+const BART: &str = "model_type = 'bart', d_model = 32, encoder_layers = 1, decoder_layers = 1, encoder_attention_heads = 2, \
+    decoder_attention_heads = 2, encoder_ffn_dim = 64, decoder_ffn_dim = 64, max_position_embeddings = 64, init_std = 0.1, \
+    dropout = 0.0";
+const T5: &str = "model_type = 't5', d_model = 32, d_kv = 16, num_layers = 1, num_heads = 2, d_ff = 64, \
+    relative_attention_num_buckets = 8, dropout_rate = 0.0";
+const ELECTRA: &str = "model_type = 'electra', embedding_size = 32, hidden_size = 64, num_hidden_layers = 2, \
+    num_attention_heads = 4, intermediate_size = 128, max_position_embeddings = 64, initializer_range = 0.1, \
+    hidden_dropout_prob = 0.05, attention_probs_dropout_prob = 0.05";
+const XLNET: &str = "model_type = 'xlnet', d_model = 32, n_layer = 2, n_head = 2, d_inner = 64, initializer_range = 0.1, \
+    dropout = 0.0";
+
+/// ERNIE 2.0: a task more in each of four stages.
+const CONTINUAL: &str = "objective={name='continual',tasks=[\
+    {objective={name='knowledge_masking',phrases=['word1 word3']},steps=[6,3,2,4]},\
+    {objective={name='sentence_reordering'},steps=[0,3,2,4]},\
+    {objective={name='token_document'},steps=[0,0,2,4]},\
+    {objective={name='sentence_distance'},steps=[0,0,0,4]}]}";
+
+/// The lines of a run's log without what depends on time, and the bytes of its weights.
+fn traces(output: &Path, step: u64) -> (Vec<Value>, Vec<u8>, Vec<u8>) {
+    let log = fs::read_to_string(output.join("log.jsonl")).unwrap();
+    let lines = log.lines().map(|line| {
+        let mut line: Value = serde_json::from_str(line).unwrap();
+        line.as_object_mut().unwrap().remove("tokens_per_second");
+        line
+    });
+    let file = |name: &str| fs::read(output.join(format!("checkpoint-{step}")).join(name)).unwrap();
+    (lines.collect(), file("model.safetensors"), file("training/optimizer.safetensors"))
+}
+
+#[test]
+fn every_family_learns_more_than_how_often_tokens_occur() {
+    let place = Workplace::new();
+    for (name, model, most, more) in [
+        ("gpt2", GPT2, 0.8, &[][..]),
+        (
+            "bert",
+            BERT,
+            0.9,
+            &[
+                "objective={name='masked_lm',patterns=5,whole_words=true}",
+                "run.steps=400",
+                "optimizer.lr=3e-3",
+                "batch.size=24",
+            ],
+        ),
+        ("roberta", ROBERTA, 0.8, &["run.steps=400", "optimizer.lr=3e-3", "batch.size=24"]),
+        ("ernie", ERNIE, 0.9, &[KNOWLEDGE, "run.steps=400", "optimizer.lr=3e-3", "batch.size=24"]),
+        ("distilbert", DISTILBERT, 0.8, &["run.steps=400", "optimizer.lr=3e-3", "batch.size=24"]),
+        ("bart", BART, 0.8, &["objective.name=denoising"]),
+        ("t5", T5, 0.8, &[]),
+        ("t5-prefix", T5, 0.8, &["objective.name=prefix_lm"]),
+        (
+            "xlnet",
+            XLNET,
+            0.9,
+            &["objective.name=permutation_lm", "objective.memory=16", "run.steps=400", "batch.size=16"],
+        ),
+    ] {
+        let outcome = place.run(&place.recipe(name, model, 150, more));
+        let judged = outcome.judgement.unwrap();
+        let (loss, unigram) = (judged.get("loss").unwrap(), judged.get("unigram_loss").unwrap());
+        println!("{name}: {loss:.3}, unigram {unigram:.3}, accuracy {:.3}", judged.get("accuracy").unwrap());
+        assert!(loss < most * unigram && unigram < f64::from(WORDS + SENTINELS).ln() + 0.2, "{name}: {judged:?}");
+        assert!(judged.get("accuracy").unwrap() > 0.1 && judged.get("perplexity").unwrap() > 1.0);
+        // the model is whole: with its tokenizer, and of as many words
+        assert_eq!(Tokenizer::from_dir(&outcome.model).unwrap().max_id() + 1, FIRST_WORD + WORDS + SENTINELS);
+        let config: Value = serde_json::from_slice(&fs::read(outcome.model.join("config.json")).unwrap()).unwrap();
+        assert_eq!(config["vocab_size"], FIRST_WORD + WORDS + SENTINELS);
+    }
+}
+
+#[test]
+fn pairs_of_segments_are_told_apart_and_replaced_tokens_found() {
+    let place = Workplace::new();
+    place.topics("topics");
+    let packed = format!("corpus.packed={}", place.path("topics").display());
+    let long = ["run.steps=300", "optimizer.lr=3e-3", "batch.size=24"];
+    let judged = |name: &str, model: &str, objective: &str| {
+        let more: Vec<&str> = long.into_iter().chain([packed.as_str(), objective]).collect();
+        let judged = place.run(&place.recipe(name, model, 150, &more)).judgement.unwrap();
+        println!("{name}: {judged:?}");
+        judged
+    };
+    for (name, objective) in [("next", "objective.name=next_sentence"), ("order", "objective.name=sentence_order")] {
+        let judged = judged(name, BERT, objective);
+        let get = |key: &str| judged.get(key).unwrap();
+        assert!(get("masked_loss") < 0.9 * get("unigram_loss") && get("order_accuracy") > 0.7, "{name}: {judged:?}");
+        assert!((get("loss") - get("masked_loss") - get("order_loss")).abs() < 1e-6);
+    }
+    let judged = judged("electra", ELECTRA, "objective={name='replaced_token_detection',generator=0.5}");
+    let get = |key: &str| judged.get(key).unwrap();
+    // 15 % are hidden at most: less is lost than by saying so of every token
+    let ignorant = -(0.15_f64 * 0.15_f64.ln() + 0.85 * 0.85_f64.ln());
+    assert!(get("generator_loss") < 0.9 * get("unigram_loss"), "{judged:?}");
+    assert!(get("discriminator_loss") < 0.8 * 50.0 * ignorant, "{judged:?}");
+    assert!((get("loss") - get("generator_loss") - get("discriminator_loss")).abs() < 1e-6);
+    // both networks are saved, and gone on with
+    let model = place.path("electra").join("model");
+    let mut recipe = place.recipe("more", ELECTRA, 2, &["optimizer.lr=1e-5", packed.as_str()]);
+    recipe.objective = serde_json::from_value(json!({"name": "replaced_token_detection", "generator": 0.5})).unwrap();
+    recipe.model.from = Some(model.display().to_string());
+    recipe.model.tokenizer = None;
+    let sources = Sources { from: Some(model), tokenizer: None };
+    let more = pretrain(&recipe, &sources, false, &mut Until(0, 1)).unwrap().judgement.unwrap();
+    assert!((more.get("generator_loss").unwrap() - get("generator_loss")).abs() < 0.05, "{more:?}");
+    assert!((more.get("discriminator_loss").unwrap() - get("discriminator_loss")).abs() < 1.0, "{more:?}");
+}
+
+#[test]
+fn spans_are_foretold_from_their_places_and_from_outside() {
+    let place = Workplace::new();
+    let long = ["objective.name=span_masking", "run.steps=400", "optimizer.lr=3e-3", "batch.size=24"];
+    let outcome = place.run(&place.recipe("spans", BERT, 150, &long));
+    let judged = outcome.judgement.unwrap();
+    let get = |key: &str| judged.get(key).unwrap();
+    println!("{judged:?}");
+    assert!(get("masked_loss") < 0.9 * get("unigram_loss"), "{judged:?}");
+    // the boundary alone says less, but more than nothing
+    assert!(get("boundary_loss") < 0.95 * get("unigram_loss"), "{judged:?}");
+    assert!((get("loss") - get("masked_loss") - get("boundary_loss")).abs() < 1e-6);
+    // what foretells from outside is saved with the model, and gone on with
+    let from = outcome.model;
+    let mut recipe = place.recipe("more", BERT, 2, &["objective.name=span_masking", "optimizer.lr=1e-5"]);
+    recipe.model.from = Some(from.display().to_string());
+    recipe.model.tokenizer = None;
+    let sources = Sources { from: Some(from), tokenizer: None };
+    let more = pretrain(&recipe, &sources, false, &mut Until(0, 1)).unwrap().judgement.unwrap();
+    assert!((more.get("boundary_loss").unwrap() - get("boundary_loss")).abs() < 0.05, "{more:?}");
+}
+
+/// Two corpora with weights, phases of other lengths and batches, steps of several micro-batches, a moving average.
+const RICH: [&str; 4] = [
+    "corpus.weights=[3.0, 1.0]",
+    "batch.accumulate=2",
+    "batch.phases=[{until = 4, length = 12, size = 3}, {until = 7, tokens = 100}]",
+    "run.average=0.9",
+];
+
+#[test]
+fn runs_that_are_stopped_go_on_with_the_same_bits() {
+    let place = Workplace::new();
+    let corpora = format!("corpus.packed=['{}', '{}']", place.path("one").display(), place.path("two").display());
+    let more: Vec<&str> = RICH.into_iter().chain([corpora.as_str(), "evaluate.every=5"]).collect();
+    let families = [("gpt2", GPT2), ("t5", T5), ("xlnet", XLNET), ("roberta", ROBERTA), ("electra", ELECTRA)];
+    let own = [("bert", BERT), ("spanbert", BERT), ("ernie", ERNIE), ("ernie-2", ERNIE)];
+    for (name, model) in families.into_iter().chain(own) {
+        let objective = match name {
+            "spanbert" => Some("objective.name=span_masking"),
+            "ernie-2" => Some(CONTINUAL),
+            "bert" => Some("objective.name=next_sentence"),
+            "ernie" => Some(KNOWLEDGE),
+            _ => None,
+        };
+        let segments = (name == "ernie-2").then_some("model.config.type_vocab_size=4");
+        let more: Vec<&str> = more.iter().copied().chain(objective).chain(segments).collect();
+        let whole = place.recipe(&format!("{name}-whole"), model, 12, &more);
+        place.run(&whole);
+        let parts = place.recipe(&format!("{name}-parts"), model, 12, &more);
+        for stop in [1, 4, 5, 9] {
+            let stopped = pretrain(&parts, &place.sources(), false, &mut Until(stop, 0));
+            assert!(matches!(stopped, Err(Error::Stopped)), "{name} at {stop}");
+        }
+        place.run(&parts);
+        assert!(traces(&whole.output, 12) == traces(&parts.output, 12), "{name}");
+        // and whatever the number of threads
+        let set: Vec<&str> = more.iter().copied().chain(["corpus.workers=3"]).collect();
+        let others = place.recipe(&format!("{name}-others"), model, 12, &set);
+        place.run(&others);
+        assert!(traces(&whole.output, 12) == traces(&others.output, 12), "{name}");
+    }
+}
+
+/// Every task learns; the run is as long as its stages, and a second one goes on with a task more.
+#[test]
+fn tasks_come_one_after_the_other() {
+    let place = Workplace::new();
+    let model = format!("{ERNIE}, type_vocab_size = 4");
+    let tasks = |second: u64, third: u64| {
+        format!(
+            "objective={{name='continual',tasks=[{{objective={{name='knowledge_masking'}},steps=[150,100]}},\
+             {{objective={{name='sentence_reordering'}},steps=[0,{second}]}},\
+             {{objective={{name='token_document'}},steps=[0,{third}]}}]}}"
+        )
+    };
+    let more = ["optimizer.lr=3e-3", "batch.size=24", "evaluate.every=1000"];
+    let first = tasks(250, 100);
+    let mut recipe = place.recipe("first", &model, 1, &[&more[..], &[first.as_str()]].concat());
+    recipe.run.steps = None;
+    let outcome = place.run(&recipe);
+    assert_eq!(outcome.state.step, 600);
+    let judged = outcome.judgement.clone().unwrap();
+    let get = |name: &str| judged.get(name).unwrap();
+    println!("{judged:?}");
+    assert!(get("knowledge_masking_loss") < 0.9 * get("unigram_loss"));
+    // of nine classes, and what most tokens are
+    assert!(get("sentence_reordering_accuracy") > 0.5 && get("token_document_loss") < 0.65);
+    let sum =
+        ["knowledge_masking_loss", "sentence_reordering_loss", "token_document_loss"].map(get).iter().sum::<f64>();
+    assert!((get("loss") - sum).abs() < 1e-9);
+    for file in ["config.json", "model.safetensors", "tasks.safetensors", "tokenizer.json"] {
+        assert!(outcome.model.join(file).is_file(), "{file}");
+    }
+    // another task comes to what was learnt
+    let more_tasks = "objective={name='continual',tasks=[{objective={name='knowledge_masking'},steps=[1]},\
+        {objective={name='sentence_reordering'},steps=[1]},{objective={name='sentence_distance'},steps=[1]}]}";
+    let from = format!("model.from={}", outcome.model.display());
+    let mut recipe = place.recipe("second", &model, 3, &["optimizer.lr=1e-6", more_tasks, from.as_str()]);
+    (recipe.model.tokenizer, recipe.model.config) = (None, None);
+    let sources = Sources { from: Some(outcome.model.clone()), tokenizer: None };
+    let second = pretrain(&recipe, &sources, false, &mut Until(0, 1)).unwrap().judgement.unwrap();
+    assert!((second.get("sentence_reordering_loss").unwrap() - get("sentence_reordering_loss")).abs() < 0.02);
+    assert!(second.get("sentence_distance_loss").is_some());
+}
+
+#[test]
+fn models_are_gone_on_with() {
+    let place = Workplace::new();
+    let first = place.run(&place.recipe("first", GPT2, 60, &[]));
+    let loss = |outcome: &Outcome| outcome.judgement.as_ref().unwrap().get("loss").unwrap();
+    let from = format!("model.from={}", first.model.display());
+    let more = [from.as_str(), "model.config={resid_pdrop = 0.0}", "optimizer.lr=1e-5"];
+    let mut recipe = place.recipe("second", GPT2, 2, &more);
+    recipe.model.tokenizer = None;
+    let sources = Sources { from: Some(first.model.clone()), tokenizer: None };
+    let second = pretrain(&recipe, &sources, false, &mut Until(0, 1)).unwrap();
+    assert!((loss(&second) - loss(&first)).abs() < 0.05, "{} and {}", loss(&first), loss(&second));
+    let config: Value = serde_json::from_slice(&fs::read(second.model.join("config.json")).unwrap()).unwrap();
+    assert_eq!((&config["resid_pdrop"], &config["n_embd"]), (&json!(0.0), &json!(32)));
+    // what was finished stays so, and begins again when told to
+    let again = pretrain(&recipe, &sources, false, &mut Until(0, 1)).unwrap();
+    assert_eq!((again.state.step, again.seconds), (2, 0.0));
+    assert!(pretrain(&recipe, &sources, true, &mut Until(0, 1)).unwrap().seconds > 0.0);
+}
+
+#[test]
+fn epochs_are_as_many_steps_as_the_text_gives() {
+    let place = Workplace::new();
+    for (name, model, more) in [
+        ("within", T5, &["batch.size=5"][..]),
+        ("across", GPT2, &["batch.size=4"]),
+        ("tokens", GPT2, &["batch={tokens=100,length=20}"]),
+        ("both", XLNET, &["batch.size=9"]),
+    ] {
+        let mut recipe = place.recipe(name, model, 1, more);
+        (recipe.run.steps, recipe.run.epochs) = (None, 1.0);
+        let state = place.run(&recipe).state;
+        assert!((state.epochs - 1.0).abs() < 0.1, "{name}: {} epochs in {} steps", state.epochs, state.step);
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_said() {
+    let place = Workplace::new();
+    let recipe = |model: &str, more: &[&str]| place.recipe("none", model, 5, more);
+    for (model, set, said) in [
+        (GPT2, "batch.length=65", "batch.length"),
+        (GPT2, "objective.name=span_corruption", "gpt2 models learn by causal_lm"),
+        (T5, "objective.name=causal_lm", "span_corruption"),
+        (XLNET, "objective.name=denoising", "permutation_lm"),
+        (BERT, "objective.name=causal_lm", "bert models learn by masked_lm"),
+        (BERT, "objective.name=replaced_token_detection", "next_sentence, sentence_order, span_masking"),
+        (ELECTRA, "objective.name=denoising", "sentence_order, replaced_token_detection"),
+        (ELECTRA, "objective={name='replaced_token_detection',generator=0.0}", "generator"),
+        (BART, "objective.name=next_sentence", "bart models learn by denoising"),
+        (DISTILBERT, "objective.name=next_sentence", "distilbert"),
+        (ROBERTA, "objective.name=span_masking", "roberta models learn by masked_lm"),
+        (BERT, "objective={name='span_masking',longest=0}", "objective.longest"),
+        (ROBERTA, "batch.length=64", "batch.length"),
+        (ERNIE, "objective.name=knowledge_masking", "objective.phrases"),
+        (ERNIE, "objective={name='knowledge_masking',phrases='no.txt'}", "no.txt"),
+        (
+            ERNIE,
+            "objective={name='knowledge_masking',phrases=['word1'],stages=[{hide='entities'}]}",
+            "objective.stages",
+        ),
+        (ERNIE, CONTINUAL, "model.config.type_vocab_size"),
+        (BERT, CONTINUAL, "bert models learn by"),
+        (ERNIE, "objective={name='continual',tasks=[]}", "objective.tasks"),
+        (ERNIE, "objective={name='continual',tasks=[{objective={name='sentence_distance'},steps=[1]}]}", "the first"),
+        (ERNIE, "objective={name='continual',tasks=[{objective={name='masked_lm'},steps=[1]}]}", "tasks are"),
+        (ERNIE, "objective={name='continual',tasks=[{objective={name='capitalization'},steps=[1]}]}", "no capitals"),
+        (ERNIE, "objective.name=sentence_distance", "ernie models learn by"),
+        (T5, "objective.name=knowledge_masking", "t5 models learn by"),
+        (GPT2, "model.config.vocab_size=30", "model.tokenizer"),
+        (GPT2, "model.config.model_type=gpt5", "gpt5"),
+        (GPT2, "batch={tokens=16,length=32}", "batch.tokens"),
+        (GPT2, "corpus.packed=nowhere", "nowhere"),
+        (GPT2, "corpus.validation=0.0001", "validation"),
+        (GPT2, "evaluate.metric=bleu", "evaluate.metric"),
+    ] {
+        let error = place.fails(&recipe(model, &[set]));
+        assert!(error.contains(said), "{set}: {error}");
+        fs::remove_dir_all(place.path("none")).unwrap_or_default();
+    }
+    tokenizer(&place.path("other"), WORDS + 1);
+    let sources = Sources { from: None, tokenizer: Some(place.path("other")) };
+    let error = pretrain(&recipe(GPT2, &[]), &sources, false, &mut Until(0, 1)).unwrap_err().to_string();
+    assert!(error.contains("packed with another tokenizer"), "{error}");
+    assert!(Corpus::open(&place.path("one")).unwrap().len() == 160);
+}
