@@ -1,11 +1,32 @@
 //! The command line's grammar: one list of flags gives the parser, the help and the shell completions. Every setting
 //! has an environment variable `PTM_…`; what changes from call to call (texts, files) has none.
 
-use std::num::NonZeroUsize;
-use std::path::PathBuf;
-use std::str::FromStr;
+mod adapt;
+mod corpus;
+mod data;
+mod explain;
+mod generate;
+mod heads;
+mod help;
+mod pretrain;
+mod shared;
+mod tokenizer;
+mod training;
+mod vectors;
 
-use clap::{ArgAction, Args, Parser, Subcommand};
+pub use adapt::Adapt;
+pub use corpus::{Corpus, CorpusInfo, CorpusPack};
+pub use data::{Debug, DebugData, Evaluate};
+pub use explain::Explain;
+pub use generate::{Generate, ReplyArgs, Summarize, Translate};
+pub use heads::{Classify, FillMask, KeepArgs, LabelArgs, Ner, Nli, Qa, Rerank, Run, ZeroShot};
+pub use pretrain::Pretrain;
+pub use shared::{ModelArgs, PromptArgs, StreamArgs, TopK};
+pub use tokenizer::{Tokenizer, TokenizerDecode, TokenizerEncode, TokenizerTrain};
+pub use training::Finetune;
+pub use vectors::{Embed, Similarity};
+
+use clap::{Args, Parser, Subcommand};
 
 /// Pre-trained language models: embed, compare, fill masks, from a local directory or the hub.
 ///
@@ -20,6 +41,7 @@ Examples:
   ptm similarity \"A man eats food.\" \"Someone is having lunch.\"
   ptm embed --file texts.txt --output vectors.npy
   ptm fill-mask --model distilbert/distilroberta-base \"Paris is the <mask> of France.\"
+  ptm generate --model openai-community/gpt2 \"The best thing about spring is\" --stream
 
 Environment:
   PTM_…           each flag has its variable, for instance PTM_MODEL, PTM_THREADS, PTM_JSON
@@ -54,6 +76,13 @@ impl Arguments {
             Command::Embed(args) => (&mut args.texts, &mut args.stream),
             Command::Similarity(args) => (&mut args.texts, &mut args.stream),
             Command::FillMask(args) => (&mut args.texts, &mut args.stream),
+            Command::Classify(args) => (&mut args.texts, &mut args.stream),
+            Command::ZeroShot(args) => (&mut args.texts, &mut args.stream),
+            Command::Ner(args) => (&mut args.texts, &mut args.stream),
+            Command::Rerank(args) => (&mut args.texts, &mut args.stream),
+            Command::Generate(args) => (&mut args.texts, &mut args.stream),
+            Command::Summarize(args) => (&mut args.texts, &mut args.stream),
+            Command::Translate(args) => (&mut args.texts, &mut args.stream),
             _ => return,
         };
         if matches!(&texts[..], [text] if text == "-") {
@@ -71,10 +100,12 @@ pub enum Command {
 Texts are arguments, lines of files, or lines of standard input; blank lines are left out. A line of standard input \
 that begins with { is JSON, its text is under --key. Without --model the built-in all-MiniLM-L6-v2 answers.
 
---json prints [[f, …], …] for arguments, and one vector a line for files and standard input.
+--json prints [[f, …], …] for arguments, and one vector a line for files and standard input. With --tokens a text gives \
+[[[f, …], …]], a vector for each of its tokens.
 
 Examples:
   ptm embed \"The cat sits outside.\"
+  ptm embed --tokens --json \"The cat sits outside.\"
   ptm embed --json \"one text\" \"another text\"
   ptm embed --file texts.txt --output vectors.npy
   jq -c . articles.jsonl | ptm embed --json --key body > vectors.jsonl")]
@@ -111,6 +142,142 @@ Examples:
     )]
     FillMask(FillMask),
 
+    /// Go on with a text
+    #[command(after_help = "\
+--model takes a directory or an id of the hub: GPT, GPT-2, XLNet, or the decoder of another. Without other wishes tokens \
+are drawn, at most 256 of them, as transformers' pipeline does; --do-sample false, or --num-beams, searches for likely text. \
+Many lines are continued together, in their order. --chat takes each text as what a user says, and answers as the model's \
+chat template has it; a JSON line may hold the messages themselves under --key.
+
+--json prints [{\"generated_text\": …}, …] for each text.
+
+Examples:
+  ptm generate --model openai-community/gpt2 \"The best thing about spring is\" --max-new-tokens 40 --stream
+  ptm generate -m ./my-gpt2 --do-sample false --num-beams 4 --num-return-sequences 2 --json \"Once upon a time\"
+  ptm generate -m ./my-gpt2 --file prompts.txt --json > answers.jsonl
+  ptm generate -m ./my-gpt2 --regex \"[0-9]{4}\" --no-full-text \"The tower was built in\"")]
+    Generate(Generate),
+
+    /// Say a text in fewer words
+    #[command(after_help = "\
+--model takes a directory or an id of the hub: BART, T5 or another encoder-decoder that was taught to summarize. What its \
+files say about summaries (beams, lengths, a prefix) is honoured. A text that is longer than the model reads is divided \
+into sentences, and its parts are summarized one by one; --truncate cuts its end off instead.
+
+--json prints [{\"summary_text\": …}, …] for each text.
+
+Examples:
+  ptm summarize --model facebook/bart-large-cnn < article.txt
+  ptm summarize -m ./my-bart --max-new-tokens 60 --num-beams 4 --file articles.jsonl --key body --json")]
+    Summarize(Summarize),
+
+    /// Say a text in another language
+    #[command(after_help = "\
+--model takes a directory or an id of the hub: Marian, mBART, T5 or another encoder-decoder that was taught to translate. \
+Models of several languages are told which by --from and --to, in the model's own names (en and de, en_XX and de_DE). A \
+text that is longer than the model reads is divided into sentences; --truncate cuts its end off instead.
+
+--json prints [{\"translation_text\": …}, …] for each text.
+
+Examples:
+  ptm translate --model Helsinki-NLP/opus-mt-en-de \"The house is small.\"
+  ptm translate -m google-t5/t5-small --from en --to fr \"The house is small.\"
+  ptm translate -m facebook/mbart-large-50-many-to-many-mmt --from en_XX --to fr_XX --file texts.txt")]
+    Translate(Translate),
+
+    /// Train a model on packed text by its family's objective, as a recipe says
+    #[command(after_help = help::PRETRAIN)]
+    Pretrain(Pretrain),
+
+    /// Teach a model a task from labelled files, as a recipe says
+    #[command(after_help = "\
+A recipe is a TOML file; every key but task, model, output and data.train has a default. Paths in it are relative to the \
+working directory. The folder it names as output gets checkpoints, log.jsonl with all curves, event files for \
+TensorBoard, report.html, and in model/ the model, which every command here and transformers open. A run that was \
+stopped, by Ctrl-C or by anything else, goes on where its newest checkpoint stands when it is called again.
+
+Examples:
+  ptm finetune recipes/sentiment.toml
+  ptm finetune recipe.toml --set optimizer.lr=3e-5 --set run.epochs=4
+  ptm finetune recipe.toml --find-lr
+  ptm finetune recipe.toml --find-batch --memory-limit 8GB
+  ptm finetune recipe.toml --print-config")]
+    Finetune(Finetune),
+
+    /// Compare ways of going on with pretraining before a task: on a domain's text, on the task's own, on its neighbours
+    #[command(after_help = help::ADAPT)]
+    Adapt(Adapt),
+
+    /// Say how good a model is on labelled data: metrics with intervals, errors, a report, a comparison of two models
+    #[command(after_help = "\
+The task follows from the model: classification of texts or pairs, several labels, regression, tags of words, answers \
+in texts, multiple choice, text-to-text, language modelling. Intervals hold with probability 0.95 (bootstrap). With \
+--threshold the exit code is 1 when a metric is worse; of loss, perplexity and errors less is better.
+
+Examples:
+  ptm evaluate ./my-bert test.jsonl
+  ptm evaluate ./my-bert test.csv --column text=body --column label=stars --report report.html
+  ptm evaluate ./my-bert data/ --split test --threshold f1_macro=0.8 --json
+  ptm evaluate ./new test.jsonl --against ./old
+  ptm evaluate ./my-bert test.jsonl --baseline train.jsonl")]
+    Evaluate(Evaluate),
+
+    /// Look into data
+    #[command(subcommand)]
+    Debug(Debug),
+
+    /// Pack text into a corpus to train on
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  ptm corpus pack books/ --tokenizer ./my-tokenizer --output books-packed
+  ptm corpus info books-packed --validation 0.01"
+    )]
+    Corpus(Corpus),
+
+    /// Show what pretraining objectives make of a text
+    #[command(after_help = help::EXPLAIN)]
+    Explain(Explain),
+
+    /// Make a tokenizer from text, or look at what one does
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  ptm tokenizer train books/ --family bert --output my-tokenizer
+  ptm tokenizer encode --tokenizer ./my-tokenizer \"a text\""
+    )]
+    Tokenizer(Tokenizer),
+
+    /// Label texts, or pairs of texts
+    #[command(after_help = help::CLASSIFY)]
+    Classify(Classify),
+
+    /// Say whether one text follows from another: natural-language inference
+    #[command(after_help = help::NLI)]
+    Nli(Nli),
+
+    /// Choose among labels of your own
+    #[command(name = "zero-shot", after_help = help::ZEROSHOT)]
+    ZeroShot(ZeroShot),
+
+    /// Find named entities, or label every token
+    #[command(after_help = help::NER)]
+    Ner(Ner),
+
+    /// Find the answer to a question in a text
+    #[command(after_help = help::QA)]
+    Qa(Qa),
+
+    /// Rank texts by how well they answer a query
+    #[command(after_help = help::RERANK)]
+    Rerank(Rerank),
+
+    /// Do what a model is for: find its task, name it, and answer
+    #[command(after_help = help::RUN)]
+    Run(Run),
+
     /// Fetch a model from the hub into the cache shared with Python, and print its directory
     #[command(after_help = "\
 Examples:
@@ -142,128 +309,6 @@ Example:
     },
 }
 
-/// Which model.
-#[derive(Args)]
-pub struct ModelArgs {
-    /// A model directory, or an id of the hub
-    #[arg(long, short, value_name = "ID|DIR", env = "PTM_MODEL", hide_env_values = true)]
-    pub model: Option<String>,
-
-    /// Branch, tag or commit of a model of the hub [default: main]
-    #[arg(long, value_name = "REV", env = "PTM_REVISION", hide_env_values = true)]
-    pub revision: Option<String>,
-
-    /// A batch holds about so many tokens, whatever the number of texts
-    #[arg(long, value_name = "N", env = "PTM_BATCH_TOKENS", hide_env_values = true)]
-    pub batch_tokens: Option<NonZeroUsize>,
-}
-
-/// What comes in, and how answers go out.
-#[derive(Args)]
-pub struct StreamArgs {
-    /// Read texts from a file: a text a line, or objects when it ends in .jsonl; may be repeated; - is standard input,
-    /// in place of texts too
-    #[arg(long, short, value_name = "FILE", action = ArgAction::Append)]
-    pub file: Vec<PathBuf>,
-
-    /// Where a JSON object has its text
-    #[arg(long, value_name = "KEY", default_value = "text", env = "PTM_KEY", hide_env_values = true)]
-    pub key: String,
-
-    /// Print JSON and nothing else
-    #[arg(long, env = "PTM_JSON", hide_env_values = true, value_parser = clap::builder::BoolishValueParser::new())]
-    pub json: bool,
-}
-
-/// What is put before a text, as some models were trained with.
-#[derive(Args)]
-pub struct PromptArgs {
-    /// Put these words before each text
-    #[arg(long, value_name = "WORDS", env = "PTM_PROMPT", hide_env_values = true, conflicts_with = "prompt_name")]
-    pub prompt: Option<String>,
-
-    /// Put a prompt that the model brings before each text, for instance query
-    #[arg(long, value_name = "NAME", env = "PTM_PROMPT_NAME", hide_env_values = true)]
-    pub prompt_name: Option<String>,
-}
-
-/// `ptm embed`
-#[derive(Args)]
-pub struct Embed {
-    /// The texts
-    #[arg(value_name = "TEXT", conflicts_with = "file")]
-    pub texts: Vec<String>,
-    /// Input and output.
-    #[command(flatten)]
-    pub stream: StreamArgs,
-    /// Model.
-    #[command(flatten)]
-    pub model: ModelArgs,
-    /// Prompt.
-    #[command(flatten)]
-    pub prompt: PromptArgs,
-
-    /// Bring vectors to length 1 [default: as the model says]
-    #[arg(long, value_name = "true|false", env = "PTM_NORMALIZE", hide_env_values = true)]
-    pub normalize: Option<bool>,
-
-    /// Write all vectors to a file ending in .npy, .jsonl or .safetensors
-    #[arg(long, short, value_name = "FILE", conflicts_with = "json")]
-    pub output: Option<PathBuf>,
-}
-
-/// `ptm similarity`
-#[derive(Args)]
-pub struct Similarity {
-    /// The texts: the first is compared with each of the others
-    #[arg(value_name = "TEXT", conflicts_with = "file")]
-    pub texts: Vec<String>,
-    /// Input and output.
-    #[command(flatten)]
-    pub stream: StreamArgs,
-
-    /// Compare this text with each of the others, and rank them
-    #[arg(long, value_name = "TEXT")]
-    pub query: Option<String>,
-
-    /// Show only the best of a ranking
-    #[arg(long, value_name = "N|all", default_value = "all", env = "PTM_TOP_K", hide_env_values = true)]
-    pub top_k: TopK,
-
-    /// Model.
-    #[command(flatten)]
-    pub model: ModelArgs,
-    /// Prompt.
-    #[command(flatten)]
-    pub prompt: PromptArgs,
-}
-
-/// `ptm fill-mask`
-#[derive(Args)]
-pub struct FillMask {
-    /// The texts
-    #[arg(value_name = "TEXT", conflicts_with = "file")]
-    pub texts: Vec<String>,
-    /// Input and output.
-    #[command(flatten)]
-    pub stream: StreamArgs,
-    /// Model.
-    #[command(flatten)]
-    pub model: ModelArgs,
-
-    /// How many guesses [default: 5]
-    #[arg(long, value_name = "N", env = "PTM_TOP_K", hide_env_values = true)]
-    pub top_k: Option<NonZeroUsize>,
-
-    /// Score these words only
-    #[arg(long, value_name = "WORD,…", env = "PTM_TARGETS", hide_env_values = true, value_delimiter = ',')]
-    pub targets: Option<Vec<String>>,
-
-    /// Cut texts that are too long for the model instead of refusing them
-    #[arg(long, env = "PTM_TRUNCATE", hide_env_values = true, value_parser = clap::builder::BoolishValueParser::new())]
-    pub truncate: bool,
-}
-
 /// `ptm pull`
 #[derive(Args)]
 pub struct Pull {
@@ -293,36 +338,6 @@ pub struct Doctor {
     pub json: bool,
 }
 
-/// How many of the best.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TopK {
-    /// That many.
-    Best(NonZeroUsize),
-    /// All of them.
-    All,
-}
-
-impl TopK {
-    /// As a number, the greatest for all.
-    pub fn count(self) -> usize {
-        match self {
-            Self::Best(n) => n.get(),
-            Self::All => usize::MAX,
-        }
-    }
-}
-
-impl FromStr for TopK {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if text.eq_ignore_ascii_case("all") {
-            return Ok(Self::All);
-        }
-        text.parse().map(Self::Best).map_err(|_| "give a whole number above 0, or all".into())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -339,7 +354,24 @@ mod tests {
         for command in Arguments::command().get_subcommands() {
             for arg in command.get_arguments().filter(|arg| arg.get_long().is_some()) {
                 let name = arg.get_long().unwrap();
-                if !["file", "query", "output", "help", "version"].contains(&name) {
+                const SAID: [&str; 5] = ["text-pair", "premise", "hypothesis", "question", "context"];
+                if !SAID.contains(&name)
+                    && ![
+                        "context-file",
+                        "file",
+                        "query",
+                        "output",
+                        "print-config",
+                        "afresh",
+                        "find-lr",
+                        "find-steps",
+                        "find-batch",
+                        "memory-limit",
+                        "help",
+                        "version",
+                    ]
+                    .contains(&name)
+                {
                     let variable = format!("PTM_{}", name.to_uppercase().replace('-', "_"));
                     assert_eq!(arg.get_env().and_then(|e| e.to_str()), Some(variable.as_str()), "{name}");
                 }

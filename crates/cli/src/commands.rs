@@ -1,12 +1,32 @@
 //! The commands, one a file.
 
+mod adapt;
+mod classify;
 mod completions;
+mod corpus;
+mod debug;
 mod doctor;
 mod embed;
+mod evaluate;
+mod explain;
+mod features;
 mod fill_mask;
+mod finetune;
+mod generate;
+mod generation;
+mod heads;
 mod list;
+mod many;
+mod ner;
+mod pretrain;
 mod pull;
+mod qa;
+mod reply;
+mod rerank;
+mod run;
 mod similarity;
+mod tokenizer;
+mod zero_shot;
 
 use anyhow::Context;
 
@@ -25,9 +45,31 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
 fn dispatch(arguments: &Arguments) -> anyhow::Result<()> {
     let quiet = arguments.quiet;
     match &arguments.command {
+        Command::Embed(args) if args.tokens => features::run(args, quiet),
         Command::Embed(args) => embed::run(args, quiet),
         Command::Similarity(args) => similarity::run(args, quiet),
         Command::FillMask(args) => fill_mask::run(args, quiet),
+        Command::Classify(args) => classify::classify(args, quiet),
+        Command::Nli(args) => classify::nli(args, quiet),
+        Command::ZeroShot(args) => zero_shot::run(args, quiet),
+        Command::Ner(args) => ner::run(args, quiet),
+        Command::Qa(args) => qa::run(args, quiet),
+        Command::Rerank(args) => rerank::run(args, quiet),
+        Command::Run(args) => dispatch(&run::arguments(args, arguments)?),
+        Command::Generate(args) => generate::run(args, quiet),
+        Command::Summarize(args) => reply::summarize(args, quiet),
+        Command::Translate(args) => reply::translate(args, quiet),
+        Command::Pretrain(args) => pretrain::run(args, quiet),
+        Command::Finetune(args) => finetune::run(args, quiet),
+        Command::Adapt(args) => adapt::run(args, quiet),
+        Command::Evaluate(args) => evaluate::run(args, quiet),
+        Command::Debug(crate::args::Debug::Data(args)) => debug::data(args, quiet),
+        Command::Corpus(crate::args::Corpus::Pack(args)) => corpus::pack(args, quiet),
+        Command::Corpus(crate::args::Corpus::Info(args)) => corpus::info(args, quiet),
+        Command::Explain(args) => explain::run(args, quiet),
+        Command::Tokenizer(crate::args::Tokenizer::Train(args)) => tokenizer::train(args, quiet),
+        Command::Tokenizer(crate::args::Tokenizer::Encode(args)) => tokenizer::encode(args, quiet),
+        Command::Tokenizer(crate::args::Tokenizer::Decode(args)) => tokenizer::decode(args, quiet),
         Command::Pull(args) => pull::run(args, quiet),
         Command::List(args) => list::run(args),
         Command::Doctor(args) => doctor::run(args),

@@ -26,6 +26,18 @@ pub fn hinted(sentence: impl Into<String>, hint: impl Into<String>) -> anyhow::E
     Failure { sentence: sentence.into(), hint: hint.into() }.into()
 }
 
+/// A negative answer: everything was done, and it does not suffice.
+#[derive(Debug)]
+pub struct Negative(pub String);
+
+impl fmt::Display for Negative {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Negative {}
+
 /// Ctrl-C was pressed.
 #[derive(Debug)]
 pub struct Stopped;
@@ -51,11 +63,21 @@ pub fn exit_code(done: anyhow::Result<()>) -> ExitCode {
     if error.is::<Stopped>() {
         return ExitCode::from(130);
     }
+    if let Some(Negative(answer)) = error.downcast_ref() {
+        report::note(answer);
+        return ExitCode::from(1);
+    }
     report::error(&sentence(&error));
     if let Some(failure) = error.chain().find_map(|cause| cause.downcast_ref::<Failure>()) {
         report::hint(&failure.hint);
     }
     ExitCode::from(2)
+}
+
+/// What went wrong as one line, with the way out.
+pub fn said(error: &anyhow::Error) -> String {
+    let hint = error.chain().find_map(|cause| cause.downcast_ref::<Failure>()).map(|failure| failure.hint.as_str());
+    hint.map_or_else(|| sentence(error), |hint| format!("{} ({hint})", sentence(error)))
 }
 
 /// The chain of causes as one line. Many errors print their cause themselves: it isn't said twice.

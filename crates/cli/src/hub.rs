@@ -1,10 +1,11 @@
 //! Models by directory or id: the library's hub with this program's progress bar.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ptm_models::hub::{self, Hub};
 
+use crate::failure::hinted;
 use crate::progress::{Progress, Unit};
 
 /// The directory of a model: a directory as it is, else from the cache or the hub.
@@ -15,6 +16,39 @@ pub fn resolve(wanted: &str, revision: Option<&str>, quiet: bool) -> Result<Path
     let hub = Hub::from_env();
     let quiet = quiet || !hub.settings().progress_bars;
     hub.with_progress(Arc::new(Download { quiet, file: Mutex::new(None) })).resolve(wanted, revision, &[])
+}
+
+/// Labelled files or a folder as they are, else the folder of a data set that is in the hub's cache already.
+///
+/// # Errors
+/// When there is neither.
+pub fn data(wanted: &Path) -> anyhow::Result<PathBuf> {
+    if wanted.exists() {
+        return Ok(wanted.to_owned());
+    }
+    let shown = wanted.display();
+    let name = wanted.to_str().filter(|name| {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || "._-/".contains(c);
+        let parts: Vec<&str> = name.split('/').collect();
+        parts.len() <= 2
+            && name.chars().all(allowed)
+            && parts.iter().all(|part| !part.is_empty() && !part.starts_with('.'))
+    });
+    if let Some(name) = name {
+        let folder = Hub::from_env().settings().cache.join(format!("datasets--{}", name.replace('/', "--")));
+        let commit = std::fs::read_to_string(folder.join("refs/main")).unwrap_or_default();
+        let commit = commit.trim();
+        if !commit.is_empty() && commit.chars().all(|c| c.is_ascii_alphanumeric()) {
+            let snapshot = folder.join("snapshots").join(commit);
+            if snapshot.is_dir() {
+                return Ok(snapshot);
+            }
+        }
+    }
+    Err(hinted(
+        format!("{shown}: there is no such file or folder, and no data set of that name in the hub's cache"),
+        "give labelled files (.jsonl, .csv, .tsv, .parquet, .conll, …) or a folder of them",
+    ))
 }
 
 /// Shows the file that is being fetched.

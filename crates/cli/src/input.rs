@@ -1,4 +1,4 @@
-//! Texts from arguments, files and standard input: plain lines, or JSON objects one a line (JSONL). A stream is read
+//! Texts from arguments, files and standard input: plain lines, JSON objects one a line (JSONL), or columns (CSV, TSV). A stream is read
 //! in pieces as it comes, so that answers begin before it ends and memory stays small.
 
 use std::collections::VecDeque;
@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use serde_json::{Map, Value};
 
+use crate::columns::cells;
 use crate::failure::hinted;
 
 /// Longer lines are refused: a file without line ends would otherwise fill the memory.
@@ -61,14 +62,37 @@ impl Record {
         }
     }
 
+    /// The text itself or the string under `key`, and the string under `other` where there is one.
+    ///
+    /// # Errors
+    /// As [`Self::text`].
+    pub fn text_and(self, key: &str, other: &str) -> anyhow::Result<(String, Option<String>)> {
+        match self.content {
+            Content::Plain(text) => Ok((text, None)),
+            Content::Object(mut object) => {
+                let text = take_string(&mut object, key, &self.place)?;
+                let is_there = object.get(other).is_some_and(|value| !value.is_null());
+                Ok((text, is_there.then(|| take_string(&mut object, other, &self.place)).transpose()?))
+            }
+        }
+    }
+
     /// Two texts: the strings under `a` and `b`, or two columns with a tab between them.
     ///
     /// # Errors
     /// When there are not exactly two.
     pub fn pair(self) -> anyhow::Result<(String, String)> {
+        self.two("a", "b")
+    }
+
+    /// Two texts: the strings under these keys, or two columns with a tab between them.
+    ///
+    /// # Errors
+    /// When there are not exactly two.
+    pub fn two(self, first: &str, second: &str) -> anyhow::Result<(String, String)> {
         match self.content {
             Content::Object(mut object) => {
-                Ok((take_string(&mut object, "a", &self.place)?, take_string(&mut object, "b", &self.place)?))
+                Ok((take_string(&mut object, first, &self.place)?, take_string(&mut object, second, &self.place)?))
             }
             Content::Plain(line) => {
                 let columns: Vec<&str> = line.split('\t').collect();
@@ -76,7 +100,12 @@ impl Record {
                     [a, b] if !a.trim().is_empty() && !b.trim().is_empty() => Ok((a.to_owned(), b.to_owned())),
                     _ => Err(hinted(
                         format!("{}: a pair needs two texts with one tab between them", self.place),
-                        "or give each line as {\"a\": …, \"b\": …}; for one query against many lines use --query",
+                        if first == "a" {
+                            "or give each line as {\"a\": …, \"b\": …}; for one query against many lines use --query"
+                                .to_owned()
+                        } else {
+                            format!("or give each line as {{\"{first}\": …, \"{second}\": …}}")
+                        },
                     )),
                 }
             }
@@ -114,6 +143,8 @@ enum Form {
     Plain,
     /// Every line is a JSON object.
     Json,
+    /// The first line names columns with this separator between them, the others fill them.
+    Columns(u8),
 }
 
 /// Lines of several files, or of standard input, one after the other.
@@ -127,6 +158,8 @@ struct Lines {
     name: String,
     line: u64,
     form: Form,
+    /// The names of columns, once they are read.
+    columns: Option<Vec<String>>,
 }
 
 impl Stream {
@@ -144,7 +177,8 @@ impl Stream {
         Ok(Self { waiting: VecDeque::new(), open: Some(Lines::stdin()) })
     }
 
-    /// `files` in order; `-` is standard input. A name that ends in `.jsonl` holds JSON objects, others plain lines.
+    /// `files` in order; `-` is standard input. A name that ends in `.jsonl` holds JSON objects, in `.csv` and
+    /// `.tsv` columns, others plain lines.
     pub fn files(files: &[PathBuf]) -> Self {
         Self { waiting: files.iter().cloned().collect(), open: None }
     }
@@ -154,6 +188,14 @@ impl Stream {
     /// # Errors
     /// A file that cannot be read; a line that is not UTF-8, too long, or not the JSON it should be.
     pub fn piece(&mut self) -> anyhow::Result<Option<Vec<Record>>> {
+        self.lines()?.map(|lines| lines.into_iter().collect()).transpose()
+    }
+
+    /// The same, but a line that is not UTF-8 or not the JSON it should be is an error in its place.
+    ///
+    /// # Errors
+    /// A file that cannot be read; a line that is too long.
+    pub fn lines(&mut self) -> anyhow::Result<Option<Vec<anyhow::Result<Record>>>> {
         let mut records = Vec::new();
         let mut bytes = 0;
         loop {
@@ -206,37 +248,96 @@ impl Lines {
         if file.metadata().is_ok_and(|metadata| metadata.is_dir()) {
             return Err(hinted(format!("{name}: this is a directory"), "name the files in it"));
         }
-        let json =
-            path.extension().is_some_and(|e| e.eq_ignore_ascii_case("jsonl") || e.eq_ignore_ascii_case("ndjson"));
-        Ok(Self::new(Box::new(file), name, if json { Form::Json } else { Form::Plain }))
+        let end = path.extension().map(|end| end.to_string_lossy().to_lowercase()).unwrap_or_default();
+        let form = match &*end {
+            "jsonl" | "ndjson" => Form::Json,
+            "csv" => Form::Columns(b','),
+            "tsv" => Form::Columns(b'\t'),
+            _ => Form::Plain,
+        };
+        Ok(Self::new(Box::new(file), name, form))
     }
 
     fn new(from: Box<dyn Read>, name: String, form: Form) -> Self {
-        Self { from: BufReader::with_capacity(1 << 18, from), name, line: 0, form }
+        Self { from: BufReader::with_capacity(1 << 18, from), name, line: 0, form, columns: None }
     }
 
     /// The next line with its length in bytes; no record where it is blank.
-    fn next(&mut self) -> anyhow::Result<Option<(usize, Option<Record>)>> {
+    fn next(&mut self) -> anyhow::Result<Option<(usize, Option<anyhow::Result<Record>>)>> {
         let mut bytes = Vec::new();
-        let read = (&mut self.from).take(LONGEST_LINE + 1).read_until(b'\n', &mut bytes);
+        let Some(place) = self.read_line(&mut bytes)? else { return Ok(None) };
+        let length = bytes.len();
+        if let Form::Columns(separator) = self.form {
+            return self.row(bytes, place, separator);
+        }
+        Ok(Some((length, self.record(bytes, place).transpose())))
+    }
+
+    /// The next record of a file of columns, whose first names them.
+    fn row(
+        &mut self,
+        mut bytes: Vec<u8>,
+        place: Place,
+        separator: u8,
+    ) -> anyhow::Result<Option<(usize, Option<anyhow::Result<Record>>)>> {
+        // within quotation marks a record goes on in the next line
+        while separator == b',' && bytes.iter().filter(|&&byte| byte == b'"').count() % 2 == 1 {
+            if self.read_line(&mut bytes)?.is_none() {
+                return Err(hinted(
+                    format!("{place}: a quotation mark opens here and never closes"),
+                    "double the marks that belong to the text",
+                ));
+            }
+        }
+        let length = bytes.len();
+        let text = match self.text_of(bytes, &place) {
+            Ok(text) => text,
+            Err(error) => return Ok(Some((length, Some(Err(error))))),
+        };
+        if text.trim().is_empty() {
+            return Ok(Some((length, None)));
+        }
+        let cells = cells(&text, separator);
+        let Some(names) = &self.columns else {
+            self.columns = Some(cells);
+            return Ok(Some((length, None)));
+        };
+        if cells.len() != names.len() {
+            let problem = format!("{place}: {} columns, but the first line names {}", cells.len(), names.len());
+            let error = hinted(problem, "put a cell with a separator in it into quotation marks");
+            return Ok(Some((length, Some(Err(error)))));
+        }
+        let object = names.iter().cloned().zip(cells.into_iter().map(Value::String)).collect();
+        Ok(Some((length, Some(Ok(Record { place, content: Content::Object(object) })))))
+    }
+
+    /// Adds the next line to `bytes`; none at the end.
+    fn read_line(&mut self, bytes: &mut Vec<u8>) -> anyhow::Result<Option<Place>> {
+        let before = bytes.len();
+        let room = (LONGEST_LINE + 1).saturating_sub(before as u64);
+        let read = (&mut self.from).take(room).read_until(b'\n', bytes);
         read.map_err(|error| match error.kind() {
             // a pipe closed while reading is an error, not the quiet end of a reader of ours
             io::ErrorKind::BrokenPipe => io::Error::other("the pipe broke"),
             _ => error,
         })
         .with_context(|| format!("{}: cannot read on after line {}", self.name, self.line))?;
-        if bytes.is_empty() {
+        if bytes.len() == before {
             return Ok(None);
         }
         self.line += 1;
         let place = Place { file: self.name.clone(), line: self.line };
-        let length = bytes.len();
-        if length as u64 > LONGEST_LINE {
+        if bytes.len() as u64 > LONGEST_LINE {
             return Err(hinted(
                 format!("{place}: the line is longer than {} MB", LONGEST_LINE >> 20),
                 "one text a line is expected; models read some hundred words of it at most",
             ));
         }
+        Ok(Some(place))
+    }
+
+    /// A line as text.
+    fn text_of(&self, mut bytes: Vec<u8>, place: &Place) -> anyhow::Result<String> {
         while bytes.last().is_some_and(|byte| matches!(byte, b'\n' | b'\r')) {
             bytes.pop();
         }
@@ -246,12 +347,18 @@ impl Lines {
                 "convert the file first, for instance with iconv -f LATIN1 -t UTF-8",
             )
         })?;
-        if self.line == 1 && text.starts_with('\u{feff}') {
+        if place.line == 1 && text.starts_with('\u{feff}') {
             // the byte order mark that some editors leave behind
             text.drain(..'\u{feff}'.len_utf8());
         }
+        Ok(text)
+    }
+
+    /// What a line holds; nothing where it is blank.
+    fn record(&self, bytes: Vec<u8>, place: Place) -> anyhow::Result<Option<Record>> {
+        let text = self.text_of(bytes, &place)?;
         if text.trim().is_empty() {
-            return Ok(Some((length, None)));
+            return Ok(None);
         }
         let content = if self.form == Form::Json || self.form == Form::Either && text.trim_start().starts_with('{') {
             Content::Object(serde_json::from_str(&text).map_err(|error| {
@@ -269,7 +376,7 @@ impl Lines {
         } else {
             Content::Plain(text)
         };
-        Ok(Some((length, Some(Record { place, content }))))
+        Ok(Some(Record { place, content }))
     }
 }
 
@@ -332,6 +439,27 @@ mod tests {
         }
         let error = texts(b"plain\n", Form::Json).unwrap_err().to_string();
         assert!(error.starts_with("f, line 1: not a JSON object"), "{error}");
+    }
+
+    #[test]
+    fn columns_are_named_by_the_first_line() {
+        let csv = b"id,text\n1,\"a, \"\"b\"\"\nc\"\n\n2\n3,d\n";
+        let mut stream = lines(csv, Form::Columns(b','));
+        let read = stream.lines().unwrap().unwrap();
+        let texts: Vec<String> = read
+            .into_iter()
+            .map(|one| one.and_then(|one| one.text("text")).unwrap_or_else(|e| e.to_string()))
+            .collect();
+        assert_eq!(texts, ["a, \"b\"\nc", "f, line 5: 1 columns, but the first line names 2", "d"]);
+        let error = lines(b"text\n\"a\n", Form::Columns(b',')).lines().unwrap_err().to_string();
+        assert!(error.starts_with("f, line 2: a quotation mark opens"), "{error}");
+    }
+
+    #[test]
+    fn wrong_lines_stand_between_good_ones() {
+        let read = lines(b"a\n\xff\nb\n{x\n", Form::Either).lines().unwrap().unwrap();
+        let fine: Vec<bool> = read.iter().map(Result::is_ok).collect();
+        assert_eq!(fine, [true, false, true, false]);
     }
 
     #[test]

@@ -2,8 +2,10 @@
 //! Exit codes: 0 done, 1 a negative answer, 2 an error (wrong usage too), 130 stopped by Ctrl-C.
 
 mod args;
+mod columns;
 mod commands;
 mod failure;
+mod generation_args;
 mod hub;
 mod input;
 mod output;

@@ -8,18 +8,24 @@ use serde::Serialize;
 pub struct Output {
     to: BufWriter<StdoutLock<'static>>,
     colours: bool,
+    terminal: bool,
 }
 
 impl Output {
     /// Standard output; colours on a terminal unless `NO_COLOR` is set.
     pub fn new() -> Self {
         let colours = stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        Self { to: BufWriter::new(stdout().lock()), colours }
+        Self { to: BufWriter::new(stdout().lock()), colours, terminal: stdout().is_terminal() }
     }
 
     /// One line.
     pub fn line(&mut self, text: &str) -> io::Result<()> {
         self.to.write_all(text.as_bytes()).and_then(|()| self.to.write_all(b"\n")).map_err(named)
+    }
+
+    /// Part of a line.
+    pub fn part(&mut self, text: &str) -> io::Result<()> {
+        self.to.write_all(text.as_bytes()).map_err(named)
     }
 
     /// One JSON value on one line.
@@ -37,6 +43,12 @@ impl Output {
         self.to.flush().map_err(named)
     }
 
+    /// A text that a model said: on a terminal without characters that could steer it, else as it is.
+    pub fn said(&self, text: &str) -> String {
+        let steers = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+        if self.terminal { text.replace(steers, "·") } else { text.to_owned() }
+    }
+
     /// `text` set off from its neighbours.
     pub fn strong(&self, text: &str) -> String {
         self.painted("1;32", text)
@@ -45,6 +57,11 @@ impl Output {
     /// `text` as an aside.
     pub fn faint(&self, text: &str) -> String {
         self.painted("2", text)
+    }
+
+    /// `text` as something that was put in another's place.
+    pub fn changed(&self, text: &str) -> String {
+        self.painted("1;33", text)
     }
 
     fn painted(&self, code: &str, text: &str) -> String {

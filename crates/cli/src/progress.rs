@@ -128,7 +128,7 @@ fn draw(total: Option<u64>) -> ProgressBar {
 }
 
 /// Seconds for a reader: `8 s`, `12 min`, `3 h 5 min`.
-fn duration(seconds: f64) -> String {
+pub fn duration(seconds: f64) -> String {
     let seconds = seconds.ceil() as u64;
     match seconds {
         0..=90 => format!("{seconds} s"),

@@ -14,7 +14,7 @@ pub fn log(verbose: bool, quiet: bool) {
         (false, true) => LevelFilter::ERROR,
         (false, false) => LevelFilter::WARN,
     };
-    let ours = ["ptm", "ptm_kernels", "ptm_models", "ptm_ops", "ptm_tasks", "ptm_text"];
+    let ours = ["ptm", "ptm_kernels", "ptm_models", "ptm_ops", "ptm_tasks", "ptm_text", "ptm_train"];
     let filter = asked.unwrap_or_else(|| Targets::new().with_targets(ours.map(|name| (name, level))));
     let format = tracing_subscriber::fmt::layer().with_writer(stderr).with_ansi(colours()).without_time();
     // a second call, as in tests, changes nothing

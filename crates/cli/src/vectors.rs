@@ -1,5 +1,5 @@
-//! Vectors as a file: NumPy's `.npy` (format 1.0), JSON lines, or safetensors with one tensor `embeddings` of shape
-//! `[texts, dimension]`.
+//! All vectors as one file: NumPy's `.npy` (format 1.0), or safetensors with one tensor `embeddings` of shape
+//! `[texts, dimension]`. A `.jsonl` file is written line by line, as that of other answers.
 
 use std::path::{Path, PathBuf};
 
@@ -15,7 +15,6 @@ pub struct VectorFile {
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Kind {
     Npy,
-    Jsonl,
     Safetensors,
 }
 
@@ -23,11 +22,10 @@ impl VectorFile {
     /// The kind follows from the name's ending.
     ///
     /// # Errors
-    /// When the ending is not one of the three.
+    /// When the ending is neither of the two.
     pub fn new(path: &Path) -> anyhow::Result<Self> {
         let kind = match path.extension().and_then(|extension| extension.to_str()) {
             Some("npy") => Kind::Npy,
-            Some("jsonl") => Kind::Jsonl,
             Some("safetensors") => Kind::Safetensors,
             _ => {
                 return Err(hinted(
@@ -56,7 +54,6 @@ impl VectorFile {
     pub fn write(&self, vectors: &[Vec<f32>], dimension: usize) -> anyhow::Result<()> {
         let written = match self.kind {
             Kind::Npy => ptm_models::files::write_atomic(&self.path, &npy(vectors, dimension)),
-            Kind::Jsonl => ptm_models::files::write_atomic(&self.path, &jsonl(vectors)?),
             Kind::Safetensors => {
                 let tensor = ("embeddings".to_owned(), vec![vectors.len(), dimension], vectors.concat());
                 ptm_models::files::write_safetensors(&self.path, [tensor])
@@ -85,15 +82,6 @@ fn npy(vectors: &[Vec<f32>], dimension: usize) -> Vec<u8> {
     bytes
 }
 
-fn jsonl(vectors: &[Vec<f32>]) -> anyhow::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    for vector in vectors {
-        serde_json::to_writer(&mut bytes, vector)?;
-        bytes.push(b'\n');
-    }
-    Ok(bytes)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,11 +96,6 @@ mod tests {
         assert!(header.ends_with('\n'));
         assert_eq!(bytes.len(), 10 + length + 6 * 4);
         assert_eq!(bytes[bytes.len() - 8 - 4..bytes.len() - 8], (-4.5_f32).to_le_bytes());
-    }
-
-    #[test]
-    fn jsonl_has_a_vector_a_line() {
-        assert_eq!(jsonl(&[vec![0.5, 1.0], vec![-2.0]]).unwrap(), b"[0.5,1.0]\n[-2.0]\n");
     }
 
     #[test]

@@ -2,8 +2,9 @@
 
 use ptm_tasks::{EmbedOptions, Embedder};
 
-use crate::args::{Embed, ModelArgs, PromptArgs};
-use crate::failure::Stopped;
+use super::many::{Many, TOGETHER, answered, give_error, unwrapped};
+use crate::args::{Embed, KeepArgs, ModelArgs, PromptArgs};
+use crate::failure::{Stopped, hinted};
 use crate::input::{self, Stream};
 use crate::output::{Output, one_line};
 use crate::progress::{Progress, Unit};
@@ -64,7 +65,14 @@ impl Model {
 }
 
 pub fn run(args: &Embed, quiet: bool) -> anyhow::Result<()> {
+    if args.output.as_ref().is_some_and(|path| path.extension().is_some_and(|end| end == "jsonl")) {
+        return lines(args, quiet);
+    }
     let file = args.output.as_deref().map(VectorFile::new).transpose()?;
+    if let (Some(file), true) = (&file, args.resume) {
+        let problem = format!("{}: only a file of lines can be gone on with", file.path().display());
+        return Err(hinted(problem, "name an --output that ends in .jsonl, or leave --resume out"));
+    }
     let mut output = Output::new();
     if args.texts.is_empty() {
         let stream =
@@ -88,6 +96,32 @@ pub fn run(args: &Embed, quiet: bool) -> anyhow::Result<()> {
     Ok(output.flush()?)
 }
 
+/// A vector a line into a file, which a later run can go on with.
+fn lines(args: &Embed, quiet: bool) -> anyhow::Result<()> {
+    let texts = input::checked(&args.texts)?;
+    let stream = args.texts.is_empty().then(|| Many::<String, Vec<f32>>::stream(&args.stream, "text")).transpose()?;
+    let model = Model::open(&args.model, &args.prompt, args.normalize, quiet)?;
+    let many = Many {
+        stream: &args.stream,
+        keep: &KeepArgs { output: args.output.clone(), resume: args.resume, print_config: false },
+        quiet,
+        what: "text",
+        together: TOGETHER,
+        read: &|_, record| record.text(&args.stream.key),
+        answer: &|texts: &[String], stop, given| {
+            let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+            let options = EmbedOptions { stop: Some(stop), ..model.options.clone() };
+            let vectors = model.embedder.embed(&texts, &options, &mut |done| given.computed(done))?;
+            given.all(vectors.into_iter().map(Ok).collect())
+        },
+        show: &|output, text, vector| Ok(show(output, text, vector)?),
+    };
+    match stream {
+        Some(stream) => many.lines(stream),
+        None => many.arguments(&texts.into_iter().map(str::to_owned).collect::<Vec<_>>(), &unwrapped),
+    }
+}
+
 /// Texts as they come in, vectors as they are done, or all of them into a file.
 fn streamed(
     args: &Embed,
@@ -99,31 +133,42 @@ fn streamed(
     let mut progress = Progress::new(Unit::Things("texts"), None, quiet || file.is_none());
     let mut model: Option<Model> = None;
     let (mut kept, mut done) = (Vec::new(), 0);
-    while let Some(piece) = stream.piece()? {
-        let texts =
-            piece.into_iter().map(|record| record.text(&args.stream.key)).collect::<anyhow::Result<Vec<_>>>()?;
-        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let (mut seen, mut failed) = (0, 0);
+    while let Some(piece) = stream.lines()? {
+        let texts: Vec<anyhow::Result<String>> =
+            piece.into_iter().map(|record| record.and_then(|record| record.text(&args.stream.key))).collect();
+        // a file of vectors has no place for what went wrong
+        let texts = if file.is_some() {
+            texts.into_iter().collect::<anyhow::Result<Vec<_>>>()?.into_iter().map(Ok).collect()
+        } else {
+            texts
+        };
+        seen += texts.len();
         let model = match &mut model {
             Some(model) => model,
-            empty => {
-                let model = empty.insert(Model::open(&args.model, &args.prompt, args.normalize, quiet)?);
-                if file.is_none() && !args.stream.json {
-                    head(&mut output, model)?;
-                }
-                model
-            }
+            empty => empty.insert(Model::open(&args.model, &args.prompt, args.normalize, quiet)?),
         };
-        let vectors = model.embed_counting(&texts, &mut |new| progress.at((done + new) as u64))?;
-        done += texts.len();
+        let readable: Vec<&str> = texts.iter().flatten().map(String::as_str).collect();
+        let vectors = model.embed_counting(&readable, &mut |new| progress.at((done + new) as u64))?;
+        done += readable.len();
         if file.is_some() {
             kept.extend(vectors);
             continue;
         }
-        for (text, vector) in texts.iter().zip(&vectors) {
-            if args.stream.json {
-                output.json(vector)?;
-            } else {
-                show(&mut output, text, vector)?;
+        if done == readable.len() && done > 0 && !args.stream.json {
+            head(&mut output, model)?;
+        }
+        let mut vectors = vectors.iter();
+        for text in &texts {
+            match text {
+                Ok(text) => {
+                    let Some(vector) = vectors.next() else { break };
+                    if args.stream.json { output.json(vector)? } else { show(&mut output, text, vector)? }
+                }
+                Err(error) => {
+                    failed += 1;
+                    give_error(error, args.stream.json, &mut output)?;
+                }
             }
         }
         output.flush()?;
@@ -132,7 +177,7 @@ fn streamed(
     match (model, file) {
         (None, _) => Err(input::nothing("text")),
         (Some(model), Some(file)) => save(file, &kept, &model, quiet),
-        (Some(_), None) => Ok(()),
+        (Some(_), None) => answered(seen, failed),
     }
 }
 

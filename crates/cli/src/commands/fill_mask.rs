@@ -2,12 +2,12 @@
 
 use ptm_tasks::{FillMaskOptions, Filled, Guess};
 
+use super::heads::print_config;
+use super::many::{Many, TOGETHER, singled_out, unwrapped};
 use crate::args::FillMask;
-use crate::failure::{Stopped, hinted};
-use crate::input::{self, Stream};
+use crate::failure::hinted;
 use crate::output::{Output, bar, one_line};
-use crate::progress::{Progress, Unit};
-use crate::{hub, stop};
+use crate::{hub, input};
 
 pub fn run(args: &FillMask, quiet: bool) -> anyhow::Result<()> {
     let Some(wanted) = &args.model.model else {
@@ -18,11 +18,8 @@ pub fn run(args: &FillMask, quiet: bool) -> anyhow::Result<()> {
         ));
     };
     let arguments = input::checked(&args.texts)?;
-    let mut stream = match (args.texts.is_empty(), args.stream.file.is_empty()) {
-        (false, _) => None,
-        (true, true) => Some(Stream::stdin("text")?),
-        (true, false) => Some(Stream::files(&args.stream.file)),
-    };
+    let from_lines = args.texts.is_empty() && !args.keep.print_config;
+    let stream = from_lines.then(|| Many::<String, Filled>::stream(&args.stream, "text")).transpose()?;
     let dir = hub::resolve(wanted, args.model.revision.as_deref(), quiet)?;
     let model = ptm_tasks::FillMask::open(&dir)?;
     let options = FillMaskOptions {
@@ -32,52 +29,30 @@ pub fn run(args: &FillMask, quiet: bool) -> anyhow::Result<()> {
         truncate: args.truncate,
         stop: None,
     };
-    let mut output = Output::new();
-    let Some(stream) = &mut stream else {
-        let filled = fill(&model, &arguments, &options, quiet)?;
-        if !args.stream.json {
-            for (text, filled) in arguments.iter().zip(&filled) {
-                show(&mut output, text, model.mask_token(), filled)?;
-            }
-        } else if let [only] = &filled[..] {
-            output.json(only)?;
-        } else {
-            output.json(&filled)?;
-        }
-        return Ok(output.flush()?);
-    };
-    let mut any = false;
-    while let Some(piece) = stream.piece()? {
-        any = true;
-        let texts =
-            piece.into_iter().map(|record| record.text(&args.stream.key)).collect::<anyhow::Result<Vec<_>>>()?;
-        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-        for (text, filled) in texts.iter().zip(&fill(&model, &texts, &options, true)?) {
-            if args.stream.json {
-                output.json(filled)?;
-            } else {
-                show(&mut output, text, model.mask_token(), filled)?;
-            }
-        }
-        output.flush()?;
+    if args.keep.print_config {
+        return print_config(&model.effective(&options), args.stream.json);
     }
-    if any { Ok(()) } else { Err(input::nothing("text")) }
-}
-
-fn fill(
-    model: &ptm_tasks::FillMask,
-    texts: &[&str],
-    options: &FillMaskOptions<'_>,
-    quiet: bool,
-) -> anyhow::Result<Vec<Filled>> {
-    let mut progress = Progress::new(Unit::Things("texts"), Some(texts.len() as u64), quiet);
-    stop::computing(|stop| {
-        let options = FillMaskOptions { stop: Some(stop), ..options.clone() };
-        model.fill(texts, &options, &mut |done| progress.at(done as u64)).map_err(|error| match error {
-            ptm_tasks::Error::Stopped => Stopped.into(),
-            other => other.into(),
-        })
-    })
+    let many = Many {
+        stream: &args.stream,
+        keep: &args.keep,
+        quiet,
+        what: "text",
+        together: TOGETHER,
+        read: &|_, record| record.text(&args.stream.key),
+        answer: &|texts: &[String], stop, given| {
+            let options = FillMaskOptions { stop: Some(stop), ..options.clone() };
+            singled_out(texts, given, &mut |texts, put| {
+                let texts: Vec<&str> = texts.iter().map(|text| text.as_str()).collect();
+                let filled = model.fill(&texts, &options, &mut |_| {})?;
+                filled.into_iter().enumerate().try_for_each(|(place, filled)| put(place, filled))
+            })
+        },
+        show: &|output, text: &String, filled| Ok(show(output, text, model.mask_token(), filled)?),
+    };
+    match stream {
+        Some(stream) => many.lines(stream),
+        None => many.arguments(&arguments.into_iter().map(str::to_owned).collect::<Vec<_>>(), &unwrapped),
+    }
 }
 
 /// The guesses with their scores, each in its sentence.

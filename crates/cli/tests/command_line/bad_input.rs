@@ -18,8 +18,10 @@ fn nothing_to_read() {
 
 #[test]
 fn text_that_is_not_utf8() {
-    let said = refused(ptm().arg("embed").write_stdin(b"fine\nb\xe9b\xe9\n".to_vec()));
+    let output = ptm().arg("embed").write_stdin(b"fine\nb\xe9b\xe9\n".to_vec()).assert().code(2).get_output().clone();
+    let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("standard input, line 2") && said.contains("UTF-8"), "{said}");
+    assert!(String::from_utf8(output.stdout).unwrap().contains("fine"), "the rest goes on");
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("latin.txt");
     fs::write(&file, b"\xff\n").unwrap();

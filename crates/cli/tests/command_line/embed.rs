@@ -87,6 +87,8 @@ fn files_of_vectors() {
 
     let said = refused(ptm().args(["embed", "a", "--output", "vectors.txt"]));
     assert!(said.contains(".npy"), "{said}");
+    let said = refused(ptm().args(["embed", "a", "--resume", "--output"]).arg(dir.path().join("w.npy")));
+    assert!(said.contains("only a file of lines"), "{said}");
     refused(ptm().args(["embed", "a", "--output"]).arg(dir.path().join("missing/v.npy")));
 }
 

@@ -4,7 +4,8 @@ use serde_json::Value;
 
 use super::{json, parity, printed, ptm, refused};
 
-fn close(a: &Value, b: &Value) {
+/// Equal JSON, numbers but for rounding.
+pub fn close(a: &Value, b: &Value) {
     match (a, b) {
         (Value::Array(a), Value::Array(b)) => {
             assert_eq!(a.len(), b.len());

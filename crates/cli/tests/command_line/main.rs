@@ -1,10 +1,25 @@
 //! The real binary, from outside: what it prints, where, and with which exit code. Answers are compared with the
 //! golden ones under `parity/`; nothing here needs a network.
 
+#[cfg(unix)]
+mod adapt;
 mod bad_input;
+mod corpus;
 mod embed;
+mod evaluate;
+mod explain;
 mod fill_mask;
+#[cfg(unix)]
+mod find;
+#[cfg(unix)]
+mod finetune;
+mod formats;
+mod generation;
+mod heads;
+mod lines;
 mod manners;
+#[cfg(unix)]
+mod pretrain;
 mod pull;
 #[cfg(unix)]
 mod readme;
@@ -12,6 +27,8 @@ mod readme;
 #[allow(dead_code, reason = "the hub's own tests use all of it")]
 mod server;
 mod similarity;
+mod tiny_recipes;
+mod tokenizer;
 
 use std::path::PathBuf;
 

@@ -7,7 +7,23 @@ use super::{alone, json, parity, printed, ptm, refused};
 
 #[test]
 fn help_has_examples() {
-    for command in ["embed", "similarity", "fill-mask", "pull", "list", "doctor", "completions"] {
+    for command in ["classify", "nli", "zero-shot", "ner", "qa", "rerank", "run"] {
+        let help = printed(ptm().args([command, "--help"]));
+        assert!(help.contains("Examples:") && help.contains(&format!("ptm {command}")), "{help}");
+    }
+    for command in [
+        "adapt",
+        "embed",
+        "similarity",
+        "fill-mask",
+        "pretrain",
+        "pull",
+        "list",
+        "doctor",
+        "corpus",
+        "tokenizer",
+        "completions",
+    ] {
         let help = printed(ptm().args([command, "--help"]));
         assert!(help.contains("Example") && help.contains(&format!("ptm {command}")), "{help}");
     }

@@ -1,0 +1,123 @@
+//! `ptm classify` and `ptm nli`: labels of texts and of pairs.
+
+use ptm_tasks::{Classified, NaturalLanguageInference, TextClassification, TextClassificationOptions, Top};
+use ptm_text::Input;
+use serde_json::Value;
+
+use super::heads::{model, print_config, show_labels};
+use super::many::{Many, TOGETHER, unwrapped};
+use crate::args::{Classify, LabelArgs, ModelArgs, Nli, TopK};
+use crate::failure::hinted;
+use crate::input;
+use crate::output::Output;
+
+/// A text, and one that is read together with it.
+type Pair = (String, Option<String>);
+
+fn options<'a>(labels: &LabelArgs, model: &ModelArgs) -> TextClassificationOptions<'a> {
+    TextClassificationOptions {
+        function_to_apply: labels.function_to_apply.map(Into::into),
+        top_k: labels.top_k.map(|top| match top {
+            TopK::Best(count) => Top::Best(count.get()),
+            TopK::All => Top::All,
+        }),
+        truncate: labels.truncate,
+        batch_tokens: model.batch_tokens.map(Into::into),
+        stop: None,
+    }
+}
+
+pub fn classify(args: &Classify, quiet: bool) -> anyhow::Result<()> {
+    let texts = input::checked(&args.texts)?;
+    let from_lines = args.texts.is_empty() && !args.keep.print_config;
+    let stream = from_lines.then(|| Many::<Pair, Classified>::stream(&args.stream, "text")).transpose()?;
+    let example = "distilbert/distilbert-base-uncased-finetuned-sst-2-english";
+    let classifier = TextClassification::open(&model(&args.model, "classify", example, quiet)?)?;
+    let options = options(&args.labels, &args.model);
+    if args.keep.print_config {
+        return print_config(&classifier.effective(&options)?, args.stream.json);
+    }
+    let many = Many {
+        stream: &args.stream,
+        keep: &args.keep,
+        quiet,
+        what: "text",
+        together: TOGETHER,
+        read: &|_, record| {
+            let (text, pair) = record.text_and(&args.stream.key, "text_pair")?;
+            Ok((text, pair.or_else(|| args.text_pair.clone())))
+        },
+        answer: &|pairs: &[Pair], stop, given| {
+            let inputs: Vec<Input<'_>> = pairs
+                .iter()
+                .map(|(text, pair)| pair.as_ref().map_or(Input::Text(text), |pair| Input::Pair(text, pair)))
+                .collect();
+            let answers = classifier.classify(
+                &inputs,
+                &TextClassificationOptions { stop: Some(stop), ..options.clone() },
+                &mut |done| given.computed(done),
+            )?;
+            given.all(answers)
+        },
+        show: &show,
+    };
+    match stream {
+        Some(stream) => many.lines(stream),
+        None => {
+            let pairs: Vec<Pair> = texts.iter().map(|text| ((*text).to_owned(), args.text_pair.clone())).collect();
+            // as the pipeline has it: a text alone has a list around its label, a pair alone has none
+            let is_listed = args.text_pair.is_none() && args.labels.top_k.is_none();
+            let shape = |answers: Vec<Value>| {
+                if is_listed || answers.len() > 1 { Value::Array(answers) } else { unwrapped(answers) }
+            };
+            many.arguments(&pairs, &shape)
+        }
+    }
+}
+
+pub fn nli(args: &Nli, quiet: bool) -> anyhow::Result<()> {
+    if args.hypothesis.iter().chain(&args.premise).any(|text| text.trim().is_empty()) {
+        return Err(hinted("the premise or a hypothesis is empty", "give both some words"));
+    }
+    let from_lines = args.premise.is_none() && !args.keep.print_config;
+    let what = "pair of texts";
+    let stream = from_lines.then(|| Many::<Pair, Classified>::stream(&args.stream, what)).transpose()?;
+    let directory = model(&args.model, "nli", "FacebookAI/roberta-large-mnli", quiet)?;
+    let classifier = NaturalLanguageInference::open(&directory)?;
+    let options = options(&args.labels, &args.model);
+    if args.keep.print_config {
+        return print_config(&classifier.effective(&options)?, args.stream.json);
+    }
+    let many = Many {
+        stream: &args.stream,
+        keep: &args.keep,
+        quiet,
+        what,
+        together: TOGETHER,
+        read: &|_, record| record.two("premise", "hypothesis").map(|(premise, hypothesis)| (premise, Some(hypothesis))),
+        answer: &|pairs: &[Pair], stop, given| {
+            let pairs: Vec<(&str, &str)> =
+                pairs.iter().map(|(premise, said)| (premise.as_str(), said.as_deref().unwrap_or_default())).collect();
+            let answers = classifier.infer(
+                &pairs,
+                &TextClassificationOptions { stop: Some(stop), ..options.clone() },
+                &mut |done| given.computed(done),
+            )?;
+            given.all(answers)
+        },
+        show: &show,
+    };
+    match (stream, &args.premise) {
+        (Some(stream), _) => many.lines(stream),
+        (None, premise) => {
+            let premise = premise.clone().unwrap_or_default();
+            let pairs: Vec<Pair> = args.hypothesis.iter().map(|said| (premise.clone(), Some(said.clone()))).collect();
+            many.arguments(&pairs, &unwrapped)
+        }
+    }
+}
+
+fn show(output: &mut Output, (text, pair): &Pair, answer: &Classified) -> anyhow::Result<()> {
+    let text = pair.as_ref().map_or_else(|| text.clone(), |pair| format!("{text} → {pair}"));
+    show_labels(output, &text, answer.labels())
+}

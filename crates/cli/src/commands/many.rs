@@ -1,0 +1,260 @@
+//! The manner of all commands that answer inputs one by one: arguments at once, files and standard input piece by piece in
+//! order. What cannot be answered gets an error record in its place; answers can go into a file, where a run that was
+//! stopped goes on.
+
+mod answer_file;
+mod given;
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, IsTerminal, stdout};
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+
+use anyhow::Context;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use self::answer_file::AnswerFile;
+pub use self::given::{Given, singled_out};
+use crate::args::{KeepArgs, StreamArgs};
+use crate::failure::{Stopped, hinted, said};
+use crate::input::{self, Record, Stream};
+use crate::output::Output;
+use crate::progress::{Progress, Unit};
+use crate::{report, stop};
+
+/// So many inputs are answered together, where each is quick: what Ctrl-C loses at most.
+pub const TOGETHER: usize = 256;
+
+/// What is answered, and how it is shown.
+pub struct Many<'a, I, A> {
+    /// Input and output.
+    pub stream: &'a StreamArgs,
+    /// The file of answers.
+    pub keep: &'a KeepArgs,
+    /// No progress bar, no notes.
+    pub quiet: bool,
+    /// What an input is called, `text`.
+    pub what: &'static str,
+    /// So many inputs are answered together.
+    pub together: usize,
+    /// Makes an input of a line, and of its number among all.
+    pub read: &'a dyn Fn(u64, Record) -> anyhow::Result<I>,
+    /// Answers inputs; hears whether to stop.
+    pub answer: &'a dyn Fn(&[I], &'static AtomicBool, &mut Given<'_, A>) -> ptm_tasks::Result<()>,
+    /// Shows an answer to a reader.
+    pub show: &'a dyn Fn(&mut Output, &I, &A) -> anyhow::Result<()>,
+}
+
+impl<I, A: Serialize> Many<'_, I, A> {
+    /// Where lines come from; before a model is opened, so that nobody waits for it in vain.
+    ///
+    /// # Errors
+    /// When standard input is a terminal.
+    pub fn stream(stream: &StreamArgs, what: &str) -> anyhow::Result<Stream> {
+        if stream.file.is_empty() { Stream::stdin(what) } else { Ok(Stream::files(&stream.file)) }
+    }
+
+    /// Answers the arguments; `shape` makes one JSON value of the answers.
+    ///
+    /// # Errors
+    /// The first input that cannot be answered; when writing fails, or Ctrl-C was pressed.
+    pub fn arguments(&self, inputs: &[I], shape: &dyn Fn(Vec<Value>) -> Value) -> anyhow::Result<()> {
+        let mut file = AnswerFile::of(self.keep)?;
+        let skipped = file.as_ref().map_or(0, |file| file.held);
+        let inputs = inputs.get(skipped..).unwrap_or_default();
+        let mut progress = Progress::new(Unit::Things("inputs"), Some(inputs.len() as u64), self.quiet);
+        let mut answers = Vec::new();
+        let mut to = |ready: Vec<ptm_tasks::Result<A>>| {
+            for answer in ready {
+                let answer = answer?;
+                file.as_mut().map_or(Ok(()), |file| file.write(&answer))?;
+                answers.push(answer);
+            }
+            file.as_mut().map_or(Ok(()), AnswerFile::flush)
+        };
+        self.compute(inputs, &mut to, &mut |done| progress.at(done as u64))?;
+        drop(progress);
+        let mut output = Output::new();
+        if let Some(file) = &file {
+            return file.note(self.quiet);
+        }
+        if self.stream.json {
+            output.json(&shape(answers.iter().map(json_of).collect::<anyhow::Result<_>>()?))?;
+        } else {
+            inputs.iter().zip(&answers).try_for_each(|(input, answer)| (self.show)(&mut output, input, answer))?;
+        }
+        Ok(output.flush()?)
+    }
+
+    /// Answers the lines of `stream` in their order.
+    ///
+    /// # Errors
+    /// When there is no input, some inputs could not be answered, reading or writing fails, or Ctrl-C was pressed.
+    pub fn lines(&self, mut stream: Stream) -> anyhow::Result<()> {
+        let mut place = Place { file: AnswerFile::of(self.keep)?, output: Output::new(), failed: 0 };
+        let mut skip = place.file.as_ref().map_or(0, |file| file.held);
+        let shown = !self.quiet && (place.file.is_some() || !stdout().is_terminal());
+        let total = shown.then(|| lines_of(&self.stream.file)).flatten();
+        let mut progress = Progress::new(Unit::Things("inputs"), total, !shown);
+        let mut seen = 0_usize;
+        while let Some(mut piece) = stream.lines()? {
+            seen += piece.len();
+            let known = skip.min(piece.len());
+            skip -= known;
+            piece.drain(..known);
+            let mut done = seen - piece.len();
+            while !piece.is_empty() {
+                let rest = piece.split_off(self.together.min(piece.len()));
+                let records = std::mem::replace(&mut piece, rest);
+                let count = records.len();
+                self.together(done, records, &mut place, &mut progress)?;
+                done += count;
+                progress.at(done as u64);
+            }
+        }
+        drop(progress);
+        if seen == 0 {
+            return Err(input::nothing(self.what));
+        }
+        if let Some(file) = &place.file {
+            file.note(self.quiet)?;
+        }
+        answered(seen, place.failed)
+    }
+
+    /// Answers `records`, the first of them with the number `done`.
+    fn together(
+        &self,
+        done: usize,
+        records: Vec<anyhow::Result<Record>>,
+        place: &mut Place,
+        progress: &mut Progress,
+    ) -> anyhow::Result<()> {
+        // before each input that can be read, and after the last: the lines that cannot
+        let (mut inputs, mut wrong) = (Vec::new(), vec![Vec::new()]);
+        for (number, record) in (done as u64..).zip(records) {
+            match record.and_then(|record| (self.read)(number, record)) {
+                Ok(input) => {
+                    inputs.push(input);
+                    wrong.push(Vec::new());
+                }
+                Err(error) => wrong.last_mut().expect("there is one").push(error),
+            }
+        }
+        let mut wrong = wrong.into_iter();
+        let mut given_on = 0;
+        let mut to = |ready: Vec<ptm_tasks::Result<A>>| {
+            for (answer, input) in ready.into_iter().zip(&inputs[given_on..]) {
+                wrong.next().into_iter().flatten().try_for_each(|error| self.give(Err(error), place))?;
+                self.give(answer.map(|answer| (input, answer)).map_err(Into::into), place)?;
+                given_on += 1;
+            }
+            place.flush()
+        };
+        self.compute(&inputs, &mut to, &mut |new| progress.at((done + new) as u64))?;
+        wrong.flatten().try_for_each(|error| self.give(Err(error), place))?;
+        place.flush()
+    }
+
+    fn give(&self, answer: anyhow::Result<(&I, A)>, place: &mut Place) -> anyhow::Result<()> {
+        place.failed += usize::from(answer.is_err());
+        match (answer, &mut place.file) {
+            (Ok((_, answer)), Some(file)) => file.write(&answer),
+            (Err(error), Some(file)) => file.write(&error_record(&error)),
+            (Ok((_, answer)), None) if self.stream.json => Ok(place.output.json(&answer)?),
+            (Ok((input, answer)), None) => (self.show)(&mut place.output, input, &answer),
+            (Err(error), None) => give_error(&error, self.stream.json, &mut place.output),
+        }
+    }
+
+    /// Gives the answers to `to` in order, unless Ctrl-C is pressed meanwhile.
+    fn compute(
+        &self,
+        inputs: &[I],
+        to: &mut dyn FnMut(Vec<ptm_tasks::Result<A>>) -> anyhow::Result<()>,
+        progress: &mut dyn FnMut(usize),
+    ) -> anyhow::Result<()> {
+        if inputs.is_empty() {
+            return Ok(());
+        }
+        stop::computing(|stop| {
+            let mut given = Given::new(inputs.len(), to, progress);
+            let ended = (self.answer)(inputs, stop, &mut given);
+            match (given.failure(), ended) {
+                (Some(error), _) => Err(error),
+                (None, Err(ptm_tasks::Error::Stopped)) => Err(Stopped.into()),
+                (None, ended) => Ok(ended?),
+            }
+        })
+    }
+}
+
+/// Where answers go.
+struct Place {
+    file: Option<AnswerFile>,
+    output: Output,
+    /// So many inputs could not be answered.
+    failed: usize,
+}
+
+impl Place {
+    fn flush(&mut self) -> anyhow::Result<()> {
+        self.output.flush()?;
+        self.file.as_mut().map_or(Ok(()), AnswerFile::flush)
+    }
+}
+
+fn json_of<A: Serialize>(answer: &A) -> anyhow::Result<Value> {
+    serde_json::to_value(answer).context("an answer is no JSON")
+}
+
+/// Tells of an input that has no answer, in its place.
+pub fn give_error(error: &anyhow::Error, as_json: bool, output: &mut Output) -> anyhow::Result<()> {
+    if as_json {
+        return Ok(output.json(&error_record(error))?);
+    }
+    output.flush()?;
+    report::error(&said(error));
+    Ok(())
+}
+
+/// The end of a run in which some inputs may have failed.
+pub fn answered(seen: usize, failed: usize) -> anyhow::Result<()> {
+    if failed == 0 {
+        return Ok(());
+    }
+    let hint = "their places in the output say why, as {\"error\": …}";
+    Err(hinted(format!("{failed} of {seen} inputs could not be answered"), hint))
+}
+
+/// What stands in the place of an answer.
+fn error_record(error: &anyhow::Error) -> Value {
+    json!({"error": said(error)})
+}
+
+/// The JSON value of arguments: that of the only one, or a list.
+pub fn unwrapped(mut answers: Vec<Value>) -> Value {
+    if answers.len() == 1 { answers.remove(0) } else { Value::Array(answers) }
+}
+
+/// Lines of all files, when all are files.
+fn lines_of(files: &[PathBuf]) -> Option<u64> {
+    let count = |path: &PathBuf| -> Option<u64> {
+        if !path.metadata().ok()?.is_file() {
+            return None;
+        }
+        let mut from = BufReader::with_capacity(1 << 18, File::open(path).ok()?);
+        let mut lines = 0;
+        loop {
+            let bytes = from.fill_buf().ok()?;
+            let (length, ends) = (bytes.len(), bytes.iter().filter(|&&byte| byte == b'\n').count());
+            if length == 0 {
+                return Some(lines);
+            }
+            lines += ends as u64;
+            from.consume(length);
+        }
+    };
+    if files.is_empty() { None } else { files.iter().map(count).sum() }
+}

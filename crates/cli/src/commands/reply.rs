@@ -1,0 +1,162 @@
+//! `ptm summarize` and `ptm translate`: a text answered by another.
+
+use std::sync::atomic::AtomicBool;
+
+use ptm_tasks::generation::Generate as How;
+use ptm_tasks::{Long, Purpose, Reply, Text2Text, Text2TextOptions};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::generation::{TOGETHER, constraint, details, draft, print_config, values};
+use super::many::{Given, Many, singled_out, unwrapped};
+use crate::args::{KeepArgs, ModelArgs, ReplyArgs, StreamArgs, Summarize, Translate};
+use crate::failure::hinted;
+use crate::generation_args::GenerationArgs;
+use crate::output::Output;
+use crate::{hub, input};
+
+/// What both commands are told.
+struct Args<'a> {
+    name: &'static str,
+    example: &'static str,
+    texts: &'a [String],
+    stream: &'a StreamArgs,
+    model: &'a ModelArgs,
+    keep: &'a KeepArgs,
+    reply: &'a ReplyArgs,
+    generation: &'a GenerationArgs,
+}
+
+pub fn summarize(args: &Summarize, quiet: bool) -> anyhow::Result<()> {
+    let Summarize { texts, stream, model, keep, reply, generation } = args;
+    let (name, example) = ("summarize", "facebook/bart-large-cnn");
+    run(&Args { name, example, texts, stream, model, keep, reply, generation }, Purpose::Summarization, quiet)
+}
+
+pub fn translate(args: &Translate, quiet: bool) -> anyhow::Result<()> {
+    let Translate { texts, stream, model, keep, from, to, reply, generation } = args;
+    let (name, example) = ("translate", "Helsinki-NLP/opus-mt-en-de");
+    let languages = from.clone().zip(to.clone());
+    run(&Args { name, example, texts, stream, model, keep, reply, generation }, Purpose::Translation(languages), quiet)
+}
+
+fn run(args: &Args<'_>, purpose: Purpose, quiet: bool) -> anyhow::Result<()> {
+    let Some(wanted) = &args.model.model else {
+        return Err(hinted(
+            format!("no model for {} is built in", args.name),
+            format!(
+                "name one with --model (or PTM_MODEL): a directory with config.json, weights and tokenizer, or an id of \
+                 the hub such as {}",
+                args.example
+            ),
+        ));
+    };
+    let arguments = input::checked(args.texts)?;
+    let from_lines = args.texts.is_empty() && !args.keep.print_config;
+    let stream = from_lines.then(|| Many::<Numbered, Told>::stream(args.stream, "text")).transpose()?;
+    let dir = hub::resolve(wanted, args.model.revision.as_deref(), quiet)?;
+    let model = Text2Text::open(&dir, purpose)?;
+    let settings = values(args.generation, model.engine())?;
+    let layers = model.layers(&settings)?;
+    let mut output = Output::new();
+    if args.keep.print_config {
+        let prefix = args.reply.prefix.as_deref().unwrap_or_else(|| model.prefix());
+        return print_config(&mut output, &layers, Some(prefix), args.stream.json);
+    }
+    let draft = draft(args.generation, quiet)?;
+    let constraint = constraint(args.generation, model.engine(), &layers)?;
+    let how = How {
+        constraint: constraint.as_ref(),
+        draft: draft.as_ref(),
+        rows: args.model.batch_tokens.map(Into::into),
+        ..How::default()
+    };
+    let long = if args.reply.truncate { Long::Cut } else { Long::Split };
+    let options = Text2TextOptions { settings, prefix: args.reply.prefix.clone(), long, how };
+    let many = Many {
+        stream: args.stream,
+        keep: args.keep,
+        quiet,
+        what: "text",
+        together: TOGETHER,
+        read: &|number, record| Ok((number, record.text(&args.stream.key)?)),
+        answer: &|texts: &[Numbered], stop, given| {
+            let json = |replies: &[Reply]| Value::Array(json_of(args, &model, replies));
+            answer(&model, texts, &options, stop, given, &json)
+        },
+        show: &|output, _, told: &Told| show(&told.replies, output),
+    };
+    let Some(stream) = stream else {
+        let texts: Vec<Numbered> = (0..).zip(arguments.into_iter().map(str::to_owned)).collect();
+        return many.arguments(&texts, &flat);
+    };
+    many.lines(stream)
+}
+
+/// A text with its number, by which its draws differ from those of others.
+type Numbered = (u64, String);
+
+/// The answers to a text.
+#[derive(Serialize)]
+#[serde(transparent)]
+struct Told {
+    json: Value,
+    #[serde(skip)]
+    replies: Vec<Reply>,
+}
+
+/// As the pipeline has it: flat unless a text has several answers.
+fn flat(lists: Vec<Value>) -> Value {
+    let single = |list: &Value| list.as_array().is_some_and(|list| list.len() == 1);
+    if lists.len() == 1 {
+        return unwrapped(lists);
+    }
+    if !lists.iter().all(single) {
+        return Value::Array(lists);
+    }
+    lists.into_iter().flat_map(|list| if let Value::Array(list) = list { list } else { vec![list] }).collect()
+}
+
+/// Answers all texts, each as soon as it has ended.
+fn answer(
+    model: &Text2Text,
+    texts: &[Numbered],
+    options: &Text2TextOptions<'_>,
+    stop: &AtomicBool,
+    given: &mut Given<'_, Told>,
+    json: &dyn Fn(&[Reply]) -> Value,
+) -> ptm_tasks::Result<()> {
+    singled_out(texts, given, &mut |texts, put| {
+        let numbers: Vec<u64> = texts.iter().map(|(number, _)| *number).collect();
+        let how = How { stop: Some(stop), numbers: Some(&numbers), ..options.how };
+        let options = Text2TextOptions { how, ..options.clone() };
+        let mut texts = texts.iter().map(|(_, text)| text.clone());
+        model.run(&mut texts, &options, &mut |place, replies| put(place, Told { json: json(&replies), replies }))
+    })
+}
+
+fn json_of(args: &Args<'_>, model: &Text2Text, replies: &[Reply]) -> Vec<Value> {
+    let key = format!("{}_text", model.purpose().key());
+    let one = |reply: &Reply| {
+        let mut value = json!({ &key: reply.text });
+        if args.generation.top_logprobs.is_some() {
+            value["details"] = details(model.engine(), &reply.spoken.iter().collect::<Vec<_>>());
+        }
+        value
+    };
+    replies.iter().map(one).collect()
+}
+
+fn show(replies: &[Reply], output: &mut Output) -> anyhow::Result<()> {
+    for (place, reply) in replies.iter().enumerate() {
+        if replies.len() > 1 {
+            let score = reply.spoken.first().and_then(|spoken| spoken.score);
+            let score = score.map(|score| format!("  {score:.4}")).unwrap_or_default();
+            let head = output.faint(&format!("{}{score}", place + 1));
+            output.line(&head)?;
+        }
+        let text = output.said(reply.text.trim());
+        output.line(&text)?;
+    }
+    Ok(())
+}

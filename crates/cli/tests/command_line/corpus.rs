@@ -1,0 +1,127 @@
+//! `ptm corpus`: text of every kind becomes the same corpus, what is damaged or stopped is told.
+
+use std::path::{Path, PathBuf};
+#[cfg(unix)]
+use std::process::Stdio;
+
+use serde_json::json as value;
+
+use crate::{json, printed, ptm, refused};
+
+fn tokenizer() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../assets/all-MiniLM-L6-v2"))
+}
+
+fn pack(texts: &[&Path], output: &Path, more: &[&str]) -> assert_cmd::Command {
+    let mut command = ptm();
+    command.args(["corpus", "pack", "--json"]).args(texts).args(more);
+    command.arg("--output").arg(output).arg("--tokenizer").arg(tokenizer());
+    command
+}
+
+#[test]
+fn every_format_gives_the_same_corpus() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    let texts = ["The first one. It has two sentences.", "A [MASK] is only text here.", "Dr. Smith is out."];
+    std::fs::write(at("a.txt"), texts.join("\n\n")).unwrap();
+    std::fs::write(at("b.text"), texts.join("\n")).unwrap();
+    std::fs::write(at("c.jsonl"), texts.map(|text| value!({"body": text}).to_string()).join("\n")).unwrap();
+    std::fs::create_dir(at("d")).unwrap();
+    for (number, text) in texts.iter().enumerate() {
+        std::fs::write(at("d").join(number.to_string()), text).unwrap();
+    }
+    let first = json(&mut pack(&[&at("a.txt")], &at("1"), &[]));
+    assert_eq!((&first["documents"], &first["sentences"]), (&value!(3), &value!(4)));
+    assert_eq!((&first["id_bytes"], &first["text_bytes"]), (&value!(2), &value!(texts.concat().len())));
+    assert_eq!(first["tokenizer"]["size"], 30522);
+    for (name, more) in [
+        ("b.text", &["--documents", "lines"][..]),
+        ("c.jsonl", &["--text-key", "body"]),
+        ("d", &["--documents", "files", "--threads", "1"]),
+    ] {
+        let other = json(&mut pack(&[&at(name)], &at(&format!("of-{name}")), more));
+        assert_eq!(other["fingerprint"], first["fingerprint"], "{name}");
+    }
+    // several inputs follow each other
+    let both = json(&mut pack(&[&at("a.txt"), &at("c.jsonl")], &at("2"), &["--text-key", "body"]));
+    assert_eq!(both["documents"], 6);
+
+    let info = json(ptm().args(["corpus", "info", "--json", "--validation", "1"]).arg(at("1")));
+    assert_eq!(info["fingerprint"], first["fingerprint"]);
+    assert_eq!(info["validation"]["documents"], 3);
+    assert_eq!(
+        info["lengths"]["sentences"]["histogram"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|bin| bin[1].as_u64().unwrap())
+            .sum::<u64>(),
+        4
+    );
+    let text = printed(ptm().args(["corpus", "info"]).arg(at("1")));
+    assert!(text.contains("3 documents, 4 sentences") && text.contains("every checksum is right"), "{text}");
+    let text = printed(
+        ptm()
+            .args(["corpus", "pack"])
+            .arg(at("a.txt"))
+            .arg("--output")
+            .arg(at("3"))
+            .arg("--tokenizer")
+            .arg(tokenizer()),
+    );
+    assert!(text.contains(" MB/s") && text.contains("bytes a token"), "{text}");
+}
+
+#[test]
+fn what_is_wrong_is_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    std::fs::write(at("a.txt"), "One.\n\nTwo.").unwrap();
+    json(&mut pack(&[&at("a.txt")], &at("corpus"), &[]));
+    assert!(refused(&mut pack(&[&at("a.txt")], &at("corpus"), &[])).contains("is not empty"));
+    assert!(refused(&mut pack(&[&at("none.txt")], &at("x"), &[])).contains("none.txt"));
+    assert!(!at("x").exists(), "nothing is begun for what cannot be read");
+    std::fs::write(at("latin.txt"), b"fine\n\n\xe9t\xe9\n").unwrap();
+    assert!(refused(&mut pack(&[&at("latin.txt")], &at("y"), &[])).contains("latin.txt, line 3, is not UTF-8"));
+    let info = |name: &str| {
+        let mut command = ptm();
+        command.args(["corpus", "info"]).arg(at(name));
+        command
+    };
+    assert!(refused(&mut info("y")).contains("is unfinished"));
+    // what is unfinished can be made again
+    json(&mut pack(&[&at("a.txt")], &at("y"), &[]));
+    std::fs::write(at("blank.txt"), " \n\n").unwrap();
+    assert!(refused(&mut pack(&[&at("blank.txt")], &at("z"), &[])).contains("holds no documents"));
+    assert!(refused(&mut info("none")).contains("none"));
+    assert!(refused(info("corpus").args(["--validation", "2"])).contains("from 0 to 1"));
+    let shard = at("corpus").join("shard-00000.bin");
+    let mut bytes = std::fs::read(&shard).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(&shard, bytes).unwrap();
+    assert!(refused(&mut info("corpus")).contains("checksum"));
+}
+
+/// Ctrl-C in the middle leaves a directory that is not taken for a corpus, and the next run makes it whole.
+#[cfg(unix)]
+#[test]
+fn ctrl_c_leaves_it_unfinished() {
+    let dir = tempfile::tempdir().unwrap();
+    let (file, output) = (dir.path().join("a.txt"), dir.path().join("corpus"));
+    std::fs::write(&file, "The capital of France is Paris.\n\n".repeat(1_000_000)).unwrap();
+    let mut run = crate::alone(env!("CARGO_BIN_EXE_ptm"));
+    run.args(["corpus", "pack"]).arg(&file).arg("--output").arg(&output).arg("--tokenizer").arg(tokenizer());
+    let child = run.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    while !output.join("corpus.unfinished").exists() {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    assert!(std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let ended = child.wait_with_output().unwrap();
+    assert_eq!((ended.status.code(), ended.stdout.len()), (Some(130), 0));
+    let said = refused(ptm().args(["corpus", "info"]).arg(&output));
+    assert!(said.contains("is unfinished"), "{said}");
+    std::fs::write(&file, "Short.").unwrap();
+    assert_eq!(json(&mut pack(&[&file], &output, &[]))["documents"], 1);
+}

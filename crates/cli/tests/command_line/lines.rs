@@ -1,0 +1,120 @@
+//! Many inputs: what cannot be answered has its error in its place, Ctrl-C keeps what is done, and a later run goes on.
+
+use std::path::PathBuf;
+
+use assert_cmd::Command;
+use serde_json::Value;
+
+use super::{parity, ptm};
+
+/// The commands whose inputs are texts, with a small model each and a text for it.
+const COMMANDS: [(&str, &str, &[&str], &str); 6] = [
+    ("fill-mask", "pipelines/bert", &[], "The capital of France is [MASK]."),
+    ("embed", "sentence/mean", &[], "A man is eating food."),
+    ("classify", "pipelines/heads/bert-sequence", &[], "A man is eating food."),
+    ("generate", "pipelines/generation/gpt2", &["--max-new-tokens", "6", "--temperature", "2"], "The tower is"),
+    ("summarize", "pipelines/generation/t5", &["--max-new-tokens", "6"], "The tower is tall. It is in Paris."),
+    ("translate", "pipelines/generation/bart", &["--max-new-tokens", "6"], "The tower is tall."),
+];
+
+fn command(name: &str, model: &str, more: &[&str]) -> Command {
+    let mut command = ptm();
+    command.args([name, "--json"]).args(more).arg("-m").arg(parity(model));
+    command
+}
+
+/// Lines of JSON, and standard error.
+fn lines(command: &mut Command, code: i32) -> (Vec<Value>, String) {
+    let output = command.assert().code(code).get_output().clone();
+    let lines = String::from_utf8(output.stdout).unwrap();
+    let lines = lines.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}")));
+    (lines.collect(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[test]
+fn errors_stand_in_their_places() {
+    for (name, model, more, text) in COMMANDS {
+        let mut input = format!("{text}\n").into_bytes();
+        input.extend(b"\xff\xfe not UTF-8\n");
+        input.extend(format!("{{\"body\": \"{text}\"}}\n{{\"text\": \"{text}\"}}\n{{\"text\": 3}}\n{text}\n").bytes());
+        let (read, said) = lines(command(name, model, more).write_stdin(input), 2);
+        assert_eq!(read.len(), 6, "{name}: {read:?}");
+        let errors: Vec<Option<&str>> = read.iter().map(|line| line.get("error").and_then(Value::as_str)).collect();
+        let holds = |place: usize, wanted: &[&str]| {
+            let error = errors[place].unwrap_or_else(|| panic!("{name}, {place}: no error"));
+            assert!(wanted.iter().all(|wanted| error.contains(wanted)), "{name}: {error}");
+        };
+        holds(1, &["line 2", "UTF-8"]);
+        holds(2, &["line 3", "\"text\""]);
+        holds(4, &["line 5", "\"text\""]);
+        assert!(errors[0].is_none() && errors[3].is_none() && errors[5].is_none(), "{name}: {read:?}");
+        assert!(said.contains("3 of 6 inputs could not be answered"), "{name}: {said}");
+        if name != "generate" {
+            assert!(read[0] == read[3] && read[0] == read[5], "{name}: the same text, the same answer");
+        }
+    }
+}
+
+/// What only the model can refuse: the neighbours are answered as they are without it.
+#[test]
+fn texts_that_a_model_refuses() {
+    let long = "tower ".repeat(3000);
+    for (name, model, more, text, wrong, wanted) in [
+        ("fill-mask", "pipelines/bert", &[][..], COMMANDS[0].3, "no mask here", "No mask_token ([MASK]) found"),
+        ("fill-mask", "pipelines/bert", &[], COMMANDS[0].3, &format!("[MASK] {long}"), "the model reads 48"),
+        ("generate", "pipelines/generation/gpt2", COMMANDS[3].2, "The tower is", &long, "128 positions"),
+    ] {
+        let all = [text, wrong, text, text, wrong].join("\n");
+        let (read, _) = lines(command(name, model, more).write_stdin(all), 2);
+        let places: Vec<bool> = read.iter().map(|line| line.get("error").is_some()).collect();
+        assert_eq!(places, [false, true, false, false, true], "{name}: {read:?}");
+        assert!(read[1]["error"].as_str().unwrap().contains(wanted), "{name}: {}", read[1]);
+        // the draws of a line depend on its number alone
+        let (alone, _) = lines(command(name, model, more).write_stdin([text; 5].join("\n")), 0);
+        for place in [0, 2, 3] {
+            super::fill_mask::close(&read[place], &alone[place]);
+        }
+    }
+}
+
+/// Ctrl-C in the middle of a file, then `--resume`: the same bytes as of a run that nobody stopped.
+#[cfg(unix)]
+#[test]
+fn a_stopped_run_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let (input, whole) = (dir.path().join("in.txt"), dir.path().join("whole.jsonl"));
+    for (name, model, more, text) in COMMANDS {
+        let count = if matches!(name, "fill-mask" | "classify" | "embed") { 3000 } else { 400 };
+        let texts: Vec<String> = (0..count).map(|i| format!("{} {text}", "It is so. ".repeat(i % 3))).collect();
+        std::fs::write(&input, texts.join("\n")).unwrap();
+        let run = |output: &PathBuf, more_still: &[&str]| {
+            let mut run = super::alone(env!("CARGO_BIN_EXE_ptm"));
+            // few at a time, so that there is something to stop
+            run.args([name, "--quiet", "--batch-tokens", "100"])
+                .args(more)
+                .args(more_still)
+                .arg("-m")
+                .arg(parity(model));
+            run.arg("--file").arg(&input).arg("--output").arg(output);
+            run
+        };
+        assert!(run(&whole, &[]).status().unwrap().success());
+        let wanted = std::fs::read(&whole).unwrap();
+        assert_eq!(wanted.iter().filter(|&&byte| byte == b'\n').count(), count);
+        let part = dir.path().join(format!("{name}.jsonl"));
+        let mut child = run(&part, &[]).spawn().unwrap();
+        let begin = std::time::Instant::now();
+        while std::fs::metadata(&part).map_or(0, |file| file.len()) == 0 {
+            assert!(child.try_wait().unwrap().is_none(), "{name}: ended before it was stopped");
+            assert!(begin.elapsed().as_secs() < 120, "{name}: nothing is written");
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        assert!(std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+        assert_eq!(child.wait().unwrap().code(), Some(130), "{name}");
+        let kept = std::fs::read(&part).unwrap();
+        assert!(!kept.is_empty() && kept.len() < wanted.len(), "{name}: {} of {}", kept.len(), wanted.len());
+        assert!(wanted.starts_with(&kept), "{name}: what is kept is the beginning");
+        assert!(run(&part, &["--resume"]).status().unwrap().success());
+        assert!(std::fs::read(&part).unwrap() == wanted, "{name}: not the same as without a stop");
+    }
+}
