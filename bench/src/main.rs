@@ -3,8 +3,12 @@
 
 mod embed;
 mod encode;
+mod family;
+mod finetune;
+mod generate;
 mod load;
-mod memory;
+mod pipeline;
+mod pretrain;
 mod product;
 mod protocol;
 mod train;
@@ -23,15 +27,26 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 trait Work {
     /// Runs once; gives numbers that every engine must agree on.
     fn run(&mut self) -> Result<Vec<f32>>;
+
+    /// The seconds of the last run by the work's own clock, where not all that it did is measured.
+    fn seconds(&self) -> Option<f64> {
+        None
+    }
 }
 
 fn prepare(job: Job) -> Result<Box<dyn Work>> {
     Ok(match job {
         Job::Encode(job) => Box::new(encode::Encode::new(&job)?),
         Job::Embed(job) => Box::new(embed::Embed::new(&job)?),
+        Job::Pipeline(job) => Box::new(pipeline::Pipeline::new(&job)?),
         Job::Train(job) => Box::new(train::Train::new(&job)?),
+        Job::Family(job) => family::prepare(&job)?,
+        Job::Generate(job) => Box::new(generate::Generate::new(&job)?),
+        Job::Read(job) => Box::new(generate::Read::new(&job)),
         Job::Load(job) => Box::new(load::Load::new(job)),
         Job::Product(job) => Box::new(product::Product::new(&job)),
+        Job::Finetune(job) => Box::new(finetune::Finetune::new(&job)?),
+        Job::Pretrain(job) => Box::new(pretrain::Pretrain::new(&job)?),
     })
 }
 
@@ -46,9 +61,10 @@ fn answer(line: &str, work: &mut Option<Box<dyn Work>>) -> Result<Answer> {
             let Some(work) = work else { bail!("nothing is prepared: send a `prepare` request first") };
             let start = Instant::now();
             let check = work.run()?;
-            Ok(Answer::Run { seconds: start.elapsed().as_secs_f64(), check })
+            let seconds = work.seconds().unwrap_or_else(|| start.elapsed().as_secs_f64());
+            Ok(Answer::Run { seconds, check })
         }
-        Request::Memory => Ok(Answer::Memory { peak_bytes: memory::peak()? }),
+        Request::Memory => Ok(Answer::Memory { peak_bytes: ptm_train::memory::peak()? }),
     }
 }
 

@@ -22,15 +22,7 @@ impl Train {
     pub fn new(job: &protocol::Train) -> Result<Self> {
         let model = MaskedLm::open(&job.model, &Device::flex().autodiff())?.model;
         let batch = Packed::from_ids(&job.sequences, model.config().positions())?;
-        let options = AdamWOptions {
-            lr: job.lr,
-            beta1: 0.9,
-            beta2: 0.999,
-            eps: 1e-8,
-            weight_decay: job.weight_decay,
-            step: 0,
-            bias_correction: true,
-        };
+        let options = options(job.lr, job.weight_decay);
         Ok(Self {
             model: Some(model),
             optimizer: AdamW::new(),
@@ -40,6 +32,11 @@ impl Train {
             targets: job.targets.clone().into(),
         })
     }
+}
+
+/// PyTorch's defaults.
+pub fn options(lr: f32, weight_decay: f32) -> AdamWOptions {
+    AdamWOptions { lr, beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay, step: 0, bias_correction: true }
 }
 
 impl Work for Train {
