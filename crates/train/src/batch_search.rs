@@ -59,7 +59,9 @@ pub fn find_batch(
         // what is judged is no part of a step
         recipe.data.validation.clear();
         recipe.evaluate.patience = 0;
-        let (largest, peak_bytes) = pursue(&recipe, source, Measure { limit })?;
+        let (largest, peak) = pursue(&recipe, source, Measure { limit })?;
+        // the kernel sums what each thread counted, now and then a little less than before
+        let peak_bytes = tried.last().map_or(peak, |last| peak.max(last.peak_bytes));
         let now = Tried { tokens, largest, peak_bytes };
         tried.push(now);
         if !heard(&now) {
