@@ -17,6 +17,7 @@ mod formats;
 mod generation;
 mod heads;
 mod lines;
+mod links;
 mod manners;
 #[cfg(unix)]
 mod pretrain;
