@@ -82,8 +82,12 @@ fn id(object: &Object, token: &str, value: &Value) -> Result<u32, Error> {
     }
 }
 
-/// Builds byte-level BPE from `vocab.json` and `merges.txt`.
-pub(crate) fn byte_level(vocab: &[u8], merges: &[u8]) -> Result<BPE, Error> {
+/// GPT's mark at the end of a word.
+pub(crate) const WORD_END: &str = "</w>";
+
+/// Builds BPE from `vocab.json` and `merges.txt`: byte-level, or with GPT's mark at the ends of words, where `unk` stands
+/// for letters without a token.
+pub(crate) fn merged(vocab: &[u8], merges: &[u8], unk: Option<&str>) -> Result<BPE, Error> {
     const FILE: &str = "merges.txt";
     let vocab = ids("vocab.json", vocab)?;
     let text = json::text(FILE, merges)?;
@@ -104,12 +108,14 @@ pub(crate) fn byte_level(vocab: &[u8], merges: &[u8]) -> Result<BPE, Error> {
             pairs.push((left.to_owned(), right.to_owned()));
         }
     }
-    BPE::builder()
+    let mut builder = BPE::builder()
         .vocab_and_merges(vocab.into_iter().collect::<tokenizers::models::bpe::Vocab>(), pairs)
         .continuing_subword_prefix(String::new())
-        .end_of_word_suffix(String::new())
-        .build()
-        .map_err(|e| Error::Model { file: FILE.to_owned(), reason: e.to_string() })
+        .end_of_word_suffix(String::new());
+    if let Some(unk) = unk {
+        builder = builder.end_of_word_suffix(WORD_END.to_owned()).unk_token(unk.to_owned());
+    }
+    builder.build().map_err(|e| Error::Model { file: FILE.to_owned(), reason: e.to_string() })
 }
 
 fn check_merge<S: std::borrow::Borrow<str> + std::hash::Hash + Eq>(

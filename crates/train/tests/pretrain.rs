@@ -72,7 +72,9 @@ impl Workplace {
             let length = 5 + (number * 13) % 60;
             let ids = (0..length).map(|i| FIRST_WORD + (word(number, i, length) % u64::from(WORDS)) as u32).collect();
             let sentences = (0..length as usize).step_by(9).collect();
-            writer.add(&Document { number, ids, sentences }, (first << 32) + number, length).unwrap();
+            writer
+                .add(&Document { number, ids, sentences, spans: Vec::new() }, (first << 32) + number, length)
+                .unwrap();
         }
         writer.finish().unwrap();
     }
@@ -415,6 +417,7 @@ fn what_does_not_fit_is_said() {
             "objective={name='knowledge_masking',phrases=['word1'],stages=[{hide='entities'}]}",
             "objective.stages",
         ),
+        (ERNIE, "objective={name='knowledge_masking',spans=['entity']}", "objective.spans"),
         (ERNIE, CONTINUAL, "model.config.type_vocab_size"),
         (BERT, CONTINUAL, "bert models learn by"),
         (ERNIE, "objective={name='continual',tasks=[]}", "objective.tasks"),

@@ -103,6 +103,59 @@ fn what_is_wrong_is_said() {
     assert!(refused(&mut info("corpus")).contains("checksum"));
 }
 
+/// Texts that bring their entities are packed with them and learnt from; without the key they are packed as before.
+#[test]
+fn spans_are_packed_and_learnt_from() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    let row = |n: u32| {
+        let text = format!("Zoë met number {n} in New York, and on the whole she liked it.");
+        let found = |part: &str| text[..text.find(part).unwrap()].chars().count();
+        let span =
+            |part: &str, kind: &str| value!({"start": found(part), "end": found(part) + part.len(), "kind": kind});
+        value!({"text": text, "own": [span("New York", "entity"), span("on the whole", "phrase")]}).to_string()
+    };
+    let rows: Vec<String> = (0..60).map(row).collect();
+    std::fs::write(at("a.jsonl"), rows.join("\n")).unwrap();
+    let packed = json(&mut pack(&[&at("a.jsonl")], &at("spans"), &["--spans-key", "own"]));
+    assert_eq!(packed["spans"], value!({"phrase": 60, "entity": 60}));
+    let plain = json(&mut pack(&[&at("a.jsonl")], &at("plain"), &[]));
+    assert_eq!(plain["spans"], value!({"phrase": 0, "entity": 0}));
+    assert_ne!(packed["fingerprint"], plain["fingerprint"]);
+    assert!(!at("plain").join("spans-00000.bin").exists());
+    let said = printed(ptm().args(["corpus", "info"]).arg(at("spans")));
+    assert!(said.contains("60 phrases and 60 entities") && said.contains("every checksum is right"), "{said}");
+
+    let recipe = |corpus: &str| {
+        let text = format!(
+            "output = {:?}\n[model]\ntokenizer = {:?}\n[model.config]\nmodel_type = \"ernie\"\nhidden_size = 16\n\
+             num_hidden_layers = 1\nnum_attention_heads = 2\nintermediate_size = 32\nmax_position_embeddings = 64\n\
+             [objective]\nname = \"knowledge_masking\"\nspans = [\"phrase\", \"entity\"]\n[corpus]\npacked = {:?}\n\
+             validation = 0.1\n[run]\nsteps = 6\n[optimizer]\nname = \"adamw\"\n",
+            at("run"),
+            tokenizer(),
+            at(corpus)
+        );
+        std::fs::write(at("recipe.toml"), text).unwrap();
+        let mut command = ptm();
+        command.args(["pretrain", "--quiet"]).arg(at("recipe.toml"));
+        command
+    };
+    assert!(refused(&mut recipe("plain")).contains("objective.spans"));
+    printed(&mut recipe("spans"));
+    assert!(at("run").join("model/model.safetensors").is_file());
+
+    // what is wrong is named with file, line and key
+    let wrong = value!({"text": "A b.", "own": [{"start": 0, "end": 9, "kind": "entity"}]}).to_string();
+    std::fs::write(at("b.jsonl"), format!("{}\n{wrong}\n", rows[0])).unwrap();
+    let mut said = |more: &[&str]| refused(&mut pack(&[&at("b.jsonl")], &at("w"), more));
+    assert!(said(&["--spans-key", "own"]).contains("b.jsonl, line 2: own[0] ends at 9"));
+    assert!(said(&["--spans-key", "other"]).contains("line 1: there is no key \"other\""));
+    std::fs::write(at("c.txt"), "Plain.").unwrap();
+    let refusal = refused(&mut pack(&[&at("c.txt")], &at("w"), &["--spans-key", "own"]));
+    assert!(refusal.contains("c.txt is plain text"), "{refusal}");
+}
+
 /// Ctrl-C in the middle leaves a directory that is not taken for a corpus, and the next run makes it whole.
 #[cfg(unix)]
 #[test]

@@ -261,7 +261,7 @@ impl<'a> Steps<'a> {
                     let found = found::found(&found::file(&output), k, &self.domain()?, unit)?;
                     task_text::pack(&rows, &self.tokenizer, &dir, &mut |writer| {
                         for (ids, hash, bytes) in &found {
-                            let document = Document { number: 0, ids: ids.clone(), sentences: vec![0] };
+                            let document = Document { ids: ids.clone(), sentences: vec![0], ..Document::default() };
                             writer.add(&document, *hash, *bytes)?;
                         }
                         Ok(())

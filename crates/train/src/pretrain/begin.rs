@@ -8,7 +8,7 @@ use ptm_models::{
     BartConfig, Body, Configuration, DecoderConfig, EncoderConfig, Family, Kind, Pair, T5Config, XlnetConfig,
 };
 use ptm_text::Tokenizer;
-use ptm_text::corpus::{Corpus, Mixture, Part, Split};
+use ptm_text::corpus::{Corpus, Mixture, Part, SpanKind, Split};
 use serde_json::{Map, Value};
 
 use super::causal::CausalTask;
@@ -162,6 +162,11 @@ impl<'a> Job<'a> {
                 self.learn(task, &config, longest, None, watch)
             }
             ObjectiveConfig::Continual(objective) if self.family == Family::Ernie => {
+                for task in &objective.tasks {
+                    if let ObjectiveConfig::KnowledgeMasking(own) = &task.objective {
+                        self.spans_are_given(own)?;
+                    }
+                }
                 let config = self.with_task_ids(&objective)?;
                 let task = ContinualTask::new(&objective, config.clone(), &vocabulary)?;
                 let steps = task.steps();
@@ -215,12 +220,26 @@ impl<'a> Job<'a> {
         Ok(EncoderConfig::from_json(config)?)
     }
 
+    /// Whether the corpora have the spans that knowledge masking asks of them.
+    fn spans_are_given(&self, config: &KnowledgeMaskingConfig) -> Result<()> {
+        let has = |kind: SpanKind| self.mixture.corpora().iter().any(|(corpus, _)| corpus.spans().of(kind) > 0);
+        match config.spans.iter().find(|kind| !has(**kind)) {
+            Some(kind) => {
+                let problem = format!("no corpus of corpus.packed gives spans of the kind {:?}", kind.name());
+                Err(Error::recipe("objective.spans", format!("{problem}: pack text that has them with --spans-key")))
+            }
+            None => Ok(()),
+        }
+    }
+
     /// Knowledge masking with its stages.
     fn knowledge(&self, config: KnowledgeMaskingConfig) -> Result<KnowledgeMasking> {
-        if config.phrases.is_none() && config.entities.is_none() {
-            let problem = "needs phrases, entities, or both: name a file with one a line";
+        if config.given() == (false, false) {
+            let problem = "needs phrases, entities, or both: name a file with one a line, or in objective.spans what the \
+                           corpora give";
             return Err(Error::recipe("objective.phrases", problem));
         }
+        self.spans_are_given(&config)?;
         let config = match self.recipe.run.steps {
             Some(steps) => config.divided(steps),
             None if config.stages.is_empty() => {
