@@ -258,7 +258,7 @@ mod tests {
     #[test]
     fn merges_are_checked() {
         let vocab = br#"{"a": 0, "b": 1, "ab": 2}"#;
-        let model = byte_level(vocab, b"#version: 0.2\na b\na b\n").unwrap();
+        let model = merged(vocab, b"#version: 0.2\na b\na b\n", None).unwrap();
         assert_eq!(model.tokenize("ab").unwrap()[0].id, 2);
         for (merges, line, word) in [
             ("#v\na c\n", 2, "\"c\""),
@@ -266,7 +266,7 @@ mod tests {
             ("#v\na\n", 2, "two tokens"),
             ("#v\na b c\n", 2, "two tokens"),
         ] {
-            let e = byte_level(vocab, merges.as_bytes()).unwrap_err().to_string();
+            let e = merged(vocab, merges.as_bytes(), None).unwrap_err().to_string();
             assert!(e.contains(&format!("line {line}")) && e.contains(word), "{merges:?}: {e}");
         }
         for (vocab, word) in [
@@ -277,7 +277,7 @@ mod tests {
             ("{}", "no token"),
             (r#"{"a": 0"#, "line 1"),
         ] {
-            let e = byte_level(vocab.as_bytes(), b"#v\n").unwrap_err().to_string();
+            let e = merged(vocab.as_bytes(), b"#v\n", None).unwrap_err().to_string();
             assert!(e.contains(word), "{vocab}: {e}");
         }
     }

@@ -96,7 +96,7 @@ impl Workplace {
     }
 
     fn sources(&self) -> Sources {
-        Sources { from: None, tokenizer: Some(self.path("tokenizer")) }
+        Sources { tokenizer: Some(self.path("tokenizer")), ..Sources::default() }
     }
 
     fn run(&self, recipe: &Recipe) -> Outcome {
@@ -244,10 +244,28 @@ fn pairs_of_segments_are_told_apart_and_replaced_tokens_found() {
     recipe.objective = serde_json::from_value(json!({"name": "replaced_token_detection", "generator": 0.5})).unwrap();
     recipe.model.from = Some(model.display().to_string());
     recipe.model.tokenizer = None;
-    let sources = Sources { from: Some(model), tokenizer: None };
+    let sources = Sources { from: Some(model), ..Sources::default() };
     let more = pretrain(&recipe, &sources, false, &mut Until(0, 1)).unwrap().judgement.unwrap();
     assert!((more.get("generator_loss").unwrap() - get("generator_loss")).abs() < 0.05, "{more:?}");
     assert!((more.get("discriminator_loss").unwrap() - get("discriminator_loss")).abs() < 1.0, "{more:?}");
+    // published, they are two directories: without the other one the run says what it lacks
+    let (one, two) = (place.path("one-model"), place.path("two-models"));
+    fs::rename(sources.from.as_ref().unwrap(), &one).unwrap();
+    fs::rename(one.join("generator"), &two).unwrap();
+    recipe.model.from = Some(one.display().to_string());
+    recipe.output = place.path("published");
+    let sources = Sources { from: Some(one), ..Sources::default() };
+    let error = pretrain(&recipe, &sources, false, &mut Until(0, 1)).unwrap_err().to_string();
+    assert!(error.starts_with("model.generator") && error.contains("has no folder generator"), "{error}");
+    recipe.model.generator = Some(two.display().to_string());
+    let sources = Sources { generator: Some(two), ..sources };
+    let outcome = pretrain(&recipe, &sources, false, &mut Until(0, 1)).unwrap();
+    let published = outcome.judgement.clone().unwrap();
+    assert!(published.metrics == more.metrics, "{published:?}");
+    // and its own checkpoints have both, wherever the first one came from
+    recipe.run.steps = Some(3);
+    assert_eq!(pretrain(&recipe, &sources, false, &mut Until(0, 1)).unwrap().state.step, 3);
+    assert!(outcome.model.join("generator/model.safetensors").is_file());
 }
 
 #[test]
@@ -267,7 +285,7 @@ fn spans_are_foretold_from_their_places_and_from_outside() {
     let mut recipe = place.recipe("more", BERT, 2, &["objective.name=span_masking", "optimizer.lr=1e-5"]);
     recipe.model.from = Some(from.display().to_string());
     recipe.model.tokenizer = None;
-    let sources = Sources { from: Some(from), tokenizer: None };
+    let sources = Sources { from: Some(from), ..Sources::default() };
     let more = pretrain(&recipe, &sources, false, &mut Until(0, 1)).unwrap().judgement.unwrap();
     assert!((more.get("boundary_loss").unwrap() - get("boundary_loss")).abs() < 0.05, "{more:?}");
 }
@@ -350,7 +368,7 @@ fn tasks_come_one_after_the_other() {
     let from = format!("model.from={}", outcome.model.display());
     let mut recipe = place.recipe("second", &model, 3, &["optimizer.lr=1e-6", more_tasks, from.as_str()]);
     (recipe.model.tokenizer, recipe.model.config) = (None, None);
-    let sources = Sources { from: Some(outcome.model.clone()), tokenizer: None };
+    let sources = Sources { from: Some(outcome.model.clone()), ..Sources::default() };
     let second = pretrain(&recipe, &sources, false, &mut Until(0, 1)).unwrap().judgement.unwrap();
     assert!((second.get("sentence_reordering_loss").unwrap() - get("sentence_reordering_loss")).abs() < 0.02);
     assert!(second.get("sentence_distance_loss").is_some());
@@ -365,7 +383,7 @@ fn models_are_gone_on_with() {
     let more = [from.as_str(), "model.config={resid_pdrop = 0.0}", "optimizer.lr=1e-5"];
     let mut recipe = place.recipe("second", GPT2, 2, &more);
     recipe.model.tokenizer = None;
-    let sources = Sources { from: Some(first.model.clone()), tokenizer: None };
+    let sources = Sources { from: Some(first.model.clone()), ..Sources::default() };
     let second = pretrain(&recipe, &sources, false, &mut Until(0, 1)).unwrap();
     assert!((loss(&second) - loss(&first)).abs() < 0.05, "{} and {}", loss(&first), loss(&second));
     let config: Value = serde_json::from_slice(&fs::read(second.model.join("config.json")).unwrap()).unwrap();
@@ -438,7 +456,7 @@ fn what_does_not_fit_is_said() {
         fs::remove_dir_all(place.path("none")).unwrap_or_default();
     }
     tokenizer(&place.path("other"), WORDS + 1);
-    let sources = Sources { from: None, tokenizer: Some(place.path("other")) };
+    let sources = Sources { tokenizer: Some(place.path("other")), ..Sources::default() };
     let error = pretrain(&recipe(GPT2, &[]), &sources, false, &mut Until(0, 1)).unwrap_err().to_string();
     assert!(error.contains("packed with another tokenizer"), "{error}");
     assert!(Corpus::open(&place.path("one")).unwrap().len() == 160);

@@ -326,7 +326,7 @@ impl<'a> Steps<'a> {
         let documents = corpora.iter().map(Corpus::len).sum();
         let tokens = corpora.iter().map(Corpus::tokens).sum();
         self.audience.note(&format!("{variant}: pretraining goes on with {documents} documents, {tokens} tokens"));
-        let sources = pretrain::Sources { from: Some(from.clone()), tokenizer: None };
+        let sources = pretrain::Sources { from: Some(from.clone()), ..pretrain::Sources::default() };
         let outcome = pretrain::pretrain(&recipe, &sources, false, self.audience)?;
         pooler::carry(&from, &outcome.model)?;
         let state = &outcome.state;

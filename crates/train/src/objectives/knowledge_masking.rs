@@ -401,7 +401,7 @@ mod tests {
         let spans = [(2, 4), (7, 12)].map(|(start, end)| Span { start, end, kind: SpanKind::Entity });
         let (mut seen, mut parts) = ([0; 2], 0);
         for seed in 0..2000 {
-            let mut hidden = |level| {
+            let hidden = |level| {
                 let made = objective.corrupt(&text(&ids), &spans, level, &mut random(seed)).unwrap();
                 spans.map(|span| (span.start + 1..=span.end).filter(|place| made.chosen.contains(place)).count())
             };

@@ -62,6 +62,10 @@ pub struct ModelConfig {
     /// The model to go on with: a directory or an id of the hub. Default: none, the model is new.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
+    /// The generator of an ELECTRA to go on with by replaced-token detection, which is published apart: a directory or an id
+    /// of the hub. Default: the folder `generator` of `from`, where `ptm pretrain` puts it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub generator: Option<String>,
     /// The fields of `config.json` (`model_type`, sizes, dropouts), as a table or the path of such a file; of a model that
     /// is gone on with, what differs. The size of the vocabulary and the ids of special tokens are the tokenizer's.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -202,6 +206,11 @@ impl Recipe {
                 model.from.is_none() && config.is_none(),
                 "model",
                 "give from, a model to go on with, or config, the fields of a new one's config.json",
+            ),
+            (
+                model.from.is_none() && model.generator.is_some(),
+                "model.generator",
+                "goes with from, its discriminator: a new model's generator is made by objective.generator",
             ),
             (
                 model.from.is_none() && model.tokenizer.is_none(),
