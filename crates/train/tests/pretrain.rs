@@ -259,12 +259,15 @@ fn pairs_of_segments_are_told_apart_and_replaced_tokens_found() {
     assert!(error.starts_with("model.generator") && error.contains("has no folder generator"), "{error}");
     recipe.model.generator = Some(two.display().to_string());
     let sources = Sources { generator: Some(two), ..sources };
+    let stopped = pretrain(&recipe, &sources, false, &mut Until(1, 0));
+    assert!(matches!(stopped, Err(Error::Stopped)));
+    // its checkpoint has both, wherever the first came from
+    fs::rename(place.path("two-models"), place.path("elsewhere")).unwrap();
+    fs::create_dir(place.path("two-models")).unwrap();
+    fs::copy(place.path("elsewhere").join("config.json"), place.path("two-models").join("config.json")).unwrap();
     let outcome = pretrain(&recipe, &sources, false, &mut Until(0, 1)).unwrap();
     let published = outcome.judgement.clone().unwrap();
     assert!(published.metrics == more.metrics, "{published:?}");
-    // and its own checkpoints have both, wherever the first one came from
-    recipe.run.steps = Some(3);
-    assert_eq!(pretrain(&recipe, &sources, false, &mut Until(0, 1)).unwrap().state.step, 3);
     assert!(outcome.model.join("generator/model.safetensors").is_file());
 }
 
@@ -372,6 +375,37 @@ fn tasks_come_one_after_the_other() {
     let second = pretrain(&recipe, &sources, false, &mut Until(0, 1)).unwrap().judgement.unwrap();
     assert!((second.get("sentence_reordering_loss").unwrap() - get("sentence_reordering_loss")).abs() < 0.02);
     assert!(second.get("sentence_distance_loss").is_some());
+}
+
+#[test]
+fn dropout_is_off_from_where_the_recipe_says() {
+    let place = Workplace::new();
+    let losses = |name: &str, more: &[&str]| -> Vec<f64> {
+        place.run(&place.recipe(name, GPT2, 8, more));
+        let log = fs::read_to_string(place.path(name).join("log.jsonl")).unwrap();
+        let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        lines.filter_map(|line| line["loss"].as_f64()).collect()
+    };
+    let all = losses("all", &[]);
+    let half = losses("half", &["run.dropout_until=0.5"]);
+    assert_eq!((all.len(), &all[..4]), (8, &half[..4]));
+    assert_ne!(all[4..], half[4..]);
+    let fields = ["embd_pdrop", "resid_pdrop", "attn_pdrop"].map(|field| format!("model.config.{field}=0.0"));
+    assert_eq!(losses("off", &["run.dropout_until=0.0"]), losses("none", &fields.each_ref().map(String::as_str)));
+}
+
+/// Blocks of documents without a token that ends them: they are learnt from like others.
+#[test]
+fn text_without_an_end_is_learnt_from() {
+    let place = Workplace::new();
+    let config = place.path("tokenizer").join("tokenizer_config.json");
+    let roles = json!({"unk_token": "<unk>", "tokenizer_class": "PreTrainedTokenizerFast"});
+    fs::write(config, roles.to_string()).unwrap();
+    let model = GPT2.replace("gpt2", "openai-gpt");
+    place.corpus("bare", 160, 0);
+    let packed = format!("corpus.packed={}", place.path("bare").display());
+    let judged = place.run(&place.recipe("first", &model, 150, &["optimizer.lr=1e-2", &packed])).judgement.unwrap();
+    assert!(judged.get("loss").unwrap() < 0.6 * judged.get("unigram_loss").unwrap(), "{judged:?}");
 }
 
 #[test]

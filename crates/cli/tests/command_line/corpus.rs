@@ -103,6 +103,74 @@ fn what_is_wrong_is_said() {
     assert!(refused(&mut info("corpus")).contains("checksum"));
 }
 
+/// The same rows as Parquet, in every compression and in groups, and as JSONL give the same corpus.
+#[test]
+fn parquet_is_packed_as_other_tables_are() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    let row = |i: usize| value!({"text": format!("row {i} {}", "é".repeat(i % 5)), "label": i % 3}).to_string();
+    std::fs::write(at("rows.jsonl"), (0..50).map(row).collect::<Vec<_>>().join("\n")).unwrap();
+    let first = json(&mut pack(&[&at("rows.jsonl")], &at("of-jsonl"), &[]));
+    assert_eq!(first["documents"], 50);
+    let files = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../parity/data"));
+    for name in ["none", "snappy", "gzip", "lz4", "groups"] {
+        let file = files.join(format!("{name}.parquet"));
+        let packed = json(&mut pack(&[&file], &at(name), &["--text-key", "text"]));
+        assert_eq!(packed["fingerprint"], first["fingerprint"], "{name}");
+    }
+    // several tables of other kinds follow each other
+    let both = json(&mut pack(&[&files.join("none.parquet"), &at("rows.jsonl")], &at("both"), &[]));
+    assert_eq!((&both["documents"], &both["sentences"]), (&value!(100), &value!(100)));
+    // what is wrong is named by its row
+    let refusal = refused(&mut pack(&[&files.join("nulls.parquet")], &at("x"), &[]));
+    assert!(refusal.contains("nulls.parquet, row 8: the column for text is empty here"), "{refusal}");
+    let refusal = refused(&mut pack(&[&files.join("none.parquet")], &at("y"), &["--text-key", "body"]));
+    assert!(refusal.contains("none.parquet, row 1: there is no column \"body\""), "{refusal}");
+    let refusal = refused(&mut pack(&[&files.join("none.parquet")], &at("z"), &["--spans-key", "label"]));
+    assert!(refusal.contains("none.parquet, row 1: label should be a list of spans, found 0"), "{refusal}");
+    let damaged = std::fs::read(files.join("none.parquet")).unwrap();
+    std::fs::write(at("damaged.parquet"), &damaged[..damaged.len() - 7]).unwrap();
+    assert!(refused(&mut pack(&[&at("damaged.parquet")], &at("w"), &[])).contains("damaged.parquet"));
+}
+
+/// Memory is that of what is in hand, not of the text: 44 MB more of it take far less than that.
+#[cfg(target_os = "linux")]
+#[test]
+fn memory_stays_the_same_however_much_there_is() {
+    use std::io::Write;
+    let dir = tempfile::tempdir().unwrap();
+    // long words are one token each, which is quick
+    let body = format!("{} ", "x".repeat(120)).repeat(14);
+    let peak = |megabytes: usize| {
+        let (file, output) = (dir.path().join(format!("{megabytes}.txt")), dir.path().join(megabytes.to_string()));
+        let mut to = std::io::BufWriter::new(std::fs::File::create(&file).unwrap());
+        for number in 0..megabytes * 1_000_000 / body.len() {
+            write!(to, "Document number {number}. {body}\nIts end.\n\n").unwrap();
+        }
+        to.flush().unwrap();
+        let mut run = crate::alone(env!("CARGO_BIN_EXE_ptm"));
+        run.args(["corpus", "pack", "--quiet", "--threads", "2", "--shard-mib", "1"]).arg(&file);
+        run.arg("--output").arg(&output).arg("--tokenizer").arg(tokenizer());
+        let mut child = run.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let status = format!("/proc/{}/status", child.id());
+        let mut peak = 0_u64;
+        loop {
+            let text = std::fs::read_to_string(&status).unwrap_or_default();
+            let own = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+            let kilobytes = own.and_then(|own| own.trim().strip_suffix(" kB")?.parse().ok());
+            peak = peak.max(kilobytes.unwrap_or(0));
+            if let Some(ended) = child.try_wait().unwrap() {
+                assert!(ended.success());
+                return peak / 1024;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(2));
+        }
+    };
+    let (small, large) = (peak(6), peak(50));
+    println!("{small} MiB of 6 MB of text, {large} MiB of 50 MB");
+    assert!(small > 10 && large < small + 32, "{small} MiB of 6 MB of text, {large} MiB of 50 MB");
+}
+
 /// Texts that bring their entities are packed with them and learnt from; without the key they are packed as before.
 #[test]
 fn spans_are_packed_and_learnt_from() {

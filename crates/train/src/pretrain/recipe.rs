@@ -236,6 +236,7 @@ impl Recipe {
             (run.minutes.is_some_and(|m| !(m > 0.0 && m < 1e7)), "run.minutes", "should be above 0"),
             (!(0.0..f32::INFINITY).contains(&run.clip), "run.clip", "should be 0 (off) or more"),
             (!(0.0..1.0).contains(&run.average), "run.average", "should be from 0 (off) to below 1"),
+            (!(0.0..=1.0).contains(&run.dropout_until), "run.dropout_until", "should be a share from 0 to 1"),
             (batch.size.is_some() && batch.tokens.is_some(), "batch", "give size or tokens, not both"),
             (
                 !batch.phases.is_sorted_by(|a, b| a.until < b.until)
