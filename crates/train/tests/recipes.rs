@@ -10,6 +10,7 @@ use ptm_text::train_tokenizer::{self, Family, Options, Words};
 use ptm_train::objectives::ObjectiveConfig;
 use ptm_train::objectives::lexicon::Entries;
 use ptm_train::pretrain;
+use ptm_train::pretrain::recipe::Micro;
 use ptm_train::recipe::Recipe;
 
 fn root() -> PathBuf {
@@ -146,4 +147,55 @@ fn lexicons_of_the_sample(objective: Option<&mut ObjectiveConfig>) {
         }
         _ => {}
     }
+}
+
+/// Batch, steps, peak rate, warm-up, β2, ε and decay of the papers.
+#[test]
+fn base_recipes_are_as_published() {
+    type Row = (&'static str, usize, Option<u64>, f64, f64, [f64; 3]);
+    const ROWS: [Row; 6] = [
+        ("bert-base", 256, Some(1_000_000), 1e-4, 10_000.0, [0.999, 1e-6, 0.01]),
+        ("roberta-base", 8192, Some(500_000), 6e-4, 24_000.0, [0.98, 1e-6, 0.01]),
+        ("xlnet-base", 8192, Some(500_000), 4e-4, 40_000.0, [0.999, 1e-6, 0.01]),
+        ("electra-base", 256, Some(766_000), 2e-4, 10_000.0, [0.999, 1e-6, 0.01]),
+        ("bart-base", 8000, Some(500_000), 6e-4, 24_000.0, [0.98, 1e-6, 0.01]),
+        ("gpt-base", 64, None, 2.5e-4, 2_000.0, [0.999, 1e-8, 0.01]),
+    ];
+    let read = |name: &str| {
+        pretrain::Recipe::read(&root().join("recipes/pretrain").join(format!("{name}.toml")), &[]).unwrap()
+    };
+    let batch = |recipe: &pretrain::Recipe| {
+        let stage = recipe.stages().pop().unwrap();
+        let Micro::Examples(size) = stage.micro else { panic!("examples") };
+        let own = recipe.objective.as_ref().and_then(|objective| match objective {
+            ObjectiveConfig::CausalLm(own) => Some(own.length),
+            ObjectiveConfig::PermutationLm(own) => Some(own.length),
+            _ => None,
+        });
+        assert_eq!(stage.length.or(own), Some(512));
+        size * stage.accumulate
+    };
+    for (name, size, steps, rate, warmup, constants) in ROWS {
+        let recipe = read(name);
+        assert_eq!((batch(&recipe), recipe.run.steps), (size, steps), "{name}");
+        let optimizer = serde_json::to_value(&recipe.optimizer).unwrap();
+        let schedule = serde_json::to_value(recipe.schedule).unwrap();
+        assert_eq!(optimizer["name"], "adamw");
+        let found = ["lr", "beta2", "eps", "weight_decay"].map(|key| optimizer[key].as_f64().unwrap());
+        let [beta2, eps, decay] = constants;
+        for (found, published) in found.into_iter().zip([rate, beta2, eps, decay]) {
+            assert!((found / published - 1.0).abs() < 1e-6, "{name}: {found}, published {published}");
+        }
+        assert_eq!(schedule["warmup"].as_f64(), Some(warmup), "{name}");
+        assert_eq!(schedule["name"], if name == "gpt-base" { "cosine" } else { "linear" }, "{name}");
+        assert!((recipe.run.dropout_until - if name == "bart-base" { 0.9 } else { 1.0 }).abs() < 1e-9);
+    }
+    assert!((read("gpt-base").run.epochs - 100.0).abs() < 1e-9);
+    let t5 = read("t5-base");
+    assert_eq!((batch(&t5), t5.run.steps, t5.optimizer.weight_decay()), (128, Some(1 << 19), 0.0));
+    assert_eq!(serde_json::to_value(&t5.optimizer).unwrap()["name"], "adafactor");
+    assert_eq!(serde_json::to_value(t5.schedule).unwrap(), serde_json::json!({"name": "t5", "hold": 10_000.0}));
+    // nine tenths at 128, as BERT's
+    let bert = read("bert-base").stages();
+    assert_eq!((bert[0].until, bert[0].length), (900_000, Some(128)));
 }
