@@ -216,7 +216,7 @@ fn spans_are_packed_and_learnt_from() {
     // what is wrong is named with file, line and key
     let wrong = value!({"text": "A b.", "own": [{"start": 0, "end": 9, "kind": "entity"}]}).to_string();
     std::fs::write(at("b.jsonl"), format!("{}\n{wrong}\n", rows[0])).unwrap();
-    let mut said = |more: &[&str]| refused(&mut pack(&[&at("b.jsonl")], &at("w"), more));
+    let said = |more: &[&str]| refused(&mut pack(&[&at("b.jsonl")], &at("w"), more));
     assert!(said(&["--spans-key", "own"]).contains("b.jsonl, line 2: own[0] ends at 9"));
     assert!(said(&["--spans-key", "other"]).contains("line 1: there is no key \"other\""));
     std::fs::write(at("c.txt"), "Plain.").unwrap();

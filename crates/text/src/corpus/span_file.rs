@@ -96,7 +96,7 @@ impl Begun {
     }
 
     /// How many spans it has.
-    pub fn len(&self) -> u64 {
+    pub fn count(&self) -> u64 {
         self.counts.all()
     }
 

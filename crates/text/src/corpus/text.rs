@@ -167,16 +167,17 @@ impl Iterator for Texts {
 
 type Pieces = Box<dyn Iterator<Item = Result<Piece, Error>> + Send>;
 
+fn pieces(row: Result<(String, Vec<Span>), dataset::Error>) -> Vec<Result<Piece, Error>> {
+    match row {
+        Ok((text, spans)) => divided(text, spans).into_iter().map(Ok).collect(),
+        Err(error) => vec![Err(error.into())],
+    }
+}
+
 fn table(file: &Path, key: Option<&String>, spans: Option<&String>) -> Result<Pieces, Error> {
     let columns = Columns { text: key.cloned(), ..Columns::default() };
     let options = Options { columns, ..Options::default() };
     let data = Dataset::<dataset::Text>::open(&[file.to_owned()], &options)?;
-    fn pieces(row: Result<(String, Vec<Span>), dataset::Error>) -> Vec<Result<Piece, Error>> {
-        match row {
-            Ok((text, spans)) => divided(text, spans).into_iter().map(Ok).collect(),
-            Err(error) => vec![Err(error.into())],
-        }
-    }
     let Some(spans) = spans.cloned() else {
         let rows = data.rows(Order::AsIs, 0);
         return Ok(Box::new(rows.map(|row| Ok((row?.text, Vec::new()))).flat_map(pieces)));

@@ -112,7 +112,7 @@ impl Writer {
         let full = begun.ids.len() >= self.shard_bytes
             || begun.ends.len() >= MOST_DOCUMENTS
             || begun.sentences.len() >= MOST_SENTENCES
-            || begun.spans.len() >= MOST_SPANS;
+            || begun.spans.count() >= MOST_SPANS;
         if full { self.end_shard() } else { Ok(()) }
     }
 
@@ -150,7 +150,7 @@ impl Writer {
         let sha256 = hexadecimal(&hash.finalize());
         place(&path, &[&tables, &begun.ids])?;
         let bytes = layout.end as u64;
-        let spans = if begun.spans.len() > 0 {
+        let spans = if begun.spans.count() > 0 {
             let (content, entry) = begun.spans.file();
             place(&self.dir.join(span_file::name(number)), &[&content])?;
             Some(entry)

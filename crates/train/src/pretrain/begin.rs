@@ -166,6 +166,8 @@ impl<'a> Job<'a> {
 
     /// The configuration of ELECTRA's generator, and where discriminator and generator are that are gone on with.
     fn generator(&self, config: &EncoderConfig, share: f64) -> Result<(EncoderConfig, Option<[PathBuf; 2]>)> {
+        // its sizes are its own
+        const SHARED: [&str; 2] = ["hidden_dropout_prob", "attention_probs_dropout_prob"];
         let Some(from) = self.from else { return Ok((generator(&self.config, config, share)?, None)) };
         let dir = self.generator.map_or_else(|| from.join(GENERATOR), Path::to_owned);
         if self.generator.is_none() && !dir.is_dir() {
@@ -174,8 +176,6 @@ impl<'a> Job<'a> {
             return Err(Error::recipe("model.generator", format!("{problem}: {way_out}")));
         }
         let mut json = json_of(&dir.join("config.json"))?;
-        // its sizes are its own
-        const SHARED: [&str; 2] = ["hidden_dropout_prob", "attention_probs_dropout_prob"];
         json.extend(fields(self.recipe)?.into_iter().filter(|(name, _)| SHARED.contains(&name.as_str())));
         Ok((EncoderConfig::from_json(json)?, Some([from.to_owned(), dir])))
     }
