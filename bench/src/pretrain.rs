@@ -23,7 +23,7 @@ impl Pretrain {
         let text = std::fs::read_to_string(&job.recipe).with_context(|| format!("cannot read {place}"))?;
         let recipe = Recipe::parse(&text, &place, &job.set)?;
         let tokenizer = recipe.model.tokenizer.clone().map(PathBuf::from);
-        Ok(Self { recipe, sources: Sources { from: None, tokenizer }, seconds: None })
+        Ok(Self { recipe, sources: Sources { tokenizer, ..Sources::default() }, seconds: None })
     }
 }
 

@@ -66,10 +66,23 @@ impl Electra {
     /// As [`Self::new`], and when files are missing or damaged.
     pub fn open(dir: &Path, new_heads: Option<u64>, device: &Device) -> Result<Self> {
         let generator = dir.join(GENERATOR);
-        let discriminator =
-            Model::from_weights(EncoderConfig::from_dir(dir)?, &Weights::open(dir)?, device, new_heads)?;
-        let weights = Weights::open(&generator)?;
-        let generator = Model::from_weights(EncoderConfig::from_dir(&generator)?, &weights, device, new_heads)?;
+        let configs = [EncoderConfig::from_dir(dir)?, EncoderConfig::from_dir(&generator)?];
+        Self::open_both([dir, &generator], configs, new_heads, device)
+    }
+
+    /// The discriminator of one directory and the generator of another, as they are published, with these configurations;
+    /// with a seed, heads that files lack are new.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_both(
+        [dir, generator]: [&Path; 2],
+        [config, of_generator]: [EncoderConfig; 2],
+        new_heads: Option<u64>,
+        device: &Device,
+    ) -> Result<Self> {
+        let discriminator = Model::from_weights(config, &Weights::open(dir)?, device, new_heads)?;
+        let generator = Model::from_weights(of_generator, &Weights::open(generator)?, device, new_heads)?;
         Self::new(discriminator.model, generator.model)
     }
 

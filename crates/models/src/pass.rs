@@ -15,17 +15,23 @@ pub struct Pass {
     seed: Option<u64>,
     calls: Cell<u64>,
     recomputes: bool,
+    drops: bool,
 }
 
 impl Pass {
     /// Inference: no dropout.
     pub fn eval() -> Self {
-        Self { seed: None, calls: Cell::new(0), recomputes: false }
+        Self { seed: None, calls: Cell::new(0), recomputes: false, drops: false }
     }
 
     /// A training step.
     pub fn train(seed: u64) -> Self {
-        Self { seed: Some(seed), calls: Cell::new(0), recomputes: false }
+        Self { seed: Some(seed), calls: Cell::new(0), recomputes: false, drops: true }
+    }
+
+    /// The same with dropout, and layers left out, only if `drops` says so.
+    pub fn dropping(self, drops: bool) -> Self {
+        Self { drops, ..self }
     }
 
     /// Gradient checkpointing: layers keep their inputs alone, and are computed again for their gradients. It changes no
@@ -44,11 +50,11 @@ impl Pass {
         if !(self.recomputes && self.is_training()) {
             return run(layer, inputs, self);
         }
-        let (seed, begun) = (self.seed, self.calls.get());
+        let (seed, begun, drops) = (self.seed, self.calls.get(), self.drops);
         let ended = Arc::new(AtomicU64::new(begun));
         let counted = ended.clone();
         let y = ptm_ops::recomputed(layer, inputs, move |layer, inputs| {
-            let pass = Self { seed, calls: Cell::new(begun), recomputes: false };
+            let pass = Self { seed, calls: Cell::new(begun), recomputes: false, drops };
             let y = run(layer, inputs, &pass);
             counted.store(pass.calls.get(), Relaxed);
             y
@@ -74,7 +80,7 @@ impl Pass {
 
     /// The next random number, where a rate asks for one.
     fn draw(&self, rate: f32) -> Option<u64> {
-        let seed = self.seed.filter(|_| rate > 0.0)?;
+        let seed = self.seed.filter(|_| rate > 0.0 && self.drops)?;
         let call = self.calls.get() + 1;
         self.calls.set(call);
         Some(mix(seed ^ mix(call)))
@@ -101,6 +107,8 @@ mod tests {
         assert_eq!(first, b.dropout(0.1));
         assert_ne!(first, Pass::train(2).dropout(0.1));
         assert!(!Pass::eval().dropout(0.5).is_on());
+        let without = Pass::train(1).dropping(false);
+        assert!(!without.dropout(0.5).is_on() && without.is_training());
         assert!(!a.dropout(0.0).is_on());
     }
 

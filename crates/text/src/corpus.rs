@@ -21,9 +21,25 @@
 //! | then | 0 or 4 | zeros up to a multiple of 8 |
 //! | then | w t | token ids |
 //!
-//! The manifest is a JSON object: `format` ("ptm corpus"), `version` (1), `id_bytes` (w), `tokenizer` (`class`, `size`,
+//! Where documents have spans (phrases and named entities, which the text brought with it), `spans-00000.bin` holds those
+//! of `shard-00000.bin`, and so on; a shard without spans has no such file:
+//!
+//! | offset | bytes | what |
+//! |---|---|---|
+//! | 0 | 8 | the letters `PTMSPAN` and a zero |
+//! | 8 | 4 | version, 1 |
+//! | 12 | 4 | zeros |
+//! | 16 | 8 | `d`, how many documents the shard has |
+//! | 24 | 8 | `n`, how many spans |
+//! | 32 | 32 | zeros |
+//! | 64 | 8 (d + 1) | where each document begins among the spans; the last entry is `n` |
+//! | then | 12 n | spans: where each begins and where it ends, in tokens from its document's first, and 0 for a phrase or 1 for an entity, 4 bytes each |
+//!
+//! The manifest is a JSON object: `format` ("ptm corpus"), `version` (1, or 2 where there are spans), `id_bytes` (w), `tokenizer` (`class`, `size`,
 //! `fingerprint`), `documents`, `sentences`, `tokens`, `text_bytes`, and `shards`, a list of objects with `documents`,
-//! `sentences`, `tokens`, `bytes` (the file's size) and `sha256` (of the whole file, in hexadecimal).
+//! `sentences`, `tokens`, `bytes` (the file's size) and `sha256` (of the whole file, in hexadecimal). Where there are
+//! spans, `spans` is an object with `phrase` and `entity`, how many of each, and a shard's `spans` one with `phrase`,
+//! `entity`, `bytes` and `sha256` of its file of spans.
 
 mod documents;
 mod error;
@@ -31,6 +47,8 @@ mod manifest;
 mod mixture;
 mod pack;
 mod shard;
+mod span;
+mod span_file;
 mod split;
 mod survey;
 mod text;
@@ -45,13 +63,16 @@ pub use error::Error;
 pub use manifest::TokenizedBy;
 pub use mixture::{Draws, Mixture, MixtureCursor};
 pub use pack::{Packed, document, pack};
+pub use span::{Span, SpanKind};
+pub use span_file::Spans;
 pub use split::{Part, Split};
 pub use survey::{Lengths, Survey};
 pub use text::{LONGEST, Layout, Piece, Texts, hash_of};
 pub use writer::Writer;
 
-use manifest::Manifest;
+use manifest::{Entry, Manifest};
 use shard::Shard;
+use span_file::SpanFile;
 
 /// The name of the manifest.
 const MANIFEST: &str = "corpus.json";
@@ -72,6 +93,8 @@ pub struct Document {
     pub ids: Vec<u32>,
     /// Where its sentences begin: offsets into `ids`, ascending, the first 0.
     pub sentences: Vec<usize>,
+    /// The phrases and entities that the corpus gives, in tokens; ascending, those of one kind without overlap.
+    pub spans: Vec<Span>,
 }
 
 impl Document {
@@ -92,6 +115,8 @@ struct Inner {
     dir: PathBuf,
     manifest: Manifest,
     shards: Vec<Shard>,
+    /// Of each shard, where it has some.
+    spans: Vec<Option<SpanFile>>,
     /// The number of each shard's first document, then the number of all.
     firsts: Vec<u64>,
 }
@@ -110,15 +135,17 @@ impl Corpus {
     /// When the directory holds no finished corpus, or a file is missing or contradicts the manifest.
     pub fn open(dir: &Path) -> Result<Self, Error> {
         let manifest = Manifest::read(dir)?;
-        let mut shards = Vec::new();
+        let (mut shards, mut spans) = (Vec::new(), Vec::new());
         let mut firsts = vec![0];
         let mut documents = 0;
         for (index, entry) in manifest.shards.iter().enumerate() {
             shards.push(Shard::open(&dir.join(shard_name(index)), entry, &manifest)?);
+            let of_spans = |own| SpanFile::open(&dir.join(span_file::name(index)), own, entry.documents);
+            spans.push(entry.spans.as_ref().map(of_spans).transpose()?);
             documents += entry.documents;
             firsts.push(documents);
         }
-        Ok(Self { inner: Arc::new(Inner { dir: dir.to_owned(), manifest, shards, firsts }) })
+        Ok(Self { inner: Arc::new(Inner { dir: dir.to_owned(), manifest, shards, spans, firsts }) })
     }
 
     /// Where it is.
@@ -156,10 +183,16 @@ impl Corpus {
         self.inner.manifest.id_bytes
     }
 
-    /// How many shards there are, and the bytes of all of them.
+    /// How many shards there are, and the bytes of all of them, their spans included.
     pub fn shards(&self) -> (usize, u64) {
         let entries = &self.inner.manifest.shards;
-        (entries.len(), entries.iter().map(|entry| entry.bytes).sum())
+        let bytes = |entry: &Entry| entry.bytes + entry.spans.as_ref().map_or(0, |spans| spans.bytes);
+        (entries.len(), entries.iter().map(bytes).sum())
+    }
+
+    /// How many phrases and entities the corpus gives.
+    pub fn spans(&self) -> Spans {
+        self.inner.manifest.spans.unwrap_or_default()
     }
 
     /// The tokenizer that it was made with.
@@ -178,9 +211,13 @@ impl Corpus {
     /// # Errors
     /// When there is none of that number, or the shard is damaged there.
     pub fn document(&self, number: u64) -> Result<Document, Error> {
-        let (shard, at) = self.place(number)?;
-        let (ids, sentences) = shard.document(at)?;
-        Ok(Document { number, ids, sentences })
+        let (index, at) = self.place(number)?;
+        let (ids, sentences) = self.inner.shards[index].document(at)?;
+        let spans = match &self.inner.spans[index] {
+            Some(spans) => spans.document(at, ids.len())?,
+            None => Vec::new(),
+        };
+        Ok(Document { number, ids, sentences, spans })
     }
 
     /// How many tokens document `number` has; cheaper than reading it.
@@ -188,8 +225,8 @@ impl Corpus {
     /// # Errors
     /// As [`Corpus::document`].
     pub fn length(&self, number: u64) -> Result<usize, Error> {
-        let (shard, at) = self.place(number)?;
-        Ok(shard.tokens_of(at)?.len())
+        let (index, at) = self.place(number)?;
+        Ok(self.inner.shards[index].tokens_of(at)?.len())
     }
 
     /// The hash of document `number`'s text, by which it is split. Parts of a document that was divided share it.
@@ -197,17 +234,18 @@ impl Corpus {
     /// # Errors
     /// When there is none of that number.
     pub fn hash(&self, number: u64) -> Result<u64, Error> {
-        let (shard, at) = self.place(number)?;
-        Ok(shard.hash(at))
+        let (index, at) = self.place(number)?;
+        Ok(self.inner.shards[index].hash(at))
     }
 
-    fn place(&self, number: u64) -> Result<(&Shard, usize), Error> {
+    /// The shard of a document, and its place there.
+    fn place(&self, number: u64) -> Result<(usize, usize), Error> {
         let firsts = &self.inner.firsts;
         if number >= self.len() {
             return Err(Error::NoDocument { dir: self.inner.dir.clone(), number, documents: self.len() });
         }
         let index = firsts.partition_point(|&first| first <= number) - 1;
-        Ok((&self.inner.shards[index], (number - firsts[index]) as usize))
+        Ok((index, (number - firsts[index]) as usize))
     }
 
     /// Compares every shard with its checksum. `heard` hears how many bytes are done, and says whether to go on.
@@ -216,11 +254,22 @@ impl Corpus {
     /// When a shard's content is not what was written.
     pub fn verify(&self, heard: &mut dyn FnMut(u64) -> bool) -> Result<(), Error> {
         let mut before = 0;
-        for (shard, entry) in self.inner.shards.iter().zip(&self.inner.manifest.shards) {
+        for (index, entry) in self.inner.manifest.shards.iter().enumerate() {
+            let shard = &self.inner.shards[index];
             if !shard.verify(&entry.sha256, &mut |done| heard(before + done))? {
                 break;
             }
             before += entry.bytes;
+            if let (Some(spans), Some(own)) = (&self.inner.spans[index], &entry.spans) {
+                if !spans.verify(&own.sha256, &mut |done| heard(before + done))? {
+                    break;
+                }
+                before += own.bytes;
+                // a checksum can be right about wrong numbers
+                for document in 0..shard.documents() {
+                    spans.document(document, shard.tokens_of(document)?.len())?;
+                }
+            }
         }
         Ok(())
     }

@@ -40,6 +40,7 @@ pub use survey::{Measure, Spread, Survey, Surveyed};
 pub use tagged::Tagged;
 pub use written::{Text, TextToText};
 
+pub(crate) use options::Role;
 pub(crate) use order::Window;
 pub(crate) use row::Row;
 pub(crate) use survey::spread;

@@ -151,12 +151,12 @@ impl Encoder {
     }
 
     /// The ids of a text in which nothing is a special token, with the byte of the text where each token ends.
-    pub fn literally(&self, text: &str) -> Result<(Vec<u32>, Vec<usize>), Error> {
+    pub fn literally(&self, text: &str) -> Result<(Vec<u32>, Vec<(usize, usize)>), Error> {
         let raw = match &self.marian {
             Some(marian) => marian.encode(text, false),
             None => self.literal().encode(text, false).map_err(|e| Error::Encode { reason: e.to_string() })?,
         };
-        Ok((raw.get_ids().to_vec(), raw.get_offsets().iter().map(|&(_, end)| end).collect()))
+        Ok((raw.get_ids().to_vec(), raw.get_offsets().to_vec()))
     }
 
     fn literal(&self) -> &tokenizers::Tokenizer {

@@ -43,6 +43,8 @@ pub(crate) enum Frame {
     Roberta,
     /// `<s> A </s> </s> B </s>` of the SentencePiece models.
     FairSeq,
+    /// Nothing.
+    Bare,
     /// Nothing, or the begin token where `add_bos_token` says so.
     Gpt2,
     /// `A </s> B </s>`.
@@ -88,7 +90,13 @@ pub(crate) enum Cleaning {
 pub(crate) enum Recipe {
     WordPiece,
     ByteLevel,
-    SentencePiece { pieces: Pieces, cleaning: Cleaning, unk_id: Option<u32> },
+    /// Pairs of letters merged within words, whose ends are marked (GPT).
+    WordEnds,
+    SentencePiece {
+        pieces: Pieces,
+        cleaning: Cleaning,
+        unk_id: Option<u32>,
+    },
     Marian,
 }
 
@@ -136,6 +144,8 @@ const ROBERTA: Family = Family {
     lower: false,
     keep_accents: false,
 };
+
+const GPT: Family = Family { recipe: Recipe::WordEnds, frame: Frame::Bare, specials: &[(Unk, "<unk>")], ..BERT };
 
 const GPT2: Family = Family {
     frame: Frame::Gpt2,
@@ -298,6 +308,7 @@ pub(crate) fn by_class(class: &str) -> Option<Family> {
             ],
             ..ROBERTA
         },
+        "OpenAIGPTTokenizer" => GPT,
         "GPT2Tokenizer" | "CodeGenTokenizer" => GPT2,
         "T5Tokenizer" | "MT5Tokenizer" => T5,
         "XLNetTokenizer" => XLNET,
@@ -412,6 +423,7 @@ pub(crate) fn class_of_model_type(model_type: &str) -> Option<&'static str> {
         "led" => "LEDTokenizer",
         "mvp" => "MvpTokenizer",
         "deberta" => "DebertaTokenizer",
+        "openai-gpt" => "OpenAIGPTTokenizer",
         "gpt2" | "gpt_neo" | "gptj" | "opt" | "gpt_bigcode" => "GPT2Tokenizer",
         "codegen" => "CodeGenTokenizer",
         "t5" | "mt5" | "umt5" | "longt5" | "switch_transformers" => "T5Tokenizer",

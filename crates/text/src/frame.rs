@@ -75,6 +75,7 @@ pub(crate) fn frame(
             &[("<s>", 0), (a, 0), ("</s>", 0)],
             &[("<s>", 0), (a, 0), ("</s>", 0), ("</s>", 0), (b, 0), ("</s>", 0)],
         ),
+        Frame::Bare => template(&[(a, 0)], &[(a, 0), (b, 1)]),
         Frame::Gpt2 => {
             if config.bool("add_bos_token")?.unwrap_or(false) {
                 let bos = text(Role::Bos)?;

@@ -288,10 +288,19 @@ fn from_vocabulary(
         Recipe::ByteLevel => {
             let vocab = need(&files.vocab_json, "vocab.json")?;
             let merges = need(&files.merges_txt, "merges.txt")?;
-            let mut made = made(vocabulary::byte_level(&vocab, &merges)?, "vocab.json");
+            let mut made = made(vocabulary::merged(&vocab, &merges, None)?, "vocab.json");
             let prefix = config.bool("add_prefix_space")?.unwrap_or(false);
             set_pre_tokenizer(&mut made, byte_level(prefix))?;
             set_decoder(&mut made, byte_level(true))?;
+            Ok(made)
+        }
+        Recipe::WordEnds => {
+            let vocab = need(&files.vocab_json, "vocab.json")?;
+            let merges = need(&files.merges_txt, "merges.txt")?;
+            let mut made = made(vocabulary::merged(&vocab, &merges, Some(unk))?, "vocab.json");
+            set_normalizer(&mut made, bert_normalizer(family, config)?)?;
+            set_pre_tokenizer(&mut made, json!({"type": "BertPreTokenizer"}))?;
+            set_decoder(&mut made, word_ends())?;
             Ok(made)
         }
         Recipe::SentencePiece { pieces, cleaning, unk_id } => {
@@ -340,6 +349,10 @@ fn made(model: impl Into<tokenizers::ModelWrapper>, file: &str) -> Made {
 
 pub(crate) fn byte_level(prefix: bool) -> Value {
     json!({"type": "ByteLevel", "add_prefix_space": prefix, "trim_offsets": true, "use_regex": true})
+}
+
+pub(crate) fn word_ends() -> Value {
+    json!({"type": "BPEDecoder", "suffix": vocabulary::WORD_END})
 }
 
 pub(crate) fn bert_normalizer(family: &Family, config: &Object) -> Result<Value, Error> {

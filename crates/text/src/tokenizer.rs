@@ -115,6 +115,12 @@ impl Tokenizer {
     /// # Errors
     /// When the tokenizer fails on the text.
     pub fn encode_literally(&self, text: &str) -> Result<(Vec<u32>, Vec<usize>), Error> {
+        let (ids, offsets) = self.encode_literally_at(text)?;
+        Ok((ids, offsets.into_iter().map(|(_, end)| end).collect()))
+    }
+
+    /// The same with where each of them begins and ends.
+    pub(crate) fn encode_literally_at(&self, text: &str) -> Result<(Vec<u32>, Vec<(usize, usize)>), Error> {
         // See `build`.
         catch_unwind(AssertUnwindSafe(|| self.inner.encoder.literally(text))).unwrap_or_else(|_| {
             Err(Error::Encode {

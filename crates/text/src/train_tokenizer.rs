@@ -1,5 +1,5 @@
-//! Training of tokenizers for the published families: WordPiece (Schuster and Nakajima 2012, trained by merges),
-//! byte-level BPE (Radford et al. 2019) and unigram (Kudo 2018). The arithmetic is the tokenizers library's; counting in
+//! Training of tokenizers for the published families: WordPiece (Schuster and Nakajima 2012, trained by merges), BPE
+//! within words (Sennrich et al. 2016, as GPT has it), byte-level BPE (Radford et al. 2019) and unigram (Kudo 2018). The arithmetic is the tokenizers library's; counting in
 //! bounded memory, and that the same text always gives the same files, is done here.
 
 mod assemble;
@@ -18,6 +18,7 @@ pub use words::Words;
 
 use crate::Tokenizer;
 use crate::corpus::Error;
+use crate::vocabulary::WORD_END;
 
 /// How a tokenizer is made.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,9 +27,9 @@ pub struct Options {
     pub family: Family,
     /// How many tokens there are at most, special ones included.
     pub vocab_size: usize,
-    /// Pairs that occur less often are not merged (WordPiece and byte-level BPE).
+    /// Pairs that occur less often are not merged (all but unigram).
     pub min_frequency: u64,
-    /// Whether case is dropped; the family's habit where `None`. Not for byte-level BPE.
+    /// Whether case is dropped; the family's habit where `None`. Not for byte-level BPE; GPT's has no capitals.
     pub lowercase: Option<bool>,
     /// How many characters are kept, the most frequent ones; words with others don't count. Not for byte-level BPE,
     /// which knows all.
@@ -67,6 +68,7 @@ pub fn train(words: Words, options: &Options) -> Result<Trained, Error> {
         + match options.family.kind() {
             Kind::WordPiece => alphabet.len() + words::inner(&words).len(),
             Kind::ByteLevel => 256,
+            Kind::WordEnds => alphabet.len() + words::last(&words).len(),
             Kind::Unigram => alphabet.len() + 1,
         };
     if options.vocab_size <= least {
@@ -80,6 +82,7 @@ pub fn train(words: Words, options: &Options) -> Result<Trained, Error> {
     let model = catch_unwind(AssertUnwindSafe(|| match options.family.kind() {
         Kind::WordPiece => word_piece(&words, &alphabet, options),
         Kind::ByteLevel => byte_level(&words, options),
+        Kind::WordEnds => word_ends(&words, &alphabet, options),
         Kind::Unigram => unigram(words, options),
     }));
     let gave_up = || Error::Options("the tokenizers library gave up on these words: is it text?".to_owned());
@@ -94,20 +97,27 @@ fn plain(tokens: impl IntoIterator<Item = String>) -> Vec<AddedToken> {
     tokens.into_iter().map(|token| AddedToken::from(token, true)).collect()
 }
 
-fn merged(
-    words: &[(String, u64)],
-    first: Vec<AddedToken>,
-    prefix: Option<&str>,
-    options: &Options,
-) -> Result<BPE, Error> {
+/// What a vocabulary shows of where in a word a piece stands.
+enum Marks {
+    /// Nothing.
+    None,
+    /// This, where it is not the first.
+    Inside(&'static str),
+    /// This, where it is the last.
+    Ends(&'static str),
+}
+
+fn merged(words: &[(String, u64)], first: Vec<AddedToken>, marks: Marks, options: &Options) -> Result<BPE, Error> {
     let mut builder = BpeTrainer::builder()
         .vocab_size(options.vocab_size)
         .min_frequency(options.min_frequency)
         .show_progress(false)
         .special_tokens(first);
-    if let Some(prefix) = prefix {
-        builder = builder.continuing_subword_prefix(prefix.to_owned());
-    }
+    builder = match marks {
+        Marks::None => builder,
+        Marks::Inside(prefix) => builder.continuing_subword_prefix(prefix.to_owned()),
+        Marks::Ends(suffix) => builder.end_of_word_suffix(suffix.to_owned()),
+    };
     let counts = words.iter().map(|(word, count)| (word.as_str().into(), *count)).collect();
     let mut bpe = BPE::default();
     builder.build().do_train(&counts, &mut bpe).map_err(failed)?;
@@ -120,7 +130,7 @@ fn word_piece(words: &[(String, u64)], alphabet: &[char], options: &Options) -> 
     let first = special
         .chain(alphabet.iter().map(ToString::to_string))
         .chain(words::inner(words).into_iter().map(|c| format!("##{c}")));
-    let bpe = merged(words, plain(first), Some("##"), options)?;
+    let bpe = merged(words, plain(first), Marks::Inside("##"), options)?;
     serde_json::to_value(WordPiece::from_bpe(&bpe)).map_err(failed)
 }
 
@@ -129,7 +139,18 @@ fn byte_level(words: &[(String, u64)], options: &Options) -> Result<serde_json::
     alphabet.sort_unstable();
     let special = options.family.vocabulary().into_iter();
     let first = plain(special.chain(alphabet.iter().map(ToString::to_string)));
-    serde_json::to_value(merged(words, first, None, options)?).map_err(failed)
+    serde_json::to_value(merged(words, first, Marks::None, options)?).map_err(failed)
+}
+
+fn word_ends(words: &[(String, u64)], alphabet: &[char], options: &Options) -> Result<serde_json::Value, Error> {
+    // as for WordPiece
+    let special = options.family.vocabulary();
+    let unknown = special.first().cloned();
+    let first = special.into_iter().chain(alphabet.iter().map(ToString::to_string));
+    let first = first.chain(words::last(words).into_iter().map(|c| format!("{c}{WORD_END}")));
+    let mut bpe = merged(words, plain(first), Marks::Ends(WORD_END), options)?;
+    bpe.unk_token = unknown;
+    serde_json::to_value(bpe).map_err(failed)
 }
 
 fn unigram(words: Vec<(String, u64)>, options: &Options) -> Result<serde_json::Value, Error> {
@@ -249,6 +270,7 @@ mod tests {
         for (family, frame) in [
             ("bert", "[CLS] a [SEP] a [SEP]"),
             ("roberta", "<s> a </s> </s> a </s>"),
+            ("gpt", "a</w> a</w>"),
             ("gpt2", "a a"),
             ("t5", "a </s> a </s>"),
             ("xlnet", "a <sep> a <sep> <cls>"),
@@ -262,9 +284,20 @@ mod tests {
         }
     }
 
+    /// As GPT's own: pieces at the ends of words are marked, the others not, and letters without a token are unknown.
+    #[test]
+    fn the_ends_of_words_are_marked() {
+        let tokenizer = trained("gpt", 2, |_| {}).unwrap().tokenizer;
+        let tokens = tokenizer.encode("Running waters ☃", &EncodeOptions::default()).unwrap().tokens;
+        assert_eq!(tokens.last().map(String::as_str), Some("<unk>"));
+        assert_eq!(tokens[..tokens.len() - 1].concat(), "running</w>waters</w>");
+        assert_eq!((tokenizer.class(), tokenizer.id("<unk>")), (Some("OpenAIGPTTokenizer"), Some(0)));
+        assert!(tokenizer.special().eos.is_none() && tokenizer.special().bos.is_none());
+    }
+
     #[test]
     fn the_same_text_gives_the_same_files() {
-        for family in ["bert", "roberta", "t5"] {
+        for family in ["bert", "gpt", "roberta", "t5"] {
             let one = trained(family, 1, |_| {}).unwrap().files;
             for _ in 0..3 {
                 assert!(trained(family, 3, |_| {}).unwrap().files == one, "{family}");
@@ -274,7 +307,7 @@ mod tests {
 
     #[test]
     fn older_files_say_the_same() {
-        for family in ["bert", "gpt2", "bart"] {
+        for family in ["bert", "gpt", "gpt2", "bart"] {
             let made = trained(family, 2, |_| {}).unwrap();
             let file =
                 |name: &str| made.files.iter().find(|(n, _)| *n == name).map(|(_, bytes)| bytes.as_slice().into());
@@ -304,6 +337,8 @@ mod tests {
         assert_eq!(rare.vocab_size(), 257);
         let error = trained("bert", 2, |options| options.vocab_size = 30).unwrap_err().to_string();
         assert!(error.contains("too small"), "{error}");
+        let error = trained("gpt", 2, |options| options.lowercase = Some(false)).unwrap_err().to_string();
+        assert!(error.contains("capitals"), "{error}");
         // forgetting rare words on the way changes little where frequent ones are enough
         let forgetful = trained("bert", 2, |options| options.most_words = 30).unwrap().tokenizer;
         assert!(forgetful.id("the").is_some());

@@ -82,8 +82,12 @@ fn id(object: &Object, token: &str, value: &Value) -> Result<u32, Error> {
     }
 }
 
-/// Builds byte-level BPE from `vocab.json` and `merges.txt`.
-pub(crate) fn byte_level(vocab: &[u8], merges: &[u8]) -> Result<BPE, Error> {
+/// GPT's mark at the end of a word.
+pub(crate) const WORD_END: &str = "</w>";
+
+/// Builds BPE from `vocab.json` and `merges.txt`: byte-level, or with GPT's mark at the ends of words, where `unk` stands
+/// for letters without a token.
+pub(crate) fn merged(vocab: &[u8], merges: &[u8], unk: Option<&str>) -> Result<BPE, Error> {
     const FILE: &str = "merges.txt";
     let vocab = ids("vocab.json", vocab)?;
     let text = json::text(FILE, merges)?;
@@ -104,12 +108,14 @@ pub(crate) fn byte_level(vocab: &[u8], merges: &[u8]) -> Result<BPE, Error> {
             pairs.push((left.to_owned(), right.to_owned()));
         }
     }
-    BPE::builder()
+    let mut builder = BPE::builder()
         .vocab_and_merges(vocab.into_iter().collect::<tokenizers::models::bpe::Vocab>(), pairs)
         .continuing_subword_prefix(String::new())
-        .end_of_word_suffix(String::new())
-        .build()
-        .map_err(|e| Error::Model { file: FILE.to_owned(), reason: e.to_string() })
+        .end_of_word_suffix(String::new());
+    if let Some(unk) = unk {
+        builder = builder.end_of_word_suffix(WORD_END.to_owned()).unk_token(unk.to_owned());
+    }
+    builder.build().map_err(|e| Error::Model { file: FILE.to_owned(), reason: e.to_string() })
 }
 
 fn check_merge<S: std::borrow::Borrow<str> + std::hash::Hash + Eq>(
@@ -252,7 +258,7 @@ mod tests {
     #[test]
     fn merges_are_checked() {
         let vocab = br#"{"a": 0, "b": 1, "ab": 2}"#;
-        let model = byte_level(vocab, b"#version: 0.2\na b\na b\n").unwrap();
+        let model = merged(vocab, b"#version: 0.2\na b\na b\n", None).unwrap();
         assert_eq!(model.tokenize("ab").unwrap()[0].id, 2);
         for (merges, line, word) in [
             ("#v\na c\n", 2, "\"c\""),
@@ -260,7 +266,7 @@ mod tests {
             ("#v\na\n", 2, "two tokens"),
             ("#v\na b c\n", 2, "two tokens"),
         ] {
-            let e = byte_level(vocab, merges.as_bytes()).unwrap_err().to_string();
+            let e = merged(vocab, merges.as_bytes(), None).unwrap_err().to_string();
             assert!(e.contains(&format!("line {line}")) && e.contains(word), "{merges:?}: {e}");
         }
         for (vocab, word) in [
@@ -271,7 +277,7 @@ mod tests {
             ("{}", "no token"),
             (r#"{"a": 0"#, "line 1"),
         ] {
-            let e = byte_level(vocab.as_bytes(), b"#v\n").unwrap_err().to_string();
+            let e = merged(vocab.as_bytes(), b"#v\n", None).unwrap_err().to_string();
             assert!(e.contains(word), "{vocab}: {e}");
         }
     }

@@ -160,7 +160,7 @@ impl Aim for Measure {
         }
         for step in 1..=2 {
             let (gradients, losses) =
-                gradients(objective, &model, &chosen.micro, optimizer.parameters(), settings, step)?;
+                gradients(objective, &model, &chosen.micro, optimizer.parameters(), settings, step, true)?;
             let norm = gradients.norm();
             if !(losses.iter().sum::<f64>().is_finite() && norm.is_finite()) {
                 return Err(Error::Diverged { step });

@@ -25,7 +25,7 @@ use burn::prelude::*;
 use ptm_models::Pass;
 use ptm_models::names::Names;
 
-pub use begin::{Sources, pretrain};
+pub use begin::{Sources, check, pretrain};
 pub use recipe::Recipe;
 
 use crate::error::Result;

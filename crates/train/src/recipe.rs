@@ -162,6 +162,7 @@ impl Recipe {
             (run.minutes.is_some_and(|m| !(m > 0.0 && m < 1e7)), "run.minutes", "should be above 0"),
             (!(0.0..f32::INFINITY).contains(&run.clip), "run.clip", "should be 0 (off) or more"),
             (!(0.0..1.0).contains(&run.average), "run.average", "should be from 0 (off) to below 1"),
+            (!(0.0..=1.0).contains(&run.dropout_until), "run.dropout_until", "should be a share from 0 to 1"),
             (self.batch.size == Some(0), "batch.size", "should be above 0"),
             (self.batch.tokens == Some(0), "batch.tokens", "should be above 0"),
             (self.batch.size.is_some() && self.batch.tokens.is_some(), "batch", "give size or tokens, not both"),

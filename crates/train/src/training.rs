@@ -152,8 +152,9 @@ pub fn train<O: Objective>(
 
         let begun = Instant::now();
         let ready = feed.ready()?;
+        let drops = (step as f64) <= settings.run.dropout_until * at.total();
         let (gradients, losses) =
-            gradients(objective, &model, &ready.micro, at.optimizer.parameters(), settings, step)?;
+            gradients(objective, &model, &ready.micro, at.optimizer.parameters(), settings, step, drops)?;
         let norm = gradients.norm();
         if !(losses.iter().sum::<f64>().is_finite() && norm.is_finite()) {
             return Err(Error::Diverged { step });
@@ -359,7 +360,7 @@ impl<'a, O: Objective> At<'a, O> {
     }
 }
 
-/// The gradients of a step from its micro-batches, and the parts of its loss.
+/// The gradients of a step from its micro-batches, with dropout if it `drops`, and the parts of its loss.
 pub(crate) fn gradients<O: Objective>(
     objective: &O,
     model: &O::Model,
@@ -367,13 +368,14 @@ pub(crate) fn gradients<O: Objective>(
     parameters: &Parameters,
     settings: &Settings,
     step: u64,
+    drops: bool,
 ) -> Result<(GradientSum, Vec<f64>)> {
     let scales = scales(objective, micro);
     let mut gradients = GradientSum::default();
     let mut losses = vec![0.0; objective.parts().len()];
     for (number, batch) in micro.iter().enumerate() {
         let seed = seed_of(settings.seed, step, number as u64);
-        let pass = || Pass::train(seed).recomputing(settings.run.gradient_checkpointing);
+        let pass = || Pass::train(seed).recomputing(settings.run.gradient_checkpointing).dropping(drops);
         let parts = objective.losses(model, batch, &scales, &pass())?;
         add(&mut losses, &parts);
         let mut own = GradientSum::default();

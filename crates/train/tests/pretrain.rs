@@ -72,7 +72,9 @@ impl Workplace {
             let length = 5 + (number * 13) % 60;
             let ids = (0..length).map(|i| FIRST_WORD + (word(number, i, length) % u64::from(WORDS)) as u32).collect();
             let sentences = (0..length as usize).step_by(9).collect();
-            writer.add(&Document { number, ids, sentences }, (first << 32) + number, length).unwrap();
+            writer
+                .add(&Document { number, ids, sentences, spans: Vec::new() }, (first << 32) + number, length)
+                .unwrap();
         }
         writer.finish().unwrap();
     }
@@ -94,7 +96,7 @@ impl Workplace {
     }
 
     fn sources(&self) -> Sources {
-        Sources { from: None, tokenizer: Some(self.path("tokenizer")) }
+        Sources { tokenizer: Some(self.path("tokenizer")), ..Sources::default() }
     }
 
     fn run(&self, recipe: &Recipe) -> Outcome {
@@ -242,10 +244,31 @@ fn pairs_of_segments_are_told_apart_and_replaced_tokens_found() {
     recipe.objective = serde_json::from_value(json!({"name": "replaced_token_detection", "generator": 0.5})).unwrap();
     recipe.model.from = Some(model.display().to_string());
     recipe.model.tokenizer = None;
-    let sources = Sources { from: Some(model), tokenizer: None };
+    let sources = Sources { from: Some(model), ..Sources::default() };
     let more = pretrain(&recipe, &sources, false, &mut Until(0, 1)).unwrap().judgement.unwrap();
     assert!((more.get("generator_loss").unwrap() - get("generator_loss")).abs() < 0.05, "{more:?}");
     assert!((more.get("discriminator_loss").unwrap() - get("discriminator_loss")).abs() < 1.0, "{more:?}");
+    // published, they are two directories: without the other one the run says what it lacks
+    let (one, two) = (place.path("one-model"), place.path("two-models"));
+    fs::rename(sources.from.as_ref().unwrap(), &one).unwrap();
+    fs::rename(one.join("generator"), &two).unwrap();
+    recipe.model.from = Some(one.display().to_string());
+    recipe.output = place.path("published");
+    let sources = Sources { from: Some(one), ..Sources::default() };
+    let error = pretrain(&recipe, &sources, false, &mut Until(0, 1)).unwrap_err().to_string();
+    assert!(error.starts_with("model.generator") && error.contains("has no folder generator"), "{error}");
+    recipe.model.generator = Some(two.display().to_string());
+    let sources = Sources { generator: Some(two), ..sources };
+    let stopped = pretrain(&recipe, &sources, false, &mut Until(1, 0));
+    assert!(matches!(stopped, Err(Error::Stopped)));
+    // its checkpoint has both, wherever the first came from
+    fs::rename(place.path("two-models"), place.path("elsewhere")).unwrap();
+    fs::create_dir(place.path("two-models")).unwrap();
+    fs::copy(place.path("elsewhere").join("config.json"), place.path("two-models").join("config.json")).unwrap();
+    let outcome = pretrain(&recipe, &sources, false, &mut Until(0, 1)).unwrap();
+    let published = outcome.judgement.clone().unwrap();
+    assert!(published.metrics == more.metrics, "{published:?}");
+    assert!(outcome.model.join("generator/model.safetensors").is_file());
 }
 
 #[test]
@@ -265,7 +288,7 @@ fn spans_are_foretold_from_their_places_and_from_outside() {
     let mut recipe = place.recipe("more", BERT, 2, &["objective.name=span_masking", "optimizer.lr=1e-5"]);
     recipe.model.from = Some(from.display().to_string());
     recipe.model.tokenizer = None;
-    let sources = Sources { from: Some(from), tokenizer: None };
+    let sources = Sources { from: Some(from), ..Sources::default() };
     let more = pretrain(&recipe, &sources, false, &mut Until(0, 1)).unwrap().judgement.unwrap();
     assert!((more.get("boundary_loss").unwrap() - get("boundary_loss")).abs() < 0.05, "{more:?}");
 }
@@ -348,10 +371,41 @@ fn tasks_come_one_after_the_other() {
     let from = format!("model.from={}", outcome.model.display());
     let mut recipe = place.recipe("second", &model, 3, &["optimizer.lr=1e-6", more_tasks, from.as_str()]);
     (recipe.model.tokenizer, recipe.model.config) = (None, None);
-    let sources = Sources { from: Some(outcome.model.clone()), tokenizer: None };
+    let sources = Sources { from: Some(outcome.model.clone()), ..Sources::default() };
     let second = pretrain(&recipe, &sources, false, &mut Until(0, 1)).unwrap().judgement.unwrap();
     assert!((second.get("sentence_reordering_loss").unwrap() - get("sentence_reordering_loss")).abs() < 0.02);
     assert!(second.get("sentence_distance_loss").is_some());
+}
+
+#[test]
+fn dropout_is_off_from_where_the_recipe_says() {
+    let place = Workplace::new();
+    let losses = |name: &str, more: &[&str]| -> Vec<f64> {
+        place.run(&place.recipe(name, GPT2, 8, more));
+        let log = fs::read_to_string(place.path(name).join("log.jsonl")).unwrap();
+        let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        lines.filter_map(|line| line["loss"].as_f64()).collect()
+    };
+    let all = losses("all", &[]);
+    let half = losses("half", &["run.dropout_until=0.5"]);
+    assert_eq!((all.len(), &all[..4]), (8, &half[..4]));
+    assert_ne!(all[4..], half[4..]);
+    let fields = ["embd_pdrop", "resid_pdrop", "attn_pdrop"].map(|field| format!("model.config.{field}=0.0"));
+    assert_eq!(losses("off", &["run.dropout_until=0.0"]), losses("none", &fields.each_ref().map(String::as_str)));
+}
+
+/// Blocks of documents without a token that ends them: they are learnt from like others.
+#[test]
+fn text_without_an_end_is_learnt_from() {
+    let place = Workplace::new();
+    let config = place.path("tokenizer").join("tokenizer_config.json");
+    let roles = json!({"unk_token": "<unk>", "tokenizer_class": "PreTrainedTokenizerFast"});
+    fs::write(config, roles.to_string()).unwrap();
+    let model = GPT2.replace("gpt2", "openai-gpt");
+    place.corpus("bare", 160, 0);
+    let packed = format!("corpus.packed={}", place.path("bare").display());
+    let judged = place.run(&place.recipe("first", &model, 150, &["optimizer.lr=1e-2", &packed])).judgement.unwrap();
+    assert!(judged.get("loss").unwrap() < 0.6 * judged.get("unigram_loss").unwrap(), "{judged:?}");
 }
 
 #[test]
@@ -363,7 +417,7 @@ fn models_are_gone_on_with() {
     let more = [from.as_str(), "model.config={resid_pdrop = 0.0}", "optimizer.lr=1e-5"];
     let mut recipe = place.recipe("second", GPT2, 2, &more);
     recipe.model.tokenizer = None;
-    let sources = Sources { from: Some(first.model.clone()), tokenizer: None };
+    let sources = Sources { from: Some(first.model.clone()), ..Sources::default() };
     let second = pretrain(&recipe, &sources, false, &mut Until(0, 1)).unwrap();
     assert!((loss(&second) - loss(&first)).abs() < 0.05, "{} and {}", loss(&first), loss(&second));
     let config: Value = serde_json::from_slice(&fs::read(second.model.join("config.json")).unwrap()).unwrap();
@@ -415,6 +469,7 @@ fn what_does_not_fit_is_said() {
             "objective={name='knowledge_masking',phrases=['word1'],stages=[{hide='entities'}]}",
             "objective.stages",
         ),
+        (ERNIE, "objective={name='knowledge_masking',spans=['entity']}", "objective.spans"),
         (ERNIE, CONTINUAL, "model.config.type_vocab_size"),
         (BERT, CONTINUAL, "bert models learn by"),
         (ERNIE, "objective={name='continual',tasks=[]}", "objective.tasks"),
@@ -435,7 +490,7 @@ fn what_does_not_fit_is_said() {
         fs::remove_dir_all(place.path("none")).unwrap_or_default();
     }
     tokenizer(&place.path("other"), WORDS + 1);
-    let sources = Sources { from: None, tokenizer: Some(place.path("other")) };
+    let sources = Sources { tokenizer: Some(place.path("other")), ..Sources::default() };
     let error = pretrain(&recipe(GPT2, &[]), &sources, false, &mut Until(0, 1)).unwrap_err().to_string();
     assert!(error.contains("packed with another tokenizer"), "{error}");
     assert!(Corpus::open(&place.path("one")).unwrap().len() == 160);

@@ -16,10 +16,17 @@ UTF-8. Folders stand for all files in them. Documents keep their order; one of m
 stays the same however much there is. The directory is unfinished, and says so, until everything is in it: a run that \
 was stopped is begun again.
 
+With --spans-key rows of tables bring phrases and named entities with their text, which knowledge masking hides as a \
+whole (objective.spans of a recipe). Under the key is a list of spans, each with its start and end in code points of \
+the text, from 0 and the end behind the last, and its kind, \"phrase\" or \"entity\"; those of one kind may not \
+overlap, and a text without any has []:
+  {\"text\": \"Zoe went to New York.\", \"spans\": [{\"start\": 12, \"end\": 20, \"kind\": \"entity\"}]}
+
 Examples:
   ptm corpus pack books/ --tokenizer ./my-tokenizer --output books-packed
   ptm corpus pack lines.txt --documents lines --tokenizer google-bert/bert-base-uncased --output packed
-  ptm corpus pack dump.jsonl wiki.parquet --text-key body --tokenizer ./my-tokenizer --output packed --json")]
+  ptm corpus pack dump.jsonl wiki.parquet --text-key body --tokenizer ./my-tokenizer --output packed --json
+  ptm corpus pack tagged.jsonl --spans-key spans --tokenizer ./my-tokenizer --output packed")]
     Pack(CorpusPack),
 
     /// Say what a packed corpus holds, and whether it is whole
@@ -84,6 +91,10 @@ pub struct CorpusPack {
     /// The column that holds the text in tables [default: text, or another usual name]
     #[arg(long, value_name = "NAME", env = "PTM_TEXT_KEY", hide_env_values = true)]
     pub text_key: Option<String>,
+
+    /// The column of tables that holds phrases and named entities [default: none is read]
+    #[arg(long, value_name = "NAME", env = "PTM_SPANS_KEY", hide_env_values = true)]
+    pub spans_key: Option<String>,
 
     /// About how large a file of the corpus becomes
     #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1024),

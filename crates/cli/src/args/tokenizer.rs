@@ -12,8 +12,8 @@ use super::corpus::Ends;
 pub enum Tokenizer {
     /// Learn the vocabulary of a new tokenizer from text, and write the files that ptm and transformers open
     #[command(after_help = "\
-The family says how text is divided (bert, distilbert, electra: WordPiece; roberta, bart, gpt2: byte-level BPE; t5, \
-xlnet, albert: unigram), which special tokens there are and how they stand around texts. Texts are read as by ptm corpus \
+The family says how text is divided (bert, distilbert, electra: WordPiece; gpt: BPE within words; roberta, bart, gpt2: byte-level \
+BPE; t5, xlnet, albert: unigram), which special tokens there are and how they stand around texts. Texts are read as by ptm corpus \
 pack. The same text and flags give the same files, whatever the number of threads.
 
 Examples:
@@ -58,7 +58,7 @@ pub struct TokenizerTrain {
           env = "PTM_VOCAB_SIZE", hide_env_values = true)]
     pub vocab_size: u32,
 
-    /// Pairs that occur less often are not merged (WordPiece and byte-level BPE)
+    /// Pairs that occur less often are not merged (all but unigram)
     #[arg(long, value_name = "N", default_value_t = 2, env = "PTM_MIN_FREQUENCY", hide_env_values = true)]
     pub min_frequency: u64,
 

@@ -14,7 +14,10 @@ use crate::progress::{Progress, Unit, duration, size};
 use crate::{hub, stop};
 
 pub fn pack(args: &CorpusPack, quiet: bool) -> anyhow::Result<()> {
-    let texts = Texts::open(&args.texts, args.documents.layout(), args.text_key.clone())?;
+    let mut texts = Texts::open(&args.texts, args.documents.layout(), args.text_key.clone())?;
+    if let Some(key) = &args.spans_key {
+        texts = texts.with_spans(key.clone())?;
+    }
     let tokenizer = Tokenizer::from_dir(&hub::resolve(&args.tokenizer, None, quiet)?)?;
     let writer = Writer::create(&args.output, TokenizedBy::of(&tokenizer)?)?;
     let writer = writer.shard_bytes(usize::from(args.shard_mib) << 20);
@@ -53,6 +56,7 @@ fn about(corpus: &Corpus) -> Value {
         "documents": corpus.len(),
         "sentences": corpus.sentences(),
         "tokens": corpus.tokens(),
+        "spans": corpus.spans(),
         "text_bytes": corpus.text_bytes(),
         "shards": shards,
         "bytes": bytes,
@@ -65,6 +69,10 @@ fn about(corpus: &Corpus) -> Value {
 fn show_counts(output: &mut Output, corpus: &Corpus) -> anyhow::Result<()> {
     let (documents, sentences, tokens) = (corpus.len(), corpus.sentences(), corpus.tokens());
     output.line(&format!("{documents} documents, {sentences} sentences, {tokens} tokens"))?;
+    let spans = corpus.spans();
+    if spans.all() > 0 {
+        output.line(&format!("{} phrases and {} entities given with the text", spans.phrase, spans.entity))?;
+    }
     let (shards, bytes) = corpus.shards();
     let files = if shards == 1 { "shard" } else { "shards" };
     let text = size(corpus.text_bytes());

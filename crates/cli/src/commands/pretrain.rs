@@ -15,7 +15,8 @@ pub fn run(args: &Pretrain, quiet: bool) -> anyhow::Result<()> {
         return Ok(output.flush()?);
     }
     let resolve = |name: &Option<String>| name.as_ref().map(|name| hub::resolve(name, None, quiet)).transpose();
-    let sources = Sources { from: resolve(&recipe.model.from)?, tokenizer: resolve(&recipe.model.tokenizer)? };
+    let (from, generator) = (resolve(&recipe.model.from)?, resolve(&recipe.model.generator)?);
+    let sources = Sources { from, generator, tokenizer: resolve(&recipe.model.tokenizer)? };
     let outcome = stop::computing(|stop| {
         let mut screen = Screen::new(stop, quiet);
         let done = pretrain(&recipe, &sources, args.afresh, &mut screen);

@@ -103,6 +103,127 @@ fn what_is_wrong_is_said() {
     assert!(refused(&mut info("corpus")).contains("checksum"));
 }
 
+/// The same rows as Parquet, in every compression and in groups, and as JSONL give the same corpus.
+#[test]
+fn parquet_is_packed_as_other_tables_are() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    let row = |i: usize| value!({"text": format!("row {i} {}", "é".repeat(i % 5)), "label": i % 3}).to_string();
+    std::fs::write(at("rows.jsonl"), (0..50).map(row).collect::<Vec<_>>().join("\n")).unwrap();
+    let first = json(&mut pack(&[&at("rows.jsonl")], &at("of-jsonl"), &[]));
+    assert_eq!(first["documents"], 50);
+    let files = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../parity/data"));
+    for name in ["none", "snappy", "gzip", "lz4", "groups"] {
+        let file = files.join(format!("{name}.parquet"));
+        let packed = json(&mut pack(&[&file], &at(name), &["--text-key", "text"]));
+        assert_eq!(packed["fingerprint"], first["fingerprint"], "{name}");
+    }
+    // several tables of other kinds follow each other
+    let both = json(&mut pack(&[&files.join("none.parquet"), &at("rows.jsonl")], &at("both"), &[]));
+    assert_eq!((&both["documents"], &both["sentences"]), (&value!(100), &value!(100)));
+    // what is wrong is named by its row
+    let refusal = refused(&mut pack(&[&files.join("nulls.parquet")], &at("x"), &[]));
+    assert!(refusal.contains("nulls.parquet, row 8: the column for text is empty here"), "{refusal}");
+    let refusal = refused(&mut pack(&[&files.join("none.parquet")], &at("y"), &["--text-key", "body"]));
+    assert!(refusal.contains("none.parquet, row 1: there is no column \"body\""), "{refusal}");
+    let refusal = refused(&mut pack(&[&files.join("none.parquet")], &at("z"), &["--spans-key", "label"]));
+    assert!(refusal.contains("none.parquet, row 1: label should be a list of spans, found 0"), "{refusal}");
+    let damaged = std::fs::read(files.join("none.parquet")).unwrap();
+    std::fs::write(at("damaged.parquet"), &damaged[..damaged.len() - 7]).unwrap();
+    assert!(refused(&mut pack(&[&at("damaged.parquet")], &at("w"), &[])).contains("damaged.parquet"));
+}
+
+/// Memory is that of what is in hand, not of the text: 44 MB more of it take far less than that.
+#[cfg(target_os = "linux")]
+#[test]
+fn memory_stays_the_same_however_much_there_is() {
+    use std::io::Write;
+    let dir = tempfile::tempdir().unwrap();
+    // long words are one token each, which is quick
+    let body = format!("{} ", "x".repeat(120)).repeat(14);
+    let peak = |megabytes: usize| {
+        let (file, output) = (dir.path().join(format!("{megabytes}.txt")), dir.path().join(megabytes.to_string()));
+        let mut to = std::io::BufWriter::new(std::fs::File::create(&file).unwrap());
+        for number in 0..megabytes * 1_000_000 / body.len() {
+            write!(to, "Document number {number}. {body}\nIts end.\n\n").unwrap();
+        }
+        to.flush().unwrap();
+        let mut run = crate::alone(env!("CARGO_BIN_EXE_ptm"));
+        run.args(["corpus", "pack", "--quiet", "--threads", "2", "--shard-mib", "1"]).arg(&file);
+        run.arg("--output").arg(&output).arg("--tokenizer").arg(tokenizer());
+        let mut child = run.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let status = format!("/proc/{}/status", child.id());
+        let mut peak = 0_u64;
+        loop {
+            let text = std::fs::read_to_string(&status).unwrap_or_default();
+            let own = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+            let kilobytes = own.and_then(|own| own.trim().strip_suffix(" kB")?.parse().ok());
+            peak = peak.max(kilobytes.unwrap_or(0));
+            if let Some(ended) = child.try_wait().unwrap() {
+                assert!(ended.success());
+                return peak / 1024;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(2));
+        }
+    };
+    let (small, large) = (peak(6), peak(50));
+    println!("{small} MiB of 6 MB of text, {large} MiB of 50 MB");
+    assert!(small > 10 && large < small + 32, "{small} MiB of 6 MB of text, {large} MiB of 50 MB");
+}
+
+/// Texts that bring their entities are packed with them and learnt from; without the key they are packed as before.
+#[test]
+fn spans_are_packed_and_learnt_from() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    let row = |n: u32| {
+        let text = format!("Zoë met number {n} in New York, and on the whole she liked it.");
+        let found = |part: &str| text[..text.find(part).unwrap()].chars().count();
+        let span =
+            |part: &str, kind: &str| value!({"start": found(part), "end": found(part) + part.len(), "kind": kind});
+        value!({"text": text, "own": [span("New York", "entity"), span("on the whole", "phrase")]}).to_string()
+    };
+    let rows: Vec<String> = (0..60).map(row).collect();
+    std::fs::write(at("a.jsonl"), rows.join("\n")).unwrap();
+    let packed = json(&mut pack(&[&at("a.jsonl")], &at("spans"), &["--spans-key", "own"]));
+    assert_eq!(packed["spans"], value!({"phrase": 60, "entity": 60}));
+    let plain = json(&mut pack(&[&at("a.jsonl")], &at("plain"), &[]));
+    assert_eq!(plain["spans"], value!({"phrase": 0, "entity": 0}));
+    assert_ne!(packed["fingerprint"], plain["fingerprint"]);
+    assert!(!at("plain").join("spans-00000.bin").exists());
+    let said = printed(ptm().args(["corpus", "info"]).arg(at("spans")));
+    assert!(said.contains("60 phrases and 60 entities") && said.contains("every checksum is right"), "{said}");
+
+    let recipe = |corpus: &str| {
+        let text = format!(
+            "output = {:?}\n[model]\ntokenizer = {:?}\n[model.config]\nmodel_type = \"ernie\"\nhidden_size = 16\n\
+             num_hidden_layers = 1\nnum_attention_heads = 2\nintermediate_size = 32\nmax_position_embeddings = 64\n\
+             [objective]\nname = \"knowledge_masking\"\nspans = [\"phrase\", \"entity\"]\n[corpus]\npacked = {:?}\n\
+             validation = 0.1\n[run]\nsteps = 6\n[optimizer]\nname = \"adamw\"\n",
+            at("run"),
+            tokenizer(),
+            at(corpus)
+        );
+        std::fs::write(at("recipe.toml"), text).unwrap();
+        let mut command = ptm();
+        command.args(["pretrain", "--quiet"]).arg(at("recipe.toml"));
+        command
+    };
+    assert!(refused(&mut recipe("plain")).contains("objective.spans"));
+    printed(&mut recipe("spans"));
+    assert!(at("run").join("model/model.safetensors").is_file());
+
+    // what is wrong is named with file, line and key
+    let wrong = value!({"text": "A b.", "own": [{"start": 0, "end": 9, "kind": "entity"}]}).to_string();
+    std::fs::write(at("b.jsonl"), format!("{}\n{wrong}\n", rows[0])).unwrap();
+    let said = |more: &[&str]| refused(&mut pack(&[&at("b.jsonl")], &at("w"), more));
+    assert!(said(&["--spans-key", "own"]).contains("b.jsonl, line 2: own[0] ends at 9"));
+    assert!(said(&["--spans-key", "other"]).contains("line 1: there is no key \"other\""));
+    std::fs::write(at("c.txt"), "Plain.").unwrap();
+    let refusal = refused(&mut pack(&[&at("c.txt")], &at("w"), &["--spans-key", "own"]));
+    assert!(refusal.contains("c.txt is plain text"), "{refusal}");
+}
+
 /// Ctrl-C in the middle leaves a directory that is not taken for a corpus, and the next run makes it whole.
 #[cfg(unix)]
 #[test]

@@ -6,13 +6,15 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::span_file::{SpanEntry, Spans};
 use super::{Error, MANIFEST, UNFINISHED};
 use crate::dataset::fnv;
 use crate::{EncodeOptions, Tokenizer};
 
 const FORMAT: &str = "ptm corpus";
-/// The version that is written and read.
-pub(super) const VERSION: u32 = 1;
+/// The version of a corpus without spans and of one with them: who knows only the first should not overlook them.
+const VERSION: u32 = 1;
+const WITH_SPANS: u32 = 2;
 /// Larger manifests are not believed.
 const LIMIT: u64 = 64 << 20;
 /// Nor are larger counts.
@@ -83,6 +85,9 @@ pub(super) struct Entry {
     pub tokens: u64,
     pub bytes: u64,
     pub sha256: String,
+    /// Of the file of spans, where the shard has some.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spans: Option<SpanEntry>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,21 +101,34 @@ pub(super) struct Manifest {
     pub sentences: u64,
     pub tokens: u64,
     pub text_bytes: u64,
+    /// Of all shards, where there are some.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spans: Option<Spans>,
     pub shards: Vec<Entry>,
+}
+
+/// The spans of all shards together; none where there are none, or more than can be.
+fn spans_of(shards: &[Entry]) -> Option<Spans> {
+    let mut counts = shards.iter().filter_map(|entry| entry.spans.as_ref()).map(SpanEntry::counts);
+    let first = counts.next()?;
+    let all = counts.try_fold(first, Spans::plus)?;
+    (1..=MOST).contains(&all.all()).then_some(all)
 }
 
 impl Manifest {
     pub fn new(id_bytes: usize, tokenizer: TokenizedBy, text_bytes: u64, shards: Vec<Entry>) -> Self {
         let sum = |of: fn(&Entry) -> u64| shards.iter().map(of).sum();
+        let spans = spans_of(&shards);
         Self {
             format: FORMAT.to_owned(),
-            version: VERSION,
+            version: if spans.is_some() { WITH_SPANS } else { VERSION },
             id_bytes,
             tokenizer,
             documents: sum(|entry| entry.documents),
             sentences: sum(|entry| entry.sentences),
             tokens: sum(|entry| entry.tokens),
             text_bytes,
+            spans,
             shards,
         }
     }
@@ -143,8 +161,8 @@ impl Manifest {
             return Err(Error::damaged(&path, format!("its field `format` is not {FORMAT:?}")));
         }
         match value["version"].as_u64() {
-            Some(version) if version == u64::from(VERSION) => {}
-            Some(found) => return Err(Error::Version { path, found, known: VERSION.into() }),
+            Some(version) if [VERSION, WITH_SPANS].map(u64::from).contains(&version) => {}
+            Some(found) => return Err(Error::Version { path, found, known: WITH_SPANS.into() }),
             None => return Err(Error::damaged(&path, "its field `version` is not a number")),
         }
         let this: Self = serde_json::from_value(value).map_err(broken)?;
@@ -171,11 +189,23 @@ impl Manifest {
                 return Err(format!("the {name} of its shards are not together the {all} that it says"));
             }
         }
+        if self.spans != spans_of(&self.shards) {
+            return Err("the spans of its shards are not together those that it says".to_owned());
+        }
+        if (self.version == WITH_SPANS) != self.spans.is_some() {
+            return Err(format!("it has version {}, which contradicts its spans", self.version));
+        }
         Ok(())
     }
 
     pub fn fingerprint(&self) -> u64 {
-        let shards: Vec<&str> = self.shards.iter().map(|entry| entry.sha256.as_str()).collect();
+        let shards: Vec<&str> = self
+            .shards
+            .iter()
+            .flat_map(|entry| [Some(&entry.sha256), entry.spans.as_ref().map(|spans| &spans.sha256)])
+            .flatten()
+            .map(String::as_str)
+            .collect();
         fnv(format!("{}\n{}", self.tokenizer.fingerprint, shards.join("\n")).as_bytes())
     }
 }

@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use rayon::prelude::*;
 
 use super::text::Piece;
-use super::{Corpus, Document, Error, Writer};
+use super::{Corpus, Document, Error, Span, Writer, span};
 use crate::{Tokenizer, sentences};
 
 /// Documents that are encoded together have about so many bytes, so many such batches wait.
@@ -24,6 +24,8 @@ pub struct Packed {
     pub text_bytes: u64,
     /// Documents without any token, which were left out.
     pub empty: u64,
+    /// Phrases and entities that the text brought with it.
+    pub spans: u64,
 }
 
 /// Packs `texts`, those of files for instance ([`Texts`](super::Texts)), with `tokenizer` by `writer`, which was made for it. `heard` hears how far it is, and says whether to
@@ -86,7 +88,7 @@ fn encode(
     for batch in from {
         let batch = batch?;
         let documents: Vec<Result<Document, crate::Error>> =
-            batch.par_iter().map(|piece| document(&piece.text, tokenizer)).collect();
+            batch.par_iter().map(|piece| spanned(&piece.text, &piece.spans, tokenizer)).collect();
         for (piece, document) in batch.iter().zip(documents) {
             let document = document?;
             let bytes = piece.text.len() as u64;
@@ -98,6 +100,7 @@ fn encode(
             packed.documents += 1;
             packed.tokens += document.ids.len() as u64;
             packed.text_bytes += bytes;
+            packed.spans += document.spans.len() as u64;
         }
         if !heard(packed) {
             return Ok(false);
@@ -111,12 +114,17 @@ fn encode(
 /// # Errors
 /// When the tokenizer fails on the text.
 pub fn document(text: &str, tokenizer: &Tokenizer) -> Result<Document, crate::Error> {
-    let (ids, ends) = tokenizer.encode_literally(text)?;
+    spanned(text, &[], tokenizer)
+}
+
+/// The same with spans of the text, which are in bytes, as spans of its tokens.
+fn spanned(text: &str, spans: &[Span], tokenizer: &Tokenizer) -> Result<Document, crate::Error> {
+    let (ids, offsets) = tokenizer.encode_literally_at(text)?;
     let mut starts = Vec::new();
     let (mut at, mut token) = (0, 0);
     for sentence in sentences(text) {
         // the first token that reaches into the sentence; a space before its first word may belong to that token
-        while ends.get(token).is_some_and(|&end| end <= at) {
+        while offsets.get(token).is_some_and(|&(_, end)| end <= at) {
             token += 1;
         }
         if token < ids.len() && starts.last() != Some(&token) {
@@ -130,12 +138,12 @@ pub fn document(text: &str, tokenizer: &Tokenizer) -> Result<Document, crate::Er
     } else if !ids.is_empty() {
         starts.push(0);
     }
-    Ok(Document { number: 0, ids, sentences: starts })
+    Ok(Document { number: 0, ids, sentences: starts, spans: span::of_tokens(spans, &offsets) })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Layout, Texts, TokenizedBy};
+    use super::super::{Layout, SpanKind, Texts, TokenizedBy};
     use super::*;
 
     fn tokenizer() -> Tokenizer {
@@ -153,6 +161,36 @@ mod tests {
         assert_eq!(sentences[..2], ["dr . smith has a [ mask ] .", "it is red !"]);
         assert_eq!(sentences.concat().matches("she asked .").count(), 1);
         assert!(super::document(" \n", &tokenizer).unwrap().ids.is_empty());
+    }
+
+    #[test]
+    fn spans_are_stored_as_tokens() {
+        let tokenizer = tokenizer();
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("a.jsonl");
+        let row = |text: &str, own: &[(&str, &str)]| {
+            let at = |part: &str| text[..text.find(part).unwrap()].chars().count();
+            let span = |(part, kind): &(&str, &str)| serde_json::json!({ "start": at(part), "end": at(part) + part.chars().count(), "kind": kind });
+            serde_json::json!({ "text": text, "spans": own.iter().map(span).collect::<Vec<_>>() }).to_string()
+        };
+        let rows = [
+            row("Zoë went to New York on foot.", &[("New York", "entity"), ("Zoë", "entity"), ("on foot", "phrase")]),
+            row("Nothing here.", &[]),
+        ];
+        std::fs::write(&file, rows.join("\n")).unwrap();
+        let writer = Writer::create(&dir.path().join("c"), TokenizedBy::of(&tokenizer).unwrap()).unwrap();
+        let texts = Texts::open(&[file], Layout::Files, None).unwrap().with_spans("spans".into()).unwrap();
+        let (corpus, packed) = pack(texts, &tokenizer, writer, &mut |_| true).unwrap().unwrap();
+        assert_eq!((packed.spans, corpus.spans().phrase, corpus.spans().entity), (3, 1, 2));
+        let document = corpus.document(0).unwrap();
+        let said: Vec<(String, SpanKind)> = document
+            .spans
+            .iter()
+            .map(|span| (tokenizer.decode(&document.ids[span.start..span.end], true), span.kind))
+            .collect();
+        let (phrase, entity) = (SpanKind::Phrase, SpanKind::Entity);
+        assert_eq!(said, [("zoe".into(), entity), ("new york".into(), entity), ("on foot".into(), phrase)]);
+        assert_eq!(corpus.document(1).unwrap().spans, []);
     }
 
     #[test]

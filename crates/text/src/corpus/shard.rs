@@ -8,9 +8,11 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
 use super::Error;
-use super::manifest::{Entry, Manifest, VERSION, hexadecimal};
+use super::manifest::{Entry, Manifest, hexadecimal};
 
 pub(super) const MAGIC: [u8; 8] = *b"PTMCORP\0";
+/// The version that is written and read.
+pub(super) const VERSION: u32 = 1;
 /// The bytes before the first table.
 pub(super) const HEADER: usize = 64;
 /// Checksums are computed in pieces of so many bytes.
@@ -40,6 +42,43 @@ impl Layout {
     }
 }
 
+/// The bytes of a file that should have so many.
+pub(super) fn map(path: &Path, bytes: u64) -> Result<Bytes, Error> {
+    let failed = |source| Error::Read { path: path.to_owned(), source };
+    // asked before opening: opening a named pipe would wait for its writer
+    if !std::fs::metadata(path).map_err(failed)?.is_file() {
+        return Err(failed(std::io::Error::other("not a regular file")));
+    }
+    let file = File::open(path).map_err(failed)?;
+    let length = file.metadata().map_err(failed)?.len();
+    if length != bytes {
+        return Err(Error::damaged(path, format!("it has {length} bytes instead of {bytes}")));
+    }
+    Ok(Bytes::from_owner(ptm_kernels::mapped::map_file(&file).map_err(failed)?))
+}
+
+/// Compares bytes with their checksum; whether `heard` let it come to the end.
+pub(super) fn verify(
+    path: &Path,
+    bytes: &Bytes,
+    sha256: &str,
+    heard: &mut dyn FnMut(u64) -> bool,
+) -> Result<bool, Error> {
+    let mut hash = Sha256::new();
+    let mut done = 0;
+    for piece in bytes.chunks(PIECE) {
+        hash.update(piece);
+        done += piece.len() as u64;
+        if !heard(done) {
+            return Ok(false);
+        }
+    }
+    if hexadecimal(&hash.finalize()) != sha256 {
+        return Err(Error::damaged(path, "its checksum is not the one in corpus.json"));
+    }
+    Ok(true)
+}
+
 pub(super) struct Shard {
     path: PathBuf,
     bytes: Bytes,
@@ -54,24 +93,13 @@ pub(super) struct Shard {
 
 impl Shard {
     pub fn open(path: &Path, entry: &Entry, manifest: &Manifest) -> Result<Self, Error> {
-        let failed = |source| Error::Read { path: path.to_owned(), source };
-        // asked before opening: opening a named pipe would wait for its writer
-        if !std::fs::metadata(path).map_err(failed)?.is_file() {
-            return Err(failed(std::io::Error::other("not a regular file")));
-        }
-        let file = File::open(path).map_err(failed)?;
-        let length = file.metadata().map_err(failed)?.len();
         let id_bytes = manifest.id_bytes;
         let layout = Layout::of(entry.documents, entry.sentences, entry.tokens, id_bytes)
             .filter(|layout| layout.end as u64 == entry.bytes)
             .ok_or_else(|| Error::damaged(path, "its size and its counts in corpus.json contradict each other"))?;
-        if length != entry.bytes {
-            return Err(Error::damaged(path, format!("it has {length} bytes instead of {}", entry.bytes)));
-        }
-        let bytes = Bytes::from_owner(ptm_kernels::mapped::map_file(&file).map_err(failed)?);
         let this = Self {
             path: path.to_owned(),
-            bytes,
+            bytes: map(path, entry.bytes)?,
             documents: entry.documents,
             sentences: entry.sentences,
             tokens: entry.tokens,
@@ -161,17 +189,8 @@ impl Shard {
 
     /// Whether `heard` let it come to the end.
     pub fn verify(&self, sha256: &str, heard: &mut dyn FnMut(u64) -> bool) -> Result<bool, Error> {
-        let mut hash = Sha256::new();
-        let mut done = 0;
-        for piece in self.bytes.chunks(PIECE) {
-            hash.update(piece);
-            done += piece.len() as u64;
-            if !heard(done) {
-                return Ok(false);
-            }
-        }
-        if hexadecimal(&hash.finalize()) != sha256 {
-            return Err(Error::damaged(&self.path, "its checksum is not the one in corpus.json"));
+        if !verify(&self.path, &self.bytes, sha256, heard)? {
+            return Ok(false);
         }
         // a checksum can be right about wrong numbers
         for document in 0..self.documents() {

@@ -7,6 +7,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use super::Error;
+use super::span::{Span, Spanned};
 use crate::dataset::{self, Columns, Dataset, Options, Order, fnv};
 
 /// The most bytes of a document's text; longer ones become several.
@@ -31,6 +32,8 @@ pub struct Piece {
     pub text: String,
     /// Of the document's text; of its first part for all parts of one that was divided.
     pub hash: u64,
+    /// The phrases and entities that the file gives, in bytes of the text.
+    pub spans: Vec<Span>,
 }
 
 /// Documents of files, one after the other. After an error nothing follows.
@@ -38,6 +41,7 @@ pub struct Texts {
     files: std::vec::IntoIter<PathBuf>,
     layout: Layout,
     key: Option<String>,
+    spans: Option<String>,
     open: Option<Box<dyn Iterator<Item = Result<Piece, Error>> + Send>>,
     bytes: u64,
 }
@@ -67,7 +71,21 @@ impl Texts {
         for file in &files {
             bytes += std::fs::metadata(file).map_err(|source| Error::Read { path: file.clone(), source })?.len();
         }
-        Ok(Self { files: files.into_iter(), layout, key, open: None, bytes })
+        Ok(Self { files: files.into_iter(), layout, key, spans: None, open: None, bytes })
+    }
+
+    /// Reads the spans of tables too, which are under `key`: a list of objects with `start` and `end`, in code points of
+    /// the text, and `kind`, which is "phrase" or "entity".
+    ///
+    /// # Errors
+    /// When a file is plain text, which has none.
+    pub fn with_spans(mut self, key: String) -> Result<Self, Error> {
+        if let Some(file) = self.files.as_slice().iter().find(|file| !is_table(file)) {
+            let problem = "is plain text and has no spans: give JSONL, or another table that has them";
+            return Err(Error::Options(format!("{} {problem} under {key:?}", file.display())));
+        }
+        self.spans = Some(key);
+        Ok(self)
     }
 
     /// The size of all files together.
@@ -131,7 +149,11 @@ impl Iterator for Texts {
                 }
             }
             let file = self.files.next()?;
-            let opened = if is_table(&file) { table(&file, self.key.as_ref()) } else { plain(&file, self.layout) };
+            let opened = if is_table(&file) {
+                table(&file, self.key.as_ref(), self.spans.as_ref())
+            } else {
+                plain(&file, self.layout)
+            };
             match opened {
                 Ok(open) => self.open = Some(open),
                 Err(error) => {
@@ -145,14 +167,28 @@ impl Iterator for Texts {
 
 type Pieces = Box<dyn Iterator<Item = Result<Piece, Error>> + Send>;
 
-fn table(file: &Path, key: Option<&String>) -> Result<Pieces, Error> {
+fn pieces(row: Result<(String, Vec<Span>), dataset::Error>) -> Vec<Result<Piece, Error>> {
+    match row {
+        Ok((text, spans)) => divided(text, spans).into_iter().map(Ok).collect(),
+        Err(error) => vec![Err(error.into())],
+    }
+}
+
+fn table(file: &Path, key: Option<&String>, spans: Option<&String>) -> Result<Pieces, Error> {
     let columns = Columns { text: key.cloned(), ..Columns::default() };
     let options = Options { columns, ..Options::default() };
     let data = Dataset::<dataset::Text>::open(&[file.to_owned()], &options)?;
-    Ok(Box::new(data.rows(Order::AsIs, 0).flat_map(|row| match row {
-        Ok(row) => divided(row.text).into_iter().map(Ok).collect::<Vec<_>>(),
-        Err(error) => vec![Err(error.into())],
-    })))
+    let Some(spans) = spans.cloned() else {
+        let rows = data.rows(Order::AsIs, 0);
+        return Ok(Box::new(rows.map(|row| Ok((row?.text, Vec::new()))).flat_map(pieces)));
+    };
+    let rows = data.read_as::<Spanned>().rows(Order::AsIs, 0);
+    let spanned = move |row: Result<Spanned, dataset::Error>| {
+        let row = row?;
+        let spans = row.spans(&spans)?;
+        Ok((row.text, spans))
+    };
+    Ok(Box::new(rows.map(spanned).flat_map(pieces)))
 }
 
 /// The hash of a document's text, by which corpora are split; without regard to spaces around it.
@@ -160,20 +196,30 @@ pub fn hash_of(text: &str) -> u64 {
     fnv(text.trim().as_bytes())
 }
 
-/// A document as parts of at most [`LONGEST`] bytes.
-fn divided(text: String) -> Vec<Piece> {
+/// A document as parts of at most [`LONGEST`] bytes; a span is in one of them, unless it is as long as that.
+fn divided(text: String, spans: Vec<Span>) -> Vec<Piece> {
     let hash = hash_of(&text[..end_of_part(&text)]);
     if text.len() <= LONGEST {
-        return vec![Piece { text, hash }];
+        return vec![Piece { text, hash, spans }];
     }
-    let mut parts = Vec::new();
-    let mut rest = text.as_str();
-    while !rest.is_empty() {
-        let (part, after) = rest.split_at(end_of_part(rest));
-        parts.push(Piece { text: part.to_owned(), hash });
-        rest = after;
+    let (mut parts, mut from) = (Vec::new(), 0);
+    while from < text.len() {
+        let to = before_spans(from + end_of_part(&text[from..]), from, &spans);
+        let own = spans.iter().filter(|span| span.start >= from && span.end <= to);
+        let own = own.map(|span| Span { start: span.start - from, end: span.end - from, ..*span }).collect();
+        parts.push(Piece { text: text[from..to].to_owned(), hash, spans: own });
+        from = to;
     }
     parts
+}
+
+/// The end of a part that begins at `from`, moved before the spans that it would cut, where that leaves something.
+fn before_spans(end: usize, from: usize, spans: &[Span]) -> usize {
+    let mut moved = end;
+    while let Some(cut) = spans.iter().find(|span| span.start < moved && span.end > moved) {
+        moved = cut.start;
+    }
+    if moved > from { moved } else { end }
 }
 
 /// Where the first part of a text ends: behind a line, else a sentence, else a space, in the second half of what fits.
@@ -243,7 +289,7 @@ impl Plain {
         let rest = self.text.split_off(end);
         let text = std::mem::replace(&mut self.text, rest);
         let hash = *self.hash.get_or_insert_with(|| hash_of(&text));
-        Piece { text, hash }
+        Piece { text, hash, spans: Vec::new() }
     }
 
     /// The document, or its last part; none where there is nothing but space.
@@ -374,6 +420,19 @@ mod tests {
                 assert_eq!(whole.trim_end(), text.trim_end());
             }
         }
+        // a span stays in one part
+        let mut text = "a".repeat(LONGEST - 5);
+        text.push_str("and New York, then the rest");
+        let list = |start: usize, end: usize| serde_json::json!([{ "start": start, "end": end, "kind": "entity" }]);
+        let row = serde_json::json!({ "text": &text, "of": list(LONGEST - 1, LONGEST + 7) }).to_string();
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("a.jsonl");
+        std::fs::write(&file, row).unwrap();
+        let texts = Texts::open(&[file], Layout::Files, None).unwrap().with_spans("of".into()).unwrap();
+        let pieces: Vec<Piece> = texts.map(Result::unwrap).collect();
+        assert_eq!(pieces.iter().map(|piece| piece.text.as_str()).collect::<String>(), text);
+        let spanned: Vec<_> = pieces.iter().flat_map(|p| p.spans.iter().map(|s| &p.text[s.start..s.end])).collect();
+        assert_eq!(spanned, ["New York"]);
         // the end of a document that was divided is not lost
         let text = format!("{}\nb\n", "a ".repeat(LONGEST / 2 + 3));
         let pieces = read(text.as_bytes(), "a.txt", Layout::Lines).unwrap();

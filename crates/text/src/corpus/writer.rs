@@ -7,15 +7,16 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use super::manifest::{Entry, Manifest, TokenizedBy, VERSION, hexadecimal};
-use super::shard::{HEADER, Layout, MAGIC};
-use super::{Corpus, Document, Error, MANIFEST, UNFINISHED, shard_name};
+use super::manifest::{Entry, Manifest, TokenizedBy, hexadecimal};
+use super::shard::{HEADER, Layout, MAGIC, VERSION};
+use super::{Corpus, Document, Error, MANIFEST, UNFINISHED, shard_name, span, span_file};
 
 /// A shard ends behind the document that brings its ids to so many bytes…
 const SHARD_BYTES: usize = 64 << 20;
-/// …or is the last of so many documents or sentences.
+/// …or is the last of so many documents, sentences or spans.
 const MOST_DOCUMENTS: usize = 1 << 20;
 const MOST_SENTENCES: usize = 8 << 20;
+const MOST_SPANS: u64 = 4 << 20;
 
 /// A corpus on its way. Dropped before [`Writer::finish`], it leaves a directory that is marked as unfinished.
 #[derive(Debug)]
@@ -39,6 +40,7 @@ struct Begun {
     sentences: Vec<u32>,
     tokens: u64,
     ids: Vec<u8>,
+    spans: span_file::Begun,
 }
 
 impl Writer {
@@ -76,8 +78,8 @@ impl Writer {
     /// Adds a document; its number is that of those before it. `hash` is of its text, which has `text_bytes` bytes.
     ///
     /// # Errors
-    /// When it has no tokens, an id that the tokenizer doesn't give, or sentences out of order; or a shard is full and
-    /// cannot be written.
+    /// When it has no tokens, an id that the tokenizer doesn't give, or sentences or spans out of order; or a shard is
+    /// full and cannot be written.
     pub fn add(&mut self, document: &Document, hash: u64, text_bytes: u64) -> Result<(), Error> {
         let wrong = |problem: String| Error::Document { number: self.documents, problem };
         let (ids, sentences) = (&document.ids, &document.sentences);
@@ -91,7 +93,11 @@ impl Writer {
         if sentences.first() != Some(&0) || !ascending || sentences.last().is_some_and(|&last| last >= ids.len()) {
             return Err(wrong("its sentences don't begin at 0 and go up from there".to_owned()));
         }
+        if let Some(problem) = span::problem(&document.spans, ids.len()) {
+            return Err(wrong(problem));
+        }
         let begun = &mut self.begun;
+        begun.spans.add(document);
         begun.sentences.extend(sentences.iter().map(|&at| at as u32));
         begun.tokens += ids.len() as u64;
         if self.id_bytes == 2 {
@@ -105,7 +111,8 @@ impl Writer {
         self.text_bytes += text_bytes;
         let full = begun.ids.len() >= self.shard_bytes
             || begun.ends.len() >= MOST_DOCUMENTS
-            || begun.sentences.len() >= MOST_SENTENCES;
+            || begun.sentences.len() >= MOST_SENTENCES
+            || begun.spans.count() >= MOST_SPANS;
         if full { self.end_shard() } else { Ok(()) }
     }
 
@@ -116,7 +123,8 @@ impl Writer {
 
     fn end_shard(&mut self) -> Result<(), Error> {
         let begun = std::mem::take(&mut self.begun);
-        let path = self.dir.join(shard_name(self.done.len()));
+        let number = self.done.len();
+        let path = self.dir.join(shard_name(number));
         let (documents, sentences) = (begun.ends.len() as u64, begun.sentences.len() as u64);
         let layout = Layout::of(documents, sentences, begun.tokens, self.id_bytes);
         let layout = layout.ok_or_else(|| Error::damaged(&path, "it would be too large"))?;
@@ -142,7 +150,14 @@ impl Writer {
         let sha256 = hexadecimal(&hash.finalize());
         place(&path, &[&tables, &begun.ids])?;
         let bytes = layout.end as u64;
-        self.done.push(Entry { documents, sentences, tokens: begun.tokens, bytes, sha256 });
+        let spans = if begun.spans.count() > 0 {
+            let (content, entry) = begun.spans.file();
+            place(&self.dir.join(span_file::name(number)), &[&content])?;
+            Some(entry)
+        } else {
+            None
+        };
+        self.done.push(Entry { documents, sentences, tokens: begun.tokens, bytes, sha256, spans });
         Ok(())
     }
 
@@ -177,7 +192,8 @@ fn clear(dir: &Path) -> Result<(), Error> {
         let entry = entry.map_err(failed)?;
         let name = entry.file_name();
         let name = name.to_string_lossy();
-        let shard = name.strip_prefix("shard-").and_then(|rest| rest.strip_suffix(".bin"));
+        let stem = name.strip_suffix(".bin").unwrap_or_default();
+        let shard = stem.strip_prefix("shard-").or_else(|| stem.strip_prefix("spans-"));
         let is_shard = shard.is_some_and(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()));
         let is_temporary = name.starts_with('.') && name.ends_with(".tmp");
         if !unfinished || !(is_shard || is_temporary || name == UNFINISHED) {
@@ -218,6 +234,7 @@ fn place(path: &Path, parts: &[&[u8]]) -> Result<(), Error> {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use super::super::{Span, SpanKind};
     use super::*;
 
     pub fn tokenized(size: u32) -> TokenizedBy {
@@ -228,7 +245,7 @@ pub(super) mod tests {
     pub fn document(n: u64, size: u32) -> Document {
         let length = (n % 7 + 1) as usize;
         let id = (n % u64::from(size)) as u32;
-        Document { number: n, ids: vec![id; length], sentences: (0..length).step_by(3).collect() }
+        Document { number: n, ids: vec![id; length], sentences: (0..length).step_by(3).collect(), spans: Vec::new() }
     }
 
     pub fn corpus(dir: &Path, documents: u64, size: u32, shard_bytes: usize) -> Corpus {
@@ -269,8 +286,10 @@ pub(super) mod tests {
     fn the_bytes_are_as_documented() {
         let dir = tempfile::tempdir().unwrap();
         let mut writer = Writer::create(dir.path(), tokenized(600)).unwrap();
-        writer.add(&Document { number: 0, ids: vec![1, 2, 515], sentences: vec![0, 2] }, 0x0102, 7).unwrap();
-        writer.add(&Document { number: 0, ids: vec![4], sentences: vec![0] }, 9, 1).unwrap();
+        writer
+            .add(&Document { number: 0, ids: vec![1, 2, 515], sentences: vec![0, 2], ..Document::default() }, 0x0102, 7)
+            .unwrap();
+        writer.add(&Document { number: 0, ids: vec![4], sentences: vec![0], ..Document::default() }, 9, 1).unwrap();
         writer.finish().unwrap();
         let bytes = fs::read(dir.path().join("shard-00000.bin")).unwrap();
         let mut expected = b"PTMCORP\0\x01\0\0\0\x02\0\0\0".to_vec();
@@ -283,6 +302,115 @@ pub(super) mod tests {
         expected.extend([1, 0, 2, 0, 3, 2, 4, 0]);
         assert_eq!(bytes, expected);
         assert_eq!(names(dir.path()), ["corpus.json", "shard-00000.bin"]);
+    }
+
+    /// Document `n` with a phrase over all of it where `n % 3` is 0, and where `n % 6` is 0 an entity at its first token.
+    fn with_spans(n: u64, size: u32) -> Document {
+        let plain = document(n, size);
+        let phrase = Span { start: 0, end: plain.ids.len(), kind: SpanKind::Phrase };
+        let entity = Span { start: 0, end: 1, kind: SpanKind::Entity };
+        let mut spans: Vec<Span> =
+            [(3, phrase), (6, entity)].into_iter().filter(|(of, _)| n % of == 0).map(|s| s.1).collect();
+        spans.sort_unstable();
+        Document { spans, ..plain }
+    }
+
+    fn corpus_with_spans(dir: &Path, documents: u64, shard_bytes: usize) -> Corpus {
+        let mut writer = Writer::create(dir, tokenized(9)).unwrap().shard_bytes(shard_bytes);
+        for n in 0..documents {
+            writer.add(&with_spans(n, 9), n, 10).unwrap();
+        }
+        writer.finish().unwrap()
+    }
+
+    #[test]
+    fn spans_come_back_and_corpora_without_them_are_as_before() {
+        let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let spanned = corpus_with_spans(one.path(), 200, 300);
+        assert_eq!((spanned.spans().phrase, spanned.spans().entity), (67, 34));
+        for n in 0..200 {
+            assert_eq!(spanned.document(n).unwrap(), with_spans(n, 9));
+        }
+        spanned.verify(&mut |_| true).unwrap();
+        let plain = corpus(two.path(), 200, 9, 300);
+        assert_eq!(plain.spans().all(), 0);
+        let manifest = fs::read_to_string(two.path().join(MANIFEST)).unwrap();
+        assert!(manifest.contains("\"version\": 1") && !manifest.contains("spans"), "{manifest}");
+        assert!(names(two.path()).iter().all(|name| !name.starts_with("spans-")));
+        // the shards are the same, but the corpus is another
+        let shard = |dir: &Path| fs::read(dir.join("shard-00000.bin")).unwrap();
+        assert_eq!(shard(one.path()), shard(two.path()));
+        assert_ne!(spanned.fingerprint(), plain.fingerprint());
+        assert!(spanned.shards().1 > plain.shards().1);
+        // only what has spans has a file of them
+        let few = tempfile::tempdir().unwrap();
+        let mut writer = Writer::create(few.path(), tokenized(9)).unwrap().shard_bytes(2);
+        for n in [1, 3, 2] {
+            writer.add(&with_spans(n, 9), n, 10).unwrap();
+        }
+        let few_of_them = writer.finish().unwrap();
+        assert_eq!(
+            names(few.path()),
+            ["corpus.json", "shard-00000.bin", "shard-00001.bin", "shard-00002.bin", "spans-00001.bin"]
+        );
+        assert_eq!(few_of_them.document(1).unwrap().spans.len(), 1);
+        // what was stopped is cleared of them too
+        fs::rename(few.path().join(MANIFEST), few.path().join(UNFINISHED)).unwrap();
+        assert_eq!(corpus(few.path(), 3, 9, 1000).len(), 3);
+        assert_eq!(names(few.path()), ["corpus.json", "shard-00000.bin"]);
+    }
+
+    #[test]
+    fn the_bytes_of_spans_are_as_documented() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = Writer::create(dir.path(), tokenized(9)).unwrap();
+        for n in [6, 1, 3] {
+            writer.add(&with_spans(n, 9), n, 1).unwrap();
+        }
+        writer.finish().unwrap();
+        let mut expected = b"PTMSPAN\0\x01\0\0\0\0\0\0\0".to_vec();
+        expected.extend([3, 3, 0, 0, 0, 0, 0, 2, 2, 3].iter().flat_map(|n: &u64| n.to_le_bytes()));
+        expected.extend([0, 1, 1, 0, 7, 0, 0, 4, 0].iter().flat_map(|n: &u32| n.to_le_bytes()));
+        assert_eq!(fs::read(dir.path().join("spans-00000.bin")).unwrap(), expected);
+    }
+
+    #[test]
+    fn damaged_spans_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path();
+        corpus_with_spans(path, 20, 1000);
+        let (file, manifest) = (path.join("spans-00000.bin"), path.join(MANIFEST));
+        let (bytes, text) = (fs::read(&file).unwrap(), fs::read_to_string(&manifest).unwrap());
+        let read = || -> Result<(), Error> {
+            let corpus = Corpus::open(path)?;
+            // none of these may panic
+            let _: Vec<_> = (0..20).map(|n| corpus.document(n)).collect();
+            corpus.verify(&mut |_| true)
+        };
+        read().unwrap();
+        for at in 0..bytes.len() {
+            let mut wrong = bytes.clone();
+            wrong[at] ^= 0xff;
+            fs::write(&file, wrong).unwrap();
+            assert!(read().is_err(), "byte {at}");
+        }
+        for wrong in [&bytes[..0], &bytes[..70], &bytes[..bytes.len() - 1], &[&bytes[..], b"x"].concat()] {
+            fs::write(&file, wrong).unwrap();
+            assert!(matches!(read(), Err(Error::Damaged { .. })));
+        }
+        fs::remove_file(&file).unwrap();
+        assert!(read().unwrap_err().to_string().contains("spans-00000.bin"));
+        fs::write(&file, &bytes).unwrap();
+        for (from, to, word) in [
+            ("\"version\": 2", "\"version\": 1", "version 1"),
+            ("\"phrase\": 7", "\"phrase\": 8", "spans"),
+            ("\"entity\": 4", "\"entity\": 18446744073709551615", "spans"),
+        ] {
+            assert!(text.contains(from), "{from}: {text}");
+            fs::write(&manifest, text.replacen(from, to, 1)).unwrap();
+            let error = read().unwrap_err().to_string();
+            assert!(error.contains(word), "{from} {to}: {error}");
+        }
     }
 
     #[test]
@@ -322,9 +450,13 @@ pub(super) mod tests {
             (vec![1, 2], vec![0, 2]),
             (vec![1, 2, 3], vec![1, 2]),
         ] {
-            let document = Document { number: 0, ids, sentences };
+            let document = Document { ids, sentences, ..Document::default() };
             assert!(matches!(writer.add(&document, 0, 0), Err(Error::Document { .. })), "{document:?}");
         }
+        let spans = vec![Span { start: 0, end: 2, kind: SpanKind::Entity }];
+        let document = Document { ids: vec![1], sentences: vec![0], spans, number: 0 };
+        let error = writer.add(&document, 0, 0).unwrap_err().to_string();
+        assert!(error.contains("its entity from 0 to 2"), "{error}");
         assert!(matches!(writer.finish(), Err(Error::Empty { .. })));
     }
 
@@ -366,6 +498,7 @@ pub(super) mod tests {
             ("\"id_bytes\": 2", "\"id_bytes\": 4", "contradict"),
             ("\"id_bytes\": 2", "\"id_bytes\": 3", "id_bytes"),
             ("\"version\": 1", "\"version\": 2", "version 2"),
+            ("\"version\": 1", "\"version\": 3", "version 3"),
             ("\"format\": \"ptm corpus\"", "\"format\": \"x\"", "format"),
             ("\"size\": 9", "\"size\": 3", "the tokenizer only 3"),
             ("\"shards\"", "\"shard\"", "no manifest"),

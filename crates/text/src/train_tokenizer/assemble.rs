@@ -38,6 +38,7 @@ fn config(options: &Options) -> Result<Object, Error> {
         Kind::ByteLevel => {
             map.insert("add_prefix_space".to_owned(), false.into());
         }
+        Kind::WordEnds => {}
         Kind::Unigram if options.family.sentinels().is_empty() => {
             map.insert("do_lower_case".to_owned(), lower.into());
             map.insert("keep_accents".to_owned(), false.into());
@@ -61,6 +62,10 @@ pub(super) fn before_the_model(options: &Options) -> Result<[Value; 2], Error> {
     let (published, config) = (published(options)?, config(options)?);
     Ok(match published.recipe {
         Recipe::WordPiece => [load::bert_normalizer(&published, &config)?, json!({"type": "BertPreTokenizer"})],
+        Recipe::WordEnds if options.lowercase == Some(false) => {
+            return Err(failed("GPT's tokenizer has no capitals: leave the choice of case out"));
+        }
+        Recipe::WordEnds => [load::bert_normalizer(&published, &config)?, json!({"type": "BertPreTokenizer"})],
         Recipe::ByteLevel if options.lowercase.is_some() => {
             return Err(failed("byte-level models keep every byte: leave the choice of case out"));
         }
@@ -131,6 +136,7 @@ pub(super) fn assemble(model: &Value, options: &Options) -> Result<Trained, Erro
     let decoder = match options.family.kind() {
         Kind::WordPiece => json!({"type": "WordPiece", "prefix": "##", "cleanup": true}),
         Kind::ByteLevel => load::byte_level(true),
+        Kind::WordEnds => load::word_ends(),
         Kind::Unigram => metaspace(),
     };
     let tokenizer = json!({
@@ -169,7 +175,7 @@ pub(super) fn assemble(model: &Value, options: &Options) -> Result<Trained, Erro
             let lines: Vec<&str> = ids.iter().map(|(token, _)| token.as_str()).collect();
             files.push(("vocab.txt", format!("{}\n", lines.join("\n")).into_bytes()));
         }
-        Kind::ByteLevel => {
+        Kind::ByteLevel | Kind::WordEnds => {
             files.push(("vocab.json", text(&model["vocab"])?));
             files.push(("merges.txt", merges(&model["merges"])));
         }

@@ -9,12 +9,15 @@ pub enum Kind {
     WordPiece,
     /// Bytes that are merged.
     ByteLevel,
+    /// Letters that are merged within words, the last of each marked by `</w>`.
+    WordEnds,
     /// The likeliest pieces.
     Unigram,
 }
 
 /// The names that [`Family::by_name`] knows.
-pub const FAMILIES: [&str; 9] = ["bert", "distilbert", "electra", "albert", "roberta", "bart", "gpt2", "t5", "xlnet"];
+pub const FAMILIES: [&str; 10] =
+    ["bert", "distilbert", "electra", "albert", "roberta", "bart", "gpt", "gpt2", "t5", "xlnet"];
 
 /// T5's sentinels.
 const SENTINELS: usize = 100;
@@ -46,6 +49,7 @@ impl Family {
             }
             "roberta" => family("RobertaTokenizer", Kind::ByteLevel, ROBERTA, Some(512)),
             "bart" => family("BartTokenizer", Kind::ByteLevel, ROBERTA, Some(1024)),
+            "gpt" => family("OpenAIGPTTokenizer", Kind::WordEnds, &["<unk>"], Some(512)),
             "gpt2" => family("GPT2Tokenizer", Kind::ByteLevel, &["<|endoftext|>"], Some(1024)),
             "t5" => family("T5Tokenizer", Kind::Unigram, &["<pad>", "</s>", "<unk>"], Some(512)),
             "xlnet" => {

@@ -160,6 +160,11 @@ pub(super) fn inner(words: &[(String, u64)]) -> Vec<char> {
     words.iter().flat_map(|(word, _)| word.chars().skip(1)).collect::<BTreeSet<char>>().into_iter().collect()
 }
 
+/// Those that a word ends with, in their order.
+pub(super) fn last(words: &[(String, u64)]) -> Vec<char> {
+    words.iter().filter_map(|(word, _)| word.chars().next_back()).collect::<BTreeSet<char>>().into_iter().collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::Family;

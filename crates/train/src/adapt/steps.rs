@@ -261,7 +261,7 @@ impl<'a> Steps<'a> {
                     let found = found::found(&found::file(&output), k, &self.domain()?, unit)?;
                     task_text::pack(&rows, &self.tokenizer, &dir, &mut |writer| {
                         for (ids, hash, bytes) in &found {
-                            let document = Document { number: 0, ids: ids.clone(), sentences: vec![0] };
+                            let document = Document { ids: ids.clone(), sentences: vec![0], ..Document::default() };
                             writer.add(&document, *hash, *bytes)?;
                         }
                         Ok(())
@@ -326,7 +326,7 @@ impl<'a> Steps<'a> {
         let documents = corpora.iter().map(Corpus::len).sum();
         let tokens = corpora.iter().map(Corpus::tokens).sum();
         self.audience.note(&format!("{variant}: pretraining goes on with {documents} documents, {tokens} tokens"));
-        let sources = pretrain::Sources { from: Some(from.clone()), tokenizer: None };
+        let sources = pretrain::Sources { from: Some(from.clone()), ..pretrain::Sources::default() };
         let outcome = pretrain::pretrain(&recipe, &sources, false, self.audience)?;
         pooler::carry(&from, &outcome.model)?;
         let state = &outcome.state;

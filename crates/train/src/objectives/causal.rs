@@ -1,5 +1,6 @@
 //! Causal language modelling (Radford et al. 2018, §3.1; 2019, §2): every token from those before it. Documents lie one
-//! after the other in blocks, and a token sees nothing of another document unless it is asked for.
+//! after the other in blocks, and a token sees nothing of another document unless it is asked for. A tokenizer without a
+//! token that ends a text, as the first GPT's, foretells no end: each document is then its own tokens and nothing else.
 
 use std::ops::Range;
 
@@ -54,29 +55,34 @@ impl Causal {
 #[derive(Clone, Copy, Debug)]
 pub struct CausalLm {
     config: CausalConfig,
-    begin: u32,
-    end: u32,
+    begin: Option<u32>,
+    end: Option<u32>,
 }
 
 impl CausalLm {
     /// # Errors
-    /// When blocks would be empty, or the vocabulary has no token that ends a text.
+    /// When blocks would be empty.
     pub fn new(config: CausalConfig, vocabulary: &Vocabulary) -> Result<Self> {
         if config.length == 0 {
             return Err(Error::recipe("objective.length", "should be at least 1"));
         }
-        let end = vocabulary.eos()?;
-        // GPT-2 has one token for both
-        Ok(Self { config, begin: vocabulary.bos().unwrap_or(end), end })
+        let end = vocabulary.eos().ok();
+        // GPT-2 has one token for both, the first GPT none
+        Ok(Self { config, begin: vocabulary.bos().ok().or(end), end })
     }
 
-    /// The documents in blocks, in their order, each between the token that begins a text and the one that ends it. What
-    /// doesn't fit a block goes on in the next; the last may be shorter.
+    /// How many more tokens than its own a document has that are followed by one: 1 between tokens that begin and end it,
+    /// -1 without either.
+    pub fn frame(&self) -> isize {
+        isize::from(self.begin.is_some()) + isize::from(self.end.is_some()) - 1
+    }
+
+    /// The documents in blocks, in their order, each between the token that begins a text and the one that ends it, where
+    /// there are such. What doesn't fit a block goes on in the next; the last may be shorter.
     pub fn pack<'a>(&self, documents: impl IntoIterator<Item = Text<'a>>) -> Vec<Causal> {
         let mut blocks: Vec<Causal> = Vec::new();
         for document in documents {
-            let tokens: Vec<u32> =
-                std::iter::once(self.begin).chain(document.ids.iter().copied()).chain([self.end]).collect();
+            let tokens: Vec<u32> = self.begin.into_iter().chain(document.ids.iter().copied()).chain(self.end).collect();
             let mut read = 0;
             while read + 1 < tokens.len() {
                 if blocks.last().is_none_or(|block| block.ids.len() == self.config.length) {
@@ -95,17 +101,23 @@ impl CausalLm {
         blocks
     }
 
-    /// One block of stretches of documents, each with the places that are read: 0 is the token that begins a text, and
-    /// those of the document follow.
+    /// One block of stretches of documents, each with the places that are read: 0 is the token that begins a text, where
+    /// there is one, and those of the document follow.
     pub fn block<'a>(&self, stretches: impl IntoIterator<Item = (&'a [u32], Range<usize>)>) -> Causal {
         let mut block = Causal::default();
         for (ids, places) in stretches {
             if block.ids.is_empty() || !self.config.across_documents {
                 block.begins.push(block.ids.len());
             }
-            for place in places {
-                block.ids.push(place.checked_sub(1).map_or(self.begin, |before| ids[before]));
-                block.targets.push(ids.get(place).copied().unwrap_or(self.end));
+            let before = usize::from(self.begin.is_some());
+            let token = |place: usize| match place.checked_sub(before) {
+                Some(own) => ids.get(own).copied().or(self.end),
+                None => self.begin,
+            };
+            // all places but those behind what is followed by a token have both
+            for (id, target) in places.filter_map(|place| token(place).zip(token(place + 1))) {
+                block.ids.push(id);
+                block.targets.push(target);
             }
         }
         block
@@ -156,6 +168,24 @@ mod tests {
             let made = [objective.block([(a, 0..3), (b, 0..1)]), objective.block([(b, 1..5)])];
             assert_eq!(made.to_vec(), blocks(4, across_documents, &[a, b]));
         }
+    }
+
+    /// By hand: without a token that begins or ends a text the first token of each document is read and not foretold.
+    #[test]
+    fn documents_without_an_end_are_their_own_tokens() {
+        let bare = Vocabulary::default();
+        let (a, b, single) = (&[11, 12, 13][..], &[21, 22, 23][..], &[31][..]);
+        for across_documents in [false, true] {
+            let objective = CausalLm::new(CausalConfig { length: 3, across_documents }, &bare).unwrap();
+            assert_eq!(objective.frame(), -1);
+            let made = objective.pack([a, single, b].map(text));
+            let ids: Vec<&[u32]> = made.iter().map(|block| &block.ids[..]).collect();
+            let targets: Vec<&[u32]> = made.iter().map(|block| &block.targets[..]).collect();
+            assert_eq!((ids, targets), (vec![&[11, 12, 21][..], &[22]], vec![&[12, 13, 22][..], &[23]]));
+            assert_eq!(made[0].begins, if across_documents { vec![0] } else { vec![0, 2] });
+            assert_eq!(made, [objective.block([(a, 0..2), (b, 0..1)]), objective.block([(b, 1..2)])]);
+        }
+        assert_eq!(CausalLm::new(CausalConfig::default(), &vocabulary()).unwrap().frame(), 1);
     }
 
     #[test]

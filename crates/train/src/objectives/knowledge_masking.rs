@@ -1,9 +1,10 @@
 //! Knowledge masking (Sun et al. 2019, ERNIE 1.0, §3.2): masked language modelling in three stages on the same text, which hide
-//! tokens, then phrases, then named entities, each of these as a whole. What is a phrase or an entity a lexicon says, not a
-//! model; what no lexicon knows is hidden token by token in every stage.
+//! tokens, then phrases, then named entities, each of these as a whole. What is a phrase or an entity a lexicon says, or spans
+//! that the corpus gives, not a model; what neither knows is hidden token by token in every stage.
 
 use std::ops::Range;
 
+use ptm_text::corpus::{Span, SpanKind};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
@@ -58,6 +59,10 @@ pub struct KnowledgeMaskingConfig {
     /// The named entities, likewise.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub entities: Option<Entries>,
+    /// Which spans that the corpora give (`ptm corpus pack --spans-key`) count, beside the lexicons and before them:
+    /// "phrase", "entity", or both. Default: none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub spans: Vec<SpanKind>,
     /// The stages in their order. Default: one for tokens, one for phrases and one for entities, as far as these are
     /// given, each an equal part of `run.steps`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -67,14 +72,31 @@ pub struct KnowledgeMaskingConfig {
 impl Default for KnowledgeMaskingConfig {
     fn default() -> Self {
         let MaskedLmConfig { rate, masked, random, whole_words, most, .. } = MaskedLmConfig::default();
-        Self { rate, masked, random, whole_words, most, phrases: None, entities: None, stages: Vec::new() }
+        Self {
+            rate,
+            masked,
+            random,
+            whole_words,
+            most,
+            phrases: None,
+            entities: None,
+            spans: Vec::new(),
+            stages: Vec::new(),
+        }
     }
 }
 
 impl KnowledgeMaskingConfig {
-    /// What can be hidden with the lexicons that are given, in the paper's order.
+    /// Whether phrases are given, and whether entities are: by a lexicon or by the corpora.
+    pub fn given(&self) -> (bool, bool) {
+        let spans = |kind| self.spans.contains(&kind);
+        let phrases = self.phrases.is_some() || spans(SpanKind::Phrase);
+        (phrases, self.entities.is_some() || spans(SpanKind::Entity))
+    }
+
+    /// What can be hidden with the lexicons and spans that are given, in the paper's order.
     pub fn levels(&self) -> Vec<Level> {
-        let (phrases, entities) = (self.phrases.is_some(), self.entities.is_some());
+        let (phrases, entities) = self.given();
         let levels = [(Level::Tokens, true), (Level::Phrases, phrases), (Level::Entities, entities)];
         levels.into_iter().filter_map(|(level, given)| given.then_some(level)).collect()
     }
@@ -98,11 +120,11 @@ impl KnowledgeMaskingConfig {
     #[must_use]
     pub fn at_once(mut self) -> Self {
         if self.stages.is_empty() {
-            let hide = match (&self.phrases, &self.entities) {
-                (Some(_), Some(_)) => Level::PhrasesAndEntities,
-                (Some(_), None) => Level::Phrases,
-                (None, Some(_)) => Level::Entities,
-                (None, None) => Level::Tokens,
+            let hide = match self.given() {
+                (true, true) => Level::PhrasesAndEntities,
+                (true, false) => Level::Phrases,
+                (false, true) => Level::Entities,
+                (false, false) => Level::Tokens,
             };
             self.stages = vec![MaskingStage { hide, until: None }];
         }
@@ -111,6 +133,7 @@ impl KnowledgeMaskingConfig {
 
     fn check(&self) -> Result<()> {
         let wrong = |problem: &str| Err(Error::recipe("objective.stages", problem));
+        let given = self.given();
         for (number, stage) in self.stages.iter().enumerate() {
             let (phrases, entities) = match stage.hide {
                 Level::Tokens => (false, false),
@@ -118,8 +141,11 @@ impl KnowledgeMaskingConfig {
                 Level::Entities => (false, true),
                 Level::PhrasesAndEntities => (true, true),
             };
-            if phrases && self.phrases.is_none() || entities && self.entities.is_none() {
-                return wrong("hide what is not given: name a file in objective.phrases and objective.entities");
+            if phrases && !given.0 || entities && !given.1 {
+                return wrong(
+                    "hide what is not given: name a file in objective.phrases and objective.entities, or in \
+                     objective.spans what the corpora give",
+                );
             }
             if stage.until.is_none() != (number + 1 == self.stages.len()) {
                 return wrong("each but the last should say after which step it ends, the last should not");
@@ -182,25 +208,35 @@ impl KnowledgeMasking {
         now.map_or(Level::Tokens, |stage| stage.hide)
     }
 
-    /// One example: the text between the tokens that begin and end a sequence.
+    /// One example: the text between the tokens that begin and end a sequence. `spans` are those that the corpus gives of
+    /// it, in tokens; the kinds that the settings don't name count for nothing.
     ///
     /// # Errors
     /// When the text has no token that could be hidden.
-    pub fn corrupt(&self, text: &Text<'_>, level: Level, random: &mut ChaCha8Rng) -> Result<Masked> {
+    pub fn corrupt(&self, text: &Text<'_>, spans: &[Span], level: Level, random: &mut ChaCha8Rng) -> Result<Masked> {
         let ids = self.masked_lm.framed(text);
         let segments = vec![0; ids.len()];
-        let units = self.units(&ids, level);
+        let units = self.units(&ids, spans, level);
         self.masked_lm.hide_units(ids, segments, units, true, random)
     }
 
-    /// What can be chosen in `ids`: whole phrases or entities, and what is in none.
-    fn units(&self, ids: &[u32], level: Level) -> Vec<Range<usize>> {
-        let of = |lexicon: &Lexicon| lexicon.find(ids, &self.vocabulary);
+    /// What can be chosen in `ids`, which are framed: whole phrases or entities, and what is in none. Where spans of the
+    /// corpus and phrases of the lexicon meet, the corpus knows better.
+    fn units(&self, ids: &[u32], spans: &[Span], level: Level) -> Vec<Range<usize>> {
+        let of = |kind: SpanKind, lexicon: &Lexicon| {
+            let given = spans.iter().filter(|span| span.kind == kind && self.config.spans.contains(&kind));
+            // behind the token that begins the sequence; what the tokenizer doesn't know cannot be foretold
+            let given = given.map(|span| span.start + 1..span.end + 1);
+            let given = given.filter(|unit| !ids[unit.clone()].iter().any(|&id| self.vocabulary.is_special(id)));
+            joined(given.collect(), lexicon.find(ids, &self.vocabulary))
+        };
+        let phrases = || of(SpanKind::Phrase, &self.phrases);
+        let entities = || of(SpanKind::Entity, &self.entities);
         let wholes = match level {
             Level::Tokens => Vec::new(),
-            Level::Phrases => of(&self.phrases),
-            Level::Entities => of(&self.entities),
-            Level::PhrasesAndEntities => joined(of(&self.entities), of(&self.phrases)),
+            Level::Phrases => phrases(),
+            Level::Entities => entities(),
+            Level::PhrasesAndEntities => joined(entities(), phrases()),
         };
         with_rest(wholes, units(ids, self.config.whole_words, &self.vocabulary))
     }
@@ -248,7 +284,7 @@ mod tests {
         let objective = objective(KnowledgeMaskingConfig::default());
         let ids = [3, 20, 21, 22, 23, 50, 40, 41, 42, 43, 30, 1];
         let units = |level| {
-            let mut units = objective.units(&ids, level);
+            let mut units = objective.units(&ids, &[], level);
             units.sort_unstable_by_key(|unit| unit.start);
             units
         };
@@ -270,7 +306,7 @@ mod tests {
         let mut seen = [0; 2];
         for seed in 0..200 {
             let made = objective
-                .corrupt(&text(&[50, 51, 40, 41, 42, 43, 52, 53]), Level::Entities, &mut random(seed))
+                .corrupt(&text(&[50, 51, 40, 41, 42, 43, 52, 53]), &[], Level::Entities, &mut random(seed))
                 .unwrap();
             let (entity, others) = (vec![3, 4, 5, 6], vec![1, 2, 7, 8]);
             if made.chosen == entity {
@@ -299,7 +335,7 @@ mod tests {
         let (mut random, mut tokens, mut chosen, mut fates) = (random(1), 0_u64, [0_u64; 43], [0_u64; 3]);
         let rounds = 20_000;
         for _ in 0..rounds {
-            let made = objective.corrupt(&text(&ids), Level::Phrases, &mut random).unwrap();
+            let made = objective.corrupt(&text(&ids), &[], Level::Phrases, &mut random).unwrap();
             tokens += made.chosen.len() as u64;
             made.chosen.iter().for_each(|&place| chosen[place] += 1);
             for phrase in &phrases {
@@ -323,6 +359,59 @@ mod tests {
         let whole: Vec<u64> = phrases.iter().map(|phrase| chosen[phrase.start]).collect();
         assert!(chi_square(&whole, &[0.2; 5]) < 18.5, "{whole:?}");
         assert!(chi_square(&fates, &[0.8, 0.1, 0.1]) < 13.8, "{fates:?}");
+    }
+
+    /// By hand: spans of the corpus beside the lexicons.
+    #[test]
+    fn spans_of_the_corpus_are_units_beside_the_lexicon() {
+        let (phrase, entity) = (SpanKind::Phrase, SpanKind::Entity);
+        let both = KnowledgeMaskingConfig { spans: vec![phrase, entity], ..KnowledgeMaskingConfig::default() };
+        let ids = [3, 20, 21, 22, 23, 50, 51, 52, 30, 31, 1, 53, 1];
+        let span = |start, end, kind| Span { start, end, kind };
+        // of the text, which begins behind the first token; one over a special token counts for nothing
+        let spans = [span(2, 5, phrase), span(4, 6, entity), span(9, 11, entity)];
+        let units = |config: KnowledgeMaskingConfig, level| {
+            let mut units = objective(config).units(&ids, &spans, level);
+            units.sort_unstable_by_key(|unit| unit.start);
+            units.into_iter().filter(|unit| unit.len() > 1).collect::<Vec<_>>()
+        };
+        // the phrase of the lexicon at 1..4 meets the one of the corpus
+        assert_eq!(units(both.clone(), Level::Phrases), [3..6, 8..10]);
+        assert_eq!(units(both.clone(), Level::Entities), [3..5, 5..7]);
+        assert_eq!(units(both.clone(), Level::PhrasesAndEntities), [3..5, 5..7, 8..10]);
+        assert!(units(both, Level::Tokens).is_empty());
+        // what isn't asked for counts for nothing
+        let entities = KnowledgeMaskingConfig { spans: vec![entity], ..KnowledgeMaskingConfig::default() };
+        assert_eq!(units(entities.clone(), Level::Phrases), [1..4, 8..10]);
+        assert_eq!(units(entities.clone(), Level::Entities), [3..5, 5..7]);
+        let none = KnowledgeMaskingConfig::default();
+        let (with, without) = (objective(none.clone()).units(&ids, &spans, Level::Entities), objective(none));
+        assert_eq!(with, without.units(&ids, &[], Level::Entities));
+        // alone they make stages too
+        assert_eq!(entities.levels(), [Level::Tokens, Level::Entities]);
+        assert_eq!(entities.at_once().stages[0].hide, Level::Entities);
+    }
+
+    /// Over many draws: a span is hidden as a whole or not at all, without any lexicon.
+    #[test]
+    fn spans_stay_whole() {
+        let config = KnowledgeMaskingConfig { rate: 0.3, spans: vec![SpanKind::Entity], ..Default::default() };
+        let objective = KnowledgeMasking::new(config.divided(2), &vocabulary()).unwrap();
+        let ids: Vec<u32> = (50..70).collect();
+        let spans = [(2, 4), (7, 12)].map(|(start, end)| Span { start, end, kind: SpanKind::Entity });
+        let (mut seen, mut parts) = ([0; 2], 0);
+        for seed in 0..2000 {
+            let hidden = |level| {
+                let made = objective.corrupt(&text(&ids), &spans, level, &mut random(seed)).unwrap();
+                spans.map(|span| (span.start + 1..=span.end).filter(|place| made.chosen.contains(place)).count())
+            };
+            for (count, (span, seen)) in hidden(Level::Entities).into_iter().zip(spans.iter().zip(&mut seen)) {
+                assert!(count == 0 || count == span.end - span.start, "a part of a span");
+                *seen += usize::from(count > 0);
+            }
+            parts += usize::from(hidden(Level::Tokens)[1] % 5 != 0);
+        }
+        assert!(seen.iter().all(|&seen| seen > 200) && parts > 200, "{seen:?} {parts}");
     }
 
     #[test]

@@ -295,7 +295,7 @@ impl SequenceObjective {
             Self::Detection(objective) => Examples::Detection(objective.corrupt(text, random)?),
             Self::Knowledge(objective) => {
                 let levels = objective.config().levels().into_iter();
-                let made = levels.map(|level| Ok((level, objective.corrupt(text, level, &mut random.clone())?)));
+                let made = levels.map(|level| Ok((level, objective.corrupt(text, &[], level, &mut random.clone())?)));
                 Examples::Knowledge(made.collect::<Result<_>>()?)
             }
             Self::Task(objective) => {

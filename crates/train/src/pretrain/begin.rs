@@ -3,12 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
+use ptm_models::electra::GENERATOR;
 use ptm_models::heads::{Head, LanguageModelHead};
 use ptm_models::{
     BartConfig, Body, Configuration, DecoderConfig, EncoderConfig, Family, Kind, Pair, T5Config, XlnetConfig,
 };
 use ptm_text::Tokenizer;
-use ptm_text::corpus::{Corpus, Mixture, Part, Split};
+use ptm_text::corpus::{Corpus, Mixture, Part, SpanKind, Split};
 use serde_json::{Map, Value};
 
 use super::causal::CausalTask;
@@ -26,6 +27,7 @@ use super::task::Pretraining;
 use super::{Pretrained, metrics};
 use crate::checkpoint::Folder;
 use crate::error::{Error, Result};
+use crate::objective::Judgement;
 use crate::objectives::causal::{CausalConfig, CausalLm};
 use crate::objectives::continual::ContinualConfig;
 use crate::objectives::denoising::DenoisingConfig;
@@ -37,13 +39,15 @@ use crate::objectives::replaced_token_detection::{ReplacedTokenConfig, ReplacedT
 use crate::objectives::span_corruption::SpanCorruptionConfig;
 use crate::objectives::span_masking::SpanMasking;
 use crate::objectives::{ObjectiveConfig, Vocabulary};
-use crate::training::{self, Outcome, Watch};
+use crate::training::{self, Outcome, Progress, Watch};
 
 /// Where what a recipe names was found.
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
     /// The directory of `model.from`.
     pub from: Option<PathBuf>,
+    /// The directory of `model.generator`.
+    pub generator: Option<PathBuf>,
     /// The directory of `model.tokenizer`.
     pub tokenizer: Option<PathBuf>,
 }
@@ -56,22 +60,43 @@ pub fn pretrain(recipe: &Recipe, sources: &Sources, afresh: bool, watch: &mut dy
     if afresh {
         Folder::open(&recipe.output)?.clear()?;
     }
-    Job::new(recipe, sources)?.run(watch)
+    let outcome = Job::new(recipe, sources, true)?.run(watch)?;
+    outcome.ok_or_else(|| Error::Input("the run had no text".into()))
+}
+
+/// Whether a run by `recipe` would begin, as far as that can be told without its corpora: model, tokenizer, objective and
+/// lengths against each other.
+///
+/// # Errors
+/// What [`pretrain`] would say before it begins.
+pub fn check(recipe: &Recipe, sources: &Sources) -> Result<()> {
+    struct Nobody;
+    impl Watch for Nobody {
+        fn stop(&self) -> bool {
+            true
+        }
+        fn note(&mut self, _: &str) {}
+        fn step(&mut self, _: &Progress) {}
+        fn judged(&mut self, _: u64, _: &Judgement, _: bool) {}
+    }
+    Job::new(recipe, sources, false)?.run(&mut Nobody).map(|_| ())
 }
 
 /// A recipe with what it names.
 struct Job<'a> {
     recipe: &'a Recipe,
     from: Option<&'a Path>,
+    generator: Option<&'a Path>,
     tokenizer_dir: &'a Path,
     vocabulary: Vocabulary,
     family: Family,
     config: Map<String, Value>,
-    mixture: Mixture,
+    /// None where nothing is to be learnt, only looked at.
+    mixture: Option<Mixture>,
 }
 
 impl<'a> Job<'a> {
-    fn new(recipe: &'a Recipe, sources: &'a Sources) -> Result<Self> {
+    fn new(recipe: &'a Recipe, sources: &'a Sources, with_text: bool) -> Result<Self> {
         let from = sources.from.as_deref();
         let Some(tokenizer_dir) = sources.tokenizer.as_deref().or(from) else {
             return Err(Error::recipe("model.tokenizer", "a new model needs one: name the directory with its files"));
@@ -81,26 +106,18 @@ impl<'a> Job<'a> {
             Some(dir) => json_of(&dir.join("config.json"))?,
             None => Map::new(),
         };
-        match &recipe.model.config {
-            None => {}
-            Some(toml::Value::String(path)) => config.extend(json_of(Path::new(path))?),
-            Some(fields) => {
-                let fields = serde_json::to_value(fields).map_err(|error| Error::Input(error.to_string()))?;
-                if let Value::Object(fields) = fields {
-                    config.extend(fields);
-                }
-            }
-        }
+        config.extend(fields(recipe)?);
         let family = Family::from_json(&config)?;
         if from.is_none() {
             complete(&mut config, family, &tokenizer);
         }
-        let mixture = mixture(recipe, &tokenizer, tokenizer_dir)?;
+        let mixture = with_text.then(|| mixture(recipe, &tokenizer, tokenizer_dir)).transpose()?;
         let vocabulary = Vocabulary::new(&tokenizer);
-        Ok(Self { recipe, from, tokenizer_dir, vocabulary, family, config, mixture })
+        let generator = sources.generator.as_deref();
+        Ok(Self { recipe, from, generator, tokenizer_dir, vocabulary, family, config, mixture })
     }
 
-    fn run(&self, watch: &mut dyn Watch) -> Result<Outcome> {
+    fn run(&self, watch: &mut dyn Watch) -> Result<Option<Outcome>> {
         match self.family.kind() {
             Kind::Decoder => self.causal(watch),
             Kind::Bart => {
@@ -138,7 +155,7 @@ impl<'a> Job<'a> {
         Error::recipe("objective.name", format!("{family} models learn by {}", known.join(", ")))
     }
 
-    fn causal(&self, watch: &mut dyn Watch) -> Result<Outcome> {
+    fn causal(&self, watch: &mut dyn Watch) -> Result<Option<Outcome>> {
         let ObjectiveConfig::CausalLm(objective) = self.objective() else { return Err(self.no_such(&["causal_lm"])) };
         let config = DecoderConfig::from_json(self.config.clone())?;
         let (longest, own) = (config.max_positions, Some(objective.length));
@@ -147,7 +164,23 @@ impl<'a> Job<'a> {
         self.learn(task, &config, longest, own, watch)
     }
 
-    fn masked(&self, watch: &mut dyn Watch) -> Result<Outcome> {
+    /// The configuration of ELECTRA's generator, and where discriminator and generator are that are gone on with.
+    fn generator(&self, config: &EncoderConfig, share: f64) -> Result<(EncoderConfig, Option<[PathBuf; 2]>)> {
+        // its sizes are its own
+        const SHARED: [&str; 2] = ["hidden_dropout_prob", "attention_probs_dropout_prob"];
+        let Some(from) = self.from else { return Ok((generator(&self.config, config, share)?, None)) };
+        let dir = self.generator.map_or_else(|| from.join(GENERATOR), Path::to_owned);
+        if self.generator.is_none() && !dir.is_dir() {
+            let problem = format!("{} has no folder {GENERATOR}", from.display());
+            let way_out = "name the generator's directory or its id, for instance google/electra-small-generator";
+            return Err(Error::recipe("model.generator", format!("{problem}: {way_out}")));
+        }
+        let mut json = json_of(&dir.join("config.json"))?;
+        json.extend(fields(self.recipe)?.into_iter().filter(|(name, _)| SHARED.contains(&name.as_str())));
+        Ok((EncoderConfig::from_json(json)?, Some([from.to_owned(), dir])))
+    }
+
+    fn masked(&self, watch: &mut dyn Watch) -> Result<Option<Outcome>> {
         let config = EncoderConfig::from_json(self.config.clone())?;
         let (longest, vocabulary) = (config.max_length(), self.vocabulary.clone());
         match self.objective() {
@@ -162,6 +195,11 @@ impl<'a> Job<'a> {
                 self.learn(task, &config, longest, None, watch)
             }
             ObjectiveConfig::Continual(objective) if self.family == Family::Ernie => {
+                for task in &objective.tasks {
+                    if let ObjectiveConfig::KnowledgeMasking(own) = &task.objective {
+                        self.spans_are_given(own)?;
+                    }
+                }
                 let config = self.with_task_ids(&objective)?;
                 let task = ContinualTask::new(&objective, config.clone(), &vocabulary)?;
                 let steps = task.steps();
@@ -175,9 +213,9 @@ impl<'a> Job<'a> {
                 self.learn(task, &config, longest, None, watch)
             }
             ObjectiveConfig::ReplacedTokenDetection(objective) if self.family == Family::Electra => {
-                let generator = generator(&self.config, &config, objective.generator)?;
+                let (generator, from) = self.generator(&config, objective.generator)?;
                 let objective = ReplacedTokenDetection::new(objective, &vocabulary)?;
-                let task = DetectionTask { objective, vocabulary, discriminator: config.clone(), generator };
+                let task = DetectionTask { objective, vocabulary, discriminator: config.clone(), generator, from };
                 self.learn(task, &config, longest, None, watch)
             }
             _ => {
@@ -195,7 +233,7 @@ impl<'a> Job<'a> {
         objective: NextSentenceConfig,
         otherwise: Otherwise,
         watch: &mut dyn Watch,
-    ) -> Result<Outcome> {
+    ) -> Result<Option<Outcome>> {
         let config = EncoderConfig::from_json(self.config.clone())?;
         let objective = NextSentence::new(objective, otherwise, &self.vocabulary)?;
         let made = Made::new(config.clone());
@@ -215,12 +253,27 @@ impl<'a> Job<'a> {
         Ok(EncoderConfig::from_json(config)?)
     }
 
+    /// Whether the corpora have the spans that knowledge masking asks of them.
+    fn spans_are_given(&self, config: &KnowledgeMaskingConfig) -> Result<()> {
+        let Some(mixture) = &self.mixture else { return Ok(()) };
+        let has = |kind: SpanKind| mixture.corpora().iter().any(|(corpus, _)| corpus.spans().of(kind) > 0);
+        match config.spans.iter().find(|kind| !has(**kind)) {
+            Some(kind) => {
+                let problem = format!("no corpus of corpus.packed gives spans of the kind {:?}", kind.name());
+                Err(Error::recipe("objective.spans", format!("{problem}: pack text that has them with --spans-key")))
+            }
+            None => Ok(()),
+        }
+    }
+
     /// Knowledge masking with its stages.
     fn knowledge(&self, config: KnowledgeMaskingConfig) -> Result<KnowledgeMasking> {
-        if config.phrases.is_none() && config.entities.is_none() {
-            let problem = "needs phrases, entities, or both: name a file with one a line";
+        if config.given() == (false, false) {
+            let problem = "needs phrases, entities, or both: name a file with one a line, or in objective.spans what the \
+                           corpora give";
             return Err(Error::recipe("objective.phrases", problem));
         }
+        self.spans_are_given(&config)?;
         let config = match self.recipe.run.steps {
             Some(steps) => config.divided(steps),
             None if config.stages.is_empty() => {
@@ -232,7 +285,7 @@ impl<'a> Job<'a> {
         KnowledgeMasking::new(config, &self.vocabulary)
     }
 
-    fn permutation(&self, watch: &mut dyn Watch) -> Result<Outcome> {
+    fn permutation(&self, watch: &mut dyn Watch) -> Result<Option<Outcome>> {
         let ObjectiveConfig::PermutationLm(objective) = self.objective() else {
             return Err(self.no_such(&["permutation_lm"]));
         };
@@ -243,7 +296,7 @@ impl<'a> Job<'a> {
         self.learn(task, &config, usize::MAX, own, watch)
     }
 
-    fn pairs<B>(&self, config: B::Config, start: u32, longest: usize, watch: &mut dyn Watch) -> Result<Outcome>
+    fn pairs<B>(&self, config: B::Config, start: u32, longest: usize, watch: &mut dyn Watch) -> Result<Option<Outcome>>
     where
         B: for<'b> Body<Input<'b> = Pair<'b>> + 'static,
         LanguageModelHead: Head<B>,
@@ -274,7 +327,7 @@ impl<'a> Job<'a> {
         longest: usize,
         own: Option<usize>,
         watch: &mut dyn Watch,
-    ) -> Result<Outcome> {
+    ) -> Result<Option<Outcome>> {
         self.learn_for(task, config, longest, own, None, watch)
     }
 
@@ -287,7 +340,7 @@ impl<'a> Job<'a> {
         own: Option<usize>,
         steps: Option<u64>,
         watch: &mut dyn Watch,
-    ) -> Result<Outcome> {
+    ) -> Result<Option<Outcome>> {
         let recipe = self.recipe;
         let (size, rows) = (self.vocabulary.size(), config.output_size());
         if size > rows {
@@ -298,27 +351,22 @@ impl<'a> Job<'a> {
                 ),
             ));
         }
+        let known = metrics(task.parts());
+        if let Some(metric) = recipe.evaluate.metric.as_ref().filter(|metric| !known.contains(metric)) {
+            let problem = format!("{metric:?} is not one of {}", known.join(", "));
+            return Err(Error::recipe("evaluate.metric", problem));
+        }
+        let stages = self.stages(longest, own)?;
         let (corpus, seed) = (&recipe.corpus, recipe.seed);
         let split = Split::new(corpus.validation, corpus.split_seed)?;
         let judges = corpus.validation > 0.0;
         let part = if judges { Part::Training(split) } else { Part::All };
-        let train = Plan {
-            task: Arc::new(task),
-            mixture: self.mixture.clone(),
-            part,
-            seed,
-            stages: self.stages(longest, own)?,
-            workers: corpus.workers,
-        };
+        let Some(mixture) = self.mixture.clone() else { return Ok(None) };
+        let train = Plan { task: Arc::new(task), mixture, part, seed, stages, workers: corpus.workers };
         let validation = judges.then(|| Plan { part: Part::Validation(split), ..train.clone() });
         if let Some(plan) = &validation {
             // better said now than after the first steps
             plan.sample(1, usize::MAX)?;
-        }
-        let known = metrics(train.task.parts());
-        if let Some(metric) = recipe.evaluate.metric.as_ref().filter(|metric| !known.contains(metric)) {
-            let problem = format!("{metric:?} is not one of {}", known.join(", "));
-            return Err(Error::recipe("evaluate.metric", problem));
         }
         let objective = Pretrained {
             train,
@@ -338,7 +386,7 @@ impl<'a> Job<'a> {
         if settings.run.steps.is_none() && settings.run.minutes.is_none() {
             settings.run.steps = steps;
         }
-        training::train(&objective, start, &settings, watch)
+        training::train(&objective, start, &settings, watch).map(Some)
     }
 
     /// The stages with their lengths.
@@ -378,6 +426,18 @@ impl<'a> Job<'a> {
             checkpoint: recipe.checkpoint,
             log: recipe.log,
         }
+    }
+}
+
+/// What a recipe says of the model's `config.json`.
+fn fields(recipe: &Recipe) -> Result<Map<String, Value>> {
+    match &recipe.model.config {
+        None => Ok(Map::new()),
+        Some(toml::Value::String(path)) => json_of(Path::new(path)),
+        Some(fields) => match serde_json::to_value(fields).map_err(|error| Error::Input(error.to_string()))? {
+            Value::Object(fields) => Ok(fields),
+            _ => Ok(Map::new()),
+        },
     }
 }
 

@@ -28,7 +28,7 @@ impl Pretraining for CausalTask {
 
     fn cut(&self, length: usize) -> Cut {
         // of its n tokens and two around them a document gives n + 1 that are followed by one
-        Cut::Across { length, frame: 1 }
+        Cut::Across { length, frame: self.objective.frame() }
     }
 
     fn example(&self, window: &Window, _: &Others<'_>, _: &mut ChaCha8Rng) -> Result<Option<Causal>> {

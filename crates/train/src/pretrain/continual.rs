@@ -7,6 +7,7 @@ use burn::prelude::*;
 use ptm_models::ernie::Task;
 use ptm_models::names::Names;
 use ptm_models::{EncoderConfig, Ernie, Pass};
+use ptm_text::corpus::Span;
 use rand_chacha::ChaCha8Rng;
 
 use super::cutting::{Cut, Window};
@@ -36,6 +37,15 @@ pub(crate) struct TaskExample(usize, Made);
 enum Made {
     Masked(Masked),
     Classified(Classified),
+}
+
+/// A stretch of a document.
+struct Stretch<'a> {
+    text: Text<'a>,
+    /// The spans that the corpus gives of it.
+    spans: Vec<Span>,
+    /// The document's tokens around it.
+    elsewhere: Vec<&'a [u32]>,
 }
 
 /// Examples of one task, with its number.
@@ -122,24 +132,23 @@ impl ContinualTask {
         own.max().unwrap_or(2)
     }
 
-    /// What a stretch becomes, of a document that has the tokens `elsewhere` around it; none where the task can learn
-    /// nothing of it.
+    /// What a stretch becomes; none where the task can learn nothing of it.
     fn made(
         &self,
         task: &TaskObjective,
-        text: &Text<'_>,
-        elsewhere: &[&[u32]],
+        stretch: &Stretch<'_>,
         other: Option<&Text<'_>>,
         turn: Turn,
         random: &mut ChaCha8Rng,
     ) -> Result<Option<Made>> {
+        let Stretch { text, spans, elsewhere } = stretch;
         if text.ids.iter().all(|&id| self.vocabulary.is_special(id)) {
             return Ok(None);
         }
         let classified = match task {
             TaskObjective::Knowledge(objective) => {
                 let step = if let Turn::Step(step) = turn { Some(step) } else { None };
-                let made = objective.corrupt(text, objective.level(step), random)?;
+                let made = objective.corrupt(text, spans, objective.level(step), random)?;
                 return Ok(Some(Made::Masked(made)));
             }
             TaskObjective::Reordering(_) if text.sentences.len() < 2 => return Ok(None),
@@ -185,7 +194,8 @@ impl Pretraining for ContinualTask {
         let other = other.as_ref().map(|document| Text { ids: &document.ids, sentences: &document.sentences });
         let (ids, sentences) = window.stretch();
         let text = Text { ids, sentences: &sentences };
-        let made = self.made(task, &text, &window.around(), other.as_ref(), others.turn, random)?;
+        let stretch = Stretch { text, spans: window.spans(), elsewhere: window.around().to_vec() };
+        let made = self.made(task, &stretch, other.as_ref(), others.turn, random)?;
         if let Some(made) = made {
             return Ok(Some(TaskExample(number, made)));
         }
@@ -195,7 +205,9 @@ impl Pretraining for ContinualTask {
             let (end, own) = (ids.len().min(document.ids.len()), &document.ids);
             let sentences: Vec<usize> = document.sentences.iter().copied().filter(|&at| at < end).collect();
             let text = Text { ids: &own[..end], sentences: &sentences };
-            if let Some(made) = self.made(task, &text, &[&own[end..]], other.as_ref(), others.turn, random)? {
+            let spans = document.spans.iter().copied().filter(|span| span.end <= end).collect();
+            let stretch = Stretch { text, spans, elsewhere: vec![&own[end..]] };
+            if let Some(made) = self.made(task, &stretch, other.as_ref(), others.turn, random)? {
                 return Ok(Some(TaskExample(number, made)));
             }
         }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use ptm_text::corpus::{Document, Draws, Mixture, MixtureCursor, Part};
+use ptm_text::corpus::{Document, Draws, Mixture, MixtureCursor, Part, Span};
 
 use crate::error::{Error, Result};
 use crate::feed::Place;
@@ -23,8 +23,9 @@ pub enum Cut {
     Across {
         /// Tokens.
         length: usize,
-        /// How many more than its own each document counts for: those that begin and end it.
-        frame: usize,
+        /// How many more than its own each document counts for: those that begin and end it, or less the last, which
+        /// nothing follows.
+        frame: isize,
     },
 }
 
@@ -97,6 +98,13 @@ impl Window {
         let inner = sentences.iter().filter(|&&start| start > *from && start < *to).map(|start| start - from);
         (&ids[*from..*to], [0].into_iter().chain(inner).collect())
     }
+
+    /// The spans that its only piece has as a whole, in tokens of it.
+    pub fn spans(&self) -> Vec<Span> {
+        let Piece { drawn, from, to } = &self.pieces[0];
+        let inside = drawn.document.spans.iter().filter(|span| span.start >= *from && span.end <= *to);
+        inside.map(|span| Span { start: span.start - from, end: span.end - from, ..*span }).collect()
+    }
 }
 
 /// Fewer tokens teach nothing: corrupting needs two.
@@ -109,6 +117,10 @@ fn stretch(length: usize, most: usize, both: bool, index: usize) -> Option<(usiz
     let from = number.checked_mul(most)?;
     let to = from.saturating_add(most).min(length);
     (to >= from + LEAST).then_some((from, to, backwards))
+}
+
+fn too_short() -> Error {
+    Error::Input("no document of the corpora has two tokens to learn from".into())
 }
 
 /// Cuts the documents of a mixture, without end.
@@ -191,20 +203,29 @@ impl Cutting {
                     }
                     // each of them was seen, in whatever proportion they come
                     if drawn > 16 * self.documents {
-                        return Err(Error::Input("no document of the corpora has two tokens to learn from".into()));
+                        return Err(too_short());
                     }
                     drawn += 1;
                     self.draw()?;
                 }
             }
             Cut::Across { length, frame } => {
-                let (mut pieces, mut filled) = (Vec::new(), 0);
+                let (mut pieces, mut filled, mut empty) = (Vec::new(), 0, 0);
                 while filled < length {
                     let Some(document) = &self.document else {
                         self.draw()?;
                         continue;
                     };
-                    let count = document.document.ids.len() + frame;
+                    let count = document.document.ids.len().saturating_add_signed(frame);
+                    if count == 0 {
+                        // as above
+                        empty += 1;
+                        if empty > 16 * self.documents {
+                            return Err(too_short());
+                        }
+                        self.leave();
+                        continue;
+                    }
                     let to = count.min(self.read + length - filled);
                     pieces.push(Piece { drawn: document.clone(), from: self.read, to });
                     filled += to - self.read;
@@ -228,13 +249,16 @@ pub fn count(tokens: usize, cut: Cut) -> (f64, u64) {
             let kept = if rest < LEAST { tokens - rest } else { tokens };
             ((kept.div_ceil(length) * times) as f64, (kept * times) as u64)
         }
-        Cut::Across { length, frame } => ((tokens + frame) as f64 / length as f64, (tokens + frame) as u64),
+        Cut::Across { length, frame } => {
+            let tokens = tokens.saturating_add_signed(frame);
+            (tokens as f64 / length as f64, tokens as u64)
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use ptm_text::corpus::{Corpus, Split, TokenizedBy, Writer};
+    use ptm_text::corpus::{Corpus, SpanKind, Split, TokenizedBy, Writer};
 
     use super::*;
 
@@ -246,7 +270,7 @@ mod tests {
             let length = number % 23 + 1;
             let ids = (0..length).map(|i| ((number + i) % 100) as u32).collect();
             let sentences = (0..length as usize).step_by(4).collect();
-            writer.add(&Document { number, ids, sentences }, number, 1).unwrap();
+            writer.add(&Document { number, ids, sentences, spans: Vec::new() }, number, 1).unwrap();
         }
         writer.finish().unwrap()
     }
@@ -266,6 +290,7 @@ mod tests {
             Cut::Within { length: 7, both: false },
             Cut::Within { length: 5, both: true },
             Cut::Across { length: 16, frame: 1 },
+            Cut::Across { length: 16, frame: -1 },
         ] {
             let mut whole = Cutting::new(&mixture, part, 3, None).unwrap();
             let all: Vec<_> = (0..400).map(|_| said(&whole.next(cut).unwrap())).collect();
@@ -316,12 +341,17 @@ mod tests {
     }
 
     #[test]
-    fn sentences_of_a_stretch_count_from_its_first_token() {
-        let document = Document { number: 0, ids: (10..30).collect(), sentences: vec![0, 4, 8, 12, 16] };
+    fn sentences_and_spans_of_a_stretch_count_from_its_first_token() {
+        let span = |start, end| Span { start, end, kind: SpanKind::Entity };
+        let spans = [span(0, 2), span(5, 7), span(7, 9), span(14, 16), span(16, 18)];
+        let document =
+            Document { number: 0, ids: (10..30).collect(), sentences: vec![0, 4, 8, 12, 16], spans: spans.to_vec() };
         let drawn = Arc::new(Drawn { corpus: 0, epoch: 0, document });
         let window = Window { pieces: vec![Piece { drawn, from: 6, to: 16 }], backwards: false };
         assert_eq!(window.around(), [&(10..16).collect::<Vec<u32>>()[..], &(26..30).collect::<Vec<u32>>()]);
         assert_eq!(window.stretch(), (&(16..26).collect::<Vec<u32>>()[..], vec![0, 2, 6]));
+        // what reaches out of it is not whole
+        assert_eq!(window.spans(), [span(1, 3), span(8, 10)]);
     }
 
     #[test]
@@ -330,11 +360,13 @@ mod tests {
         let by = TokenizedBy { class: None, size: 100, fingerprint: "f".into() };
         let mut writer = Writer::create(dir.path(), by).unwrap();
         for number in 0..5 {
-            writer.add(&Document { number, ids: vec![1], sentences: vec![0] }, number, 1).unwrap();
+            writer.add(&Document { number, ids: vec![1], sentences: vec![0], spans: Vec::new() }, number, 1).unwrap();
         }
         let mixture = Mixture::new(vec![(writer.finish().unwrap(), 1.0)]).unwrap();
         let mut cutting = Cutting::new(&mixture, Part::All, 1, None).unwrap();
-        let error = cutting.next(Cut::Within { length: 8, both: false }).unwrap_err();
-        assert!(error.to_string().contains("two tokens"), "{error}");
+        for cut in [Cut::Within { length: 8, both: false }, Cut::Across { length: 8, frame: -1 }] {
+            let error = cutting.next(cut).unwrap_err();
+            assert!(error.to_string().contains("two tokens"), "{error}");
+        }
     }
 }

@@ -1,9 +1,10 @@
 //! Replaced-token detection: generator and discriminator learn together; the model of the run is the discriminator, with
 //! the generator in a folder of its own.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use burn::prelude::*;
+use ptm_models::electra::GENERATOR;
 use ptm_models::names::Names;
 use ptm_models::{Electra, EncoderConfig, Pass};
 use rand_chacha::ChaCha8Rng;
@@ -21,6 +22,8 @@ pub(crate) struct DetectionTask {
     pub vocabulary: Vocabulary,
     pub discriminator: EncoderConfig,
     pub generator: EncoderConfig,
+    /// The directory of a discriminator to go on with, and that of the generator, which needn't be in its folder.
+    pub from: Option<[PathBuf; 2]>,
 }
 
 /// Tokens that begin and end a sequence.
@@ -81,7 +84,12 @@ impl Pretraining for DetectionTask {
     }
 
     fn open(&self, dir: &Path, new_head: Option<u64>) -> Result<Electra> {
-        Ok(Electra::open(dir, new_head, &Device::flex().autodiff())?)
+        let device = Device::flex().autodiff();
+        // checkpoints have the generator in its folder
+        let published = self.from.as_ref().filter(|[own, _]| own == dir);
+        let generator = published.map_or_else(|| dir.join(GENERATOR), |[_, generator]| generator.clone());
+        let configs = [self.discriminator.clone(), self.generator.clone()];
+        Ok(Electra::open_both([dir, &generator], configs, new_head, &device)?)
     }
 
     fn names(&self, model: &Electra) -> Names {

@@ -64,7 +64,7 @@ impl Pretraining for MaskedTask {
             Hidden::Knowledge(objective) => {
                 // what is judged is the same in every stage: what the last one hides
                 let step = if let Turn::Step(step) = others.turn { Some(step) } else { None };
-                objective.corrupt(&text, objective.level(step), random)
+                objective.corrupt(&text, &window.spans(), objective.level(step), random)
             }
         };
         made.map(Some)

@@ -62,6 +62,10 @@ pub struct ModelConfig {
     /// The model to go on with: a directory or an id of the hub. Default: none, the model is new.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
+    /// The generator of an ELECTRA to go on with by replaced-token detection, which is published apart: a directory or an id
+    /// of the hub. Default: the folder `generator` of `from`, where `ptm pretrain` puts it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub generator: Option<String>,
     /// The fields of `config.json` (`model_type`, sizes, dropouts), as a table or the path of such a file; of a model that
     /// is gone on with, what differs. The size of the vocabulary and the ids of special tokens are the tokenizer's.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -204,6 +208,11 @@ impl Recipe {
                 "give from, a model to go on with, or config, the fields of a new one's config.json",
             ),
             (
+                model.from.is_none() && model.generator.is_some(),
+                "model.generator",
+                "goes with from, its discriminator: a new model's generator is made by objective.generator",
+            ),
+            (
                 model.from.is_none() && model.tokenizer.is_none(),
                 "model.tokenizer",
                 "a new model needs one: name the directory with its files",
@@ -227,6 +236,7 @@ impl Recipe {
             (run.minutes.is_some_and(|m| !(m > 0.0 && m < 1e7)), "run.minutes", "should be above 0"),
             (!(0.0..f32::INFINITY).contains(&run.clip), "run.clip", "should be 0 (off) or more"),
             (!(0.0..1.0).contains(&run.average), "run.average", "should be from 0 (off) to below 1"),
+            (!(0.0..=1.0).contains(&run.dropout_until), "run.dropout_until", "should be a share from 0 to 1"),
             (batch.size.is_some() && batch.tokens.is_some(), "batch", "give size or tokens, not both"),
             (
                 !batch.phases.is_sorted_by(|a, b| a.until < b.until)

@@ -18,14 +18,32 @@ pub struct Run {
     pub clip: f32,
     /// Keep an exponential moving average of the weights with this decay, judge it and save it. Default: 0, off.
     pub average: f32,
+    /// The share of the run after which nothing is dropped any more, neither activations nor layers (BART: 0.9). Default: 1,
+    /// never.
+    #[serde(skip_serializing_if = "is_whole")]
+    pub dropout_until: f64,
     /// Keep only what goes into each layer, and compute the layer again for its gradients (Chen et al. 2016): less memory,
     /// a third more time, the same numbers (of encoder-decoders up to the order of a sum). Default: no.
     pub gradient_checkpointing: bool,
 }
 
+/// What runs were before the key came has no such line in its checkpoints.
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+fn is_whole(share: &f64) -> bool {
+    *share >= 1.0
+}
+
 impl Default for Run {
     fn default() -> Self {
-        Self { epochs: 3.0, steps: None, minutes: None, clip: 1.0, average: 0.0, gradient_checkpointing: false }
+        Self {
+            epochs: 3.0,
+            steps: None,
+            minutes: None,
+            clip: 1.0,
+            average: 0.0,
+            dropout_until: 1.0,
+            gradient_checkpointing: false,
+        }
     }
 }
 
