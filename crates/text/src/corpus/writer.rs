@@ -310,7 +310,7 @@ pub(super) mod tests {
         let phrase = Span { start: 0, end: plain.ids.len(), kind: SpanKind::Phrase };
         let entity = Span { start: 0, end: 1, kind: SpanKind::Entity };
         let mut spans: Vec<Span> =
-            [(3, phrase), (6, entity)].into_iter().filter(|(of, _)| n % of == 0).map(|s| s.1).collect();
+            [(3, phrase), (6, entity)].into_iter().filter(|(of, _)| n.is_multiple_of(*of)).map(|s| s.1).collect();
         spans.sort_unstable();
         Document { spans, ..plain }
     }

@@ -61,11 +61,12 @@ fn config(options: &Options) -> Result<Object, Error> {
 pub(super) fn before_the_model(options: &Options) -> Result<[Value; 2], Error> {
     let (published, config) = (published(options)?, config(options)?);
     Ok(match published.recipe {
-        Recipe::WordPiece => [load::bert_normalizer(&published, &config)?, json!({"type": "BertPreTokenizer"})],
         Recipe::WordEnds if options.lowercase == Some(false) => {
             return Err(failed("GPT's tokenizer has no capitals: leave the choice of case out"));
         }
-        Recipe::WordEnds => [load::bert_normalizer(&published, &config)?, json!({"type": "BertPreTokenizer"})],
+        Recipe::WordPiece | Recipe::WordEnds => {
+            [load::bert_normalizer(&published, &config)?, json!({"type": "BertPreTokenizer"})]
+        }
         Recipe::ByteLevel if options.lowercase.is_some() => {
             return Err(failed("byte-level models keep every byte: leave the choice of case out"));
         }
