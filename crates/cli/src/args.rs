@@ -70,6 +70,12 @@ pub struct Arguments {
 }
 
 impl Arguments {
+    /// Whether to say more, also where `ptm run` is told so among the words of its command.
+    pub fn is_verbose(&self) -> bool {
+        let among = |words: &[String]| words.iter().any(|word| word == "--verbose" || word == "-v");
+        self.verbose || matches!(&self.command, Command::Run(run) if among(&run.rest))
+    }
+
     /// A lone `-` in place of texts is standard input, as elsewhere.
     pub fn read_dash(&mut self) {
         let (texts, stream) = match &mut self.command {

@@ -18,6 +18,39 @@ pub fn cells(row: &str, separator: u8) -> Vec<String> {
     cells
 }
 
+/// How far the quotation marks of a row with commas have come, line by line.
+#[derive(Clone, Copy, Debug)]
+pub struct Marks {
+    quoted: bool,
+    /// Whether a cell has just begun, the only place where a mark opens.
+    begins: bool,
+}
+
+impl Default for Marks {
+    fn default() -> Self {
+        Self { quoted: false, begins: true }
+    }
+}
+
+impl Marks {
+    /// Whether the row goes on after this line of it, being within quotation marks.
+    pub fn go_on(&mut self, line: &[u8]) -> bool {
+        let mut bytes = line.iter().peekable();
+        while let Some(byte) = bytes.next() {
+            match byte {
+                b'"' if self.quoted && bytes.peek() == Some(&&b'"') => {
+                    bytes.next();
+                    self.begins = false;
+                }
+                b'"' if self.quoted || self.begins => self.quoted = !self.quoted,
+                b',' if !self.quoted => self.begins = true,
+                _ => self.begins = false,
+            }
+        }
+        self.quoted
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -26,7 +59,24 @@ mod tests {
     fn marks_hold_separators() {
         assert_eq!(cells("1,\"a, \"\"b\"\"\nc\",", b','), ["1", "a, \"b\"\nc", ""]);
         assert_eq!(cells("a\"b,c", b','), ["a\"b", "c"]);
+        assert_eq!(cells("5\" pipe,\"a\"", b','), ["5\" pipe", "a"]);
         // tabs have no marks
         assert_eq!(cells("\"a\tb\"", b'\t'), ["\"a", "b\""]);
+    }
+
+    #[test]
+    fn rows_go_on_within_marks_alone() {
+        for (row, wanted) in [
+            ("a,\"b", true),
+            ("\"a\nb", true),
+            ("\"a \"\"b", true),
+            ("\"a\"\"", true),
+            ("\"a\",b", false),
+            ("5\" pipe,c", false),
+            ("\"\",\"\"", false),
+            ("a \"b,c", false),
+        ] {
+            assert_eq!(Marks::default().go_on(row.as_bytes()), wanted, "{row}");
+        }
     }
 }

@@ -34,6 +34,9 @@ use crate::args::{Arguments, Command};
 
 /// Runs the command that was asked for.
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    if let Command::Run(args) = &arguments.command {
+        return run(&run::arguments(args, arguments)?);
+    }
     if let Some(threads) = arguments.threads {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(usize::from(threads));
         pool.build_global().with_context(|| format!("the system gives no {threads} threads"))?;
@@ -55,7 +58,8 @@ fn dispatch(arguments: &Arguments) -> anyhow::Result<()> {
         Command::Ner(args) => ner::run(args, quiet),
         Command::Qa(args) => qa::run(args, quiet),
         Command::Rerank(args) => rerank::run(args, quiet),
-        Command::Run(args) => dispatch(&run::arguments(args, arguments)?),
+        // it has become the command that it stands for
+        Command::Run(_) => Ok(()),
         Command::Generate(args) => generate::run(args, quiet),
         Command::Summarize(args) => reply::summarize(args, quiet),
         Command::Translate(args) => reply::translate(args, quiet),

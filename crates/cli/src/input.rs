@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use serde_json::{Map, Value};
 
-use crate::columns::cells;
+use crate::columns::{Marks, cells};
 use crate::failure::hinted;
 
 /// Longer lines are refused: a file without line ends would otherwise fill the memory.
@@ -160,6 +160,8 @@ struct Lines {
     form: Form,
     /// The names of columns, once they are read.
     columns: Option<Vec<String>>,
+    /// Lines that were read for a record that turned out to be wrong, to be read again.
+    again: VecDeque<(Vec<u8>, Place)>,
 }
 
 impl Stream {
@@ -259,13 +261,19 @@ impl Lines {
     }
 
     fn new(from: Box<dyn Read>, name: String, form: Form) -> Self {
-        Self { from: BufReader::with_capacity(1 << 18, from), name, line: 0, form, columns: None }
+        Self {
+            from: BufReader::with_capacity(1 << 18, from),
+            name,
+            line: 0,
+            form,
+            columns: None,
+            again: VecDeque::new(),
+        }
     }
 
     /// The next line with its length in bytes; no record where it is blank.
     fn next(&mut self) -> anyhow::Result<Option<(usize, Option<anyhow::Result<Record>>)>> {
-        let mut bytes = Vec::new();
-        let Some(place) = self.read_line(&mut bytes)? else { return Ok(None) };
+        let Some((bytes, place)) = self.next_line()? else { return Ok(None) };
         let length = bytes.len();
         if let Form::Columns(separator) = self.form {
             return self.row(bytes, place, separator);
@@ -281,17 +289,29 @@ impl Lines {
         separator: u8,
     ) -> anyhow::Result<Option<(usize, Option<anyhow::Result<Record>>)>> {
         // within quotation marks a record goes on in the next line
-        while separator == b',' && bytes.iter().filter(|&&byte| byte == b'"').count() % 2 == 1 {
-            if self.read_line(&mut bytes)?.is_none() {
-                return Err(hinted(
+        let (mut marks, mut lines, first) = (Marks::default(), VecDeque::new(), bytes.len());
+        let mut goes_on = separator == b',' && marks.go_on(&bytes);
+        while goes_on {
+            let more = if bytes.len() as u64 > LONGEST_LINE { None } else { self.next_line()? };
+            let Some((more, at)) = more else {
+                // the mark is the text's own or a mistake: what follows stands for itself
+                lines.append(&mut self.again);
+                self.again = lines;
+                let error = hinted(
                     format!("{place}: a quotation mark opens here and never closes"),
                     "double the marks that belong to the text",
-                ));
-            }
+                );
+                return if self.columns.is_none() { Err(error) } else { Ok(Some((first, Some(Err(error))))) };
+            };
+            goes_on = marks.go_on(&more);
+            bytes.extend(&more);
+            lines.push_back((more, at));
         }
         let length = bytes.len();
         let text = match self.text_of(bytes, &place) {
             Ok(text) => text,
+            // without names no row means anything
+            Err(error) if self.columns.is_none() => return Err(error),
             Err(error) => return Ok(Some((length, Some(Err(error))))),
         };
         if text.trim().is_empty() {
@@ -311,18 +331,20 @@ impl Lines {
         Ok(Some((length, Some(Ok(Record { place, content: Content::Object(object) })))))
     }
 
-    /// Adds the next line to `bytes`; none at the end.
-    fn read_line(&mut self, bytes: &mut Vec<u8>) -> anyhow::Result<Option<Place>> {
-        let before = bytes.len();
-        let room = (LONGEST_LINE + 1).saturating_sub(before as u64);
-        let read = (&mut self.from).take(room).read_until(b'\n', bytes);
+    /// The next line with its end; none after the last.
+    fn next_line(&mut self) -> anyhow::Result<Option<(Vec<u8>, Place)>> {
+        if let Some(line) = self.again.pop_front() {
+            return Ok(Some(line));
+        }
+        let mut bytes = Vec::new();
+        let read = (&mut self.from).take(LONGEST_LINE + 1).read_until(b'\n', &mut bytes);
         read.map_err(|error| match error.kind() {
             // a pipe closed while reading is an error, not the quiet end of a reader of ours
             io::ErrorKind::BrokenPipe => io::Error::other("the pipe broke"),
             _ => error,
         })
         .with_context(|| format!("{}: cannot read on after line {}", self.name, self.line))?;
-        if bytes.len() == before {
+        if bytes.is_empty() {
             return Ok(None);
         }
         self.line += 1;
@@ -333,7 +355,7 @@ impl Lines {
                 "one text a line is expected; models read some hundred words of it at most",
             ));
         }
-        Ok(Some(place))
+        Ok(Some((bytes, place)))
     }
 
     /// A line as text.
@@ -451,8 +473,16 @@ mod tests {
             .map(|one| one.and_then(|one| one.text("text")).unwrap_or_else(|e| e.to_string()))
             .collect();
         assert_eq!(texts, ["a, \"b\"\nc", "f, line 5: 1 columns, but the first line names 2", "d"]);
-        let error = lines(b"text\n\"a\n", Form::Columns(b',')).lines().unwrap_err().to_string();
-        assert!(error.starts_with("f, line 2: a quotation mark opens"), "{error}");
+        // a mark within a cell is the text's own; one that never closes spoils its own row alone
+        let mut stream = lines(b"text\n5\" pipe\n\"a\nb\nc\n", Form::Columns(b','));
+        let pieces = std::iter::from_fn(|| stream.lines().unwrap());
+        let texts: Vec<String> = pieces
+            .flatten()
+            .map(|one| one.and_then(|one| one.text("text")).unwrap_or_else(|e| e.to_string()))
+            .collect();
+        assert_eq!(texts, ["5\" pipe", "f, line 3: a quotation mark opens here and never closes", "b", "c"]);
+        let error = lines(b"te\xffxt\na\n", Form::Columns(b',')).lines().unwrap_err().to_string();
+        assert!(error.starts_with("f, line 1: not UTF-8"), "{error}");
     }
 
     #[test]

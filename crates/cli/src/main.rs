@@ -25,7 +25,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     let mut arguments = args::Arguments::parse();
     arguments.read_dash();
-    report::log(arguments.verbose, arguments.quiet);
+    report::log(arguments.is_verbose(), arguments.quiet);
     stop::watch();
     let done = commands::run(&arguments);
     timing::print();

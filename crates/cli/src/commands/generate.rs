@@ -3,13 +3,14 @@
 use std::sync::atomic::AtomicBool;
 
 use ptm_tasks::generation::{Generate as How, TextStream};
-use ptm_tasks::{Answer, Generated, Message, Prompt, TextGeneration, TextGenerationOptions};
+use ptm_tasks::{Answer, Generated, Message, Prompt, Task, TextGeneration, TextGenerationOptions};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::generation::{TOGETHER, constraint, details, draft, print_config, values};
 use super::many::{Given, Many, singled_out, unwrapped};
-use crate::args::Generate;
+use super::reply;
+use crate::args::{Generate, ReplyArgs};
 use crate::failure::{Stopped, hinted, said as said_of};
 use crate::input::{self, Content, Record, Stream};
 use crate::output::Output;
@@ -27,6 +28,9 @@ pub fn run(args: &Generate, quiet: bool) -> anyhow::Result<()> {
     let from_lines = args.texts.is_empty() && !args.keep.print_config;
     let stream = from_lines.then(|| Many::<Numbered, Told>::stream(&args.stream, "text")).transpose()?;
     let dir = hub::resolve(wanted, args.model.revision.as_deref(), quiet)?;
+    if matches!(Task::of_dir(&dir)?, Task::Text2TextGeneration | Task::Summarization | Task::Translation) {
+        return answered_by_another(args, quiet);
+    }
     let model = TextGeneration::open(&dir)?;
     let settings = values(&args.generation, model.engine())?;
     let layers = model.layers(&settings)?;
@@ -71,6 +75,19 @@ pub fn run(args: &Generate, quiet: bool) -> anyhow::Result<()> {
         Some(stream) => many.lines(stream),
         None => many.arguments(&prompts, &unwrapped),
     }
+}
+
+/// An encoder-decoder doesn't go on with a text: it answers with another.
+fn answered_by_another(args: &Generate, quiet: bool) -> anyhow::Result<()> {
+    let flags = [("--stream", args.live), ("--chat", args.chat), ("--no-full-text", args.no_full_text)];
+    if let Some((flag, _)) = flags.iter().find(|(_, given)| *given) {
+        return Err(hinted(
+            format!("{flag} is for models that go on with a text, and this one answers with another"),
+            "leave it out",
+        ));
+    }
+    let reply = ReplyArgs { prefix: args.prefix.clone(), truncate: args.truncate };
+    reply::text2text(args, &reply, quiet)
 }
 
 /// A prompt with its number, by which its draws differ from those of others.

@@ -1,4 +1,4 @@
-//! `ptm summarize` and `ptm translate`: a text answered by another.
+//! `ptm summarize`, `ptm translate`, and `ptm generate` with an encoder-decoder: a text answered by another.
 
 use std::sync::atomic::AtomicBool;
 
@@ -9,13 +9,13 @@ use serde_json::{Value, json};
 
 use super::generation::{TOGETHER, constraint, details, draft, print_config, values};
 use super::many::{Given, Many, singled_out, unwrapped};
-use crate::args::{KeepArgs, ModelArgs, ReplyArgs, StreamArgs, Summarize, Translate};
+use crate::args::{Generate, KeepArgs, ModelArgs, ReplyArgs, StreamArgs, Summarize, Translate};
 use crate::failure::hinted;
 use crate::generation_args::GenerationArgs;
 use crate::output::Output;
 use crate::{hub, input};
 
-/// What both commands are told.
+/// What the commands are told.
 struct Args<'a> {
     name: &'static str,
     example: &'static str,
@@ -38,6 +38,13 @@ pub fn translate(args: &Translate, quiet: bool) -> anyhow::Result<()> {
     let (name, example) = ("translate", "Helsinki-NLP/opus-mt-en-de");
     let languages = from.clone().zip(to.clone());
     run(&Args { name, example, texts, stream, model, keep, reply, generation }, Purpose::Translation(languages), quiet)
+}
+
+/// `ptm generate`, told in its own words but for `reply`.
+pub fn text2text(args: &Generate, reply: &ReplyArgs, quiet: bool) -> anyhow::Result<()> {
+    let Generate { texts, stream, model, keep, generation, .. } = args;
+    let (name, example) = ("generate", "google-t5/t5-base");
+    run(&Args { name, example, texts, stream, model, keep, reply, generation }, Purpose::Text2Text, quiet)
 }
 
 fn run(args: &Args<'_>, purpose: Purpose, quiet: bool) -> anyhow::Result<()> {

@@ -12,7 +12,7 @@ use crate::{hub, report};
 /// # Errors
 /// When the model can't be found or its task has no command.
 pub fn arguments(args: &Run, outer: &Arguments) -> anyhow::Result<Arguments> {
-    let dir = hub::resolve(&args.model, None, outer.quiet)?;
+    let dir = hub::resolve(&args.model, revision(&args.rest), outer.quiet)?;
     let task = Task::of_dir(&dir)?;
     let command = command_of(task);
     if !outer.quiet {
@@ -26,8 +26,22 @@ pub fn arguments(args: &Run, outer: &Arguments) -> anyhow::Result<Arguments> {
     }
     inner.read_dash();
     inner.quiet |= outer.quiet;
-    inner.verbose |= outer.verbose;
+    inner.threads = inner.threads.or(outer.threads);
     Ok(inner)
+}
+
+/// The revision among a command's words: the model is looked at before the words are understood.
+fn revision(words: &[String]) -> Option<&str> {
+    let mut words = words.iter().take_while(|word| *word != "--");
+    while let Some(word) = words.next() {
+        if word == "--revision" {
+            return words.next().map(String::as_str);
+        }
+        if let Some(revision) = word.strip_prefix("--revision=") {
+            return Some(revision);
+        }
+    }
+    None
 }
 
 fn command_of(task: Task) -> &'static str {
@@ -40,8 +54,22 @@ fn command_of(task: Task) -> &'static str {
         Task::Reranking => "rerank",
         Task::TokenClassification => "ner",
         Task::QuestionAnswering => "qa",
-        Task::TextGeneration => "generate",
-        Task::Text2TextGeneration | Task::Summarization => "summarize",
+        Task::TextGeneration | Task::Text2TextGeneration => "generate",
+        Task::Summarization => "summarize",
         Task::Translation => "translate",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_revision_is_found_among_flags_alone() {
+        let find = |words: &str| revision(&words.split(' ').map(str::to_owned).collect::<Vec<_>>()).map(str::to_owned);
+        assert_eq!(find("a --revision v1 b").as_deref(), Some("v1"));
+        assert_eq!(find("--json --revision=refs/pr/1").as_deref(), Some("refs/pr/1"));
+        assert_eq!(find("-- --revision v1"), None);
+        assert_eq!(find("a b"), None);
     }
 }

@@ -49,6 +49,41 @@ fn the_pipelines_shapes() {
     assert_eq!(translate(&["--quiet"]), wanted, "the first languages that the model's files name");
 }
 
+/// An encoder-decoder is for `generate` too, and `run` finds every one's command.
+#[test]
+fn one_text_answered_by_another() {
+    let (text, wanted) = golden("t5", "text2text-generation", &json!({}));
+    assert_eq!(json(ptm().args(["generate", "--json", &text, "-m"]).arg(model("t5"))), wanted);
+    for (name, task, command) in [
+        ("t5", "text2text-generation", "generate"),
+        ("bart", "text2text-generation", "generate"),
+        ("marian", "translation", "translate"),
+        ("gpt2", "text-generation", "generate"),
+    ] {
+        let mut run = ptm();
+        run.arg("run").arg(model(name)).args(["A tower", "--json", "--num-beams", "1", "--max-new-tokens", "3"]);
+        let done = run.args(["--do-sample", "false", "--threads", "1"]).assert().success();
+        let (output, said) = (&done.get_output().stdout, String::from_utf8_lossy(&done.get_output().stderr));
+        assert!(said.contains(&format!("{task}, as ptm {command}")), "{name}: {said}");
+        let mut direct = ptm();
+        direct.args([
+            command,
+            "--json",
+            "A tower",
+            "--num-beams",
+            "1",
+            "--max-new-tokens",
+            "3",
+            "--do-sample",
+            "false",
+        ]);
+        assert_eq!(serde_json::from_slice::<Value>(output).unwrap(), json(direct.arg("-m").arg(model(name))));
+    }
+    // the revision is looked for before the command's words are understood
+    let said = refused(ptm().args(["run", "nobody/nothing", "--revision", "v9", "A tower"]));
+    assert!(said.contains("nobody/nothing") && said.contains("v9"), "{said}");
+}
+
 /// What is streamed is what is printed, and what is read from lines comes in their order.
 #[test]
 fn streams() {
@@ -138,8 +173,10 @@ fn refusals() {
     ptm().args(["generate", "--truncate", &long, "--max-new-tokens", "4", "-m"]).arg(model("gpt2")).assert().success();
     let said = refused(ptm().args(["summarize", "a text", "-m"]).arg(model("gpt2")));
     assert!(said.contains("goes on with a text"), "{said}");
-    let said = refused(ptm().args(["generate", "a text", "-m"]).arg(model("bart")));
-    assert!(said.contains("summarization or translation"), "{said}");
+    for flag in ["--stream", "--chat", "--no-full-text"] {
+        let said = refused(ptm().args(["generate", "a text", flag, "-m"]).arg(model("bart")));
+        assert!(said.contains(flag) && said.contains("answers with another"), "{said}");
+    }
     let said = refused(ptm().args(["generate", "a text", "-m"]).arg(parity("pipelines/bert")));
     assert!(said.contains("text is not generated with models of type bert"), "{said}");
     let said = refused(ptm().args(["translate", "a text", "--from", "en", "--to", "fr", "-m"]).arg(model("t5")));

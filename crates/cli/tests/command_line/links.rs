@@ -14,7 +14,7 @@ fn documents(dir: &Path, found: &mut Vec<PathBuf>) {
             if own || !(name.starts_with('.') || APART.contains(&name.as_str())) {
                 documents(&path, found);
             }
-        } else if name.ends_with(".md") {
+        } else if path.extension().is_some_and(|end| end == "md") {
             found.push(path);
         }
     }
