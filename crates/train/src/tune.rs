@@ -76,6 +76,11 @@ impl Default for Tune {
 }
 
 impl Tune {
+    /// Whether some parameters have another learning rate than others.
+    pub fn changes_rates(&self) -> bool {
+        self.layer_decay != 1.0 || self.group.iter().any(|group| group.lr.is_some_and(|lr| lr != 1.0))
+    }
+
     /// The treatment of every parameter, where the others' decay is `weight_decay`.
     ///
     /// # Errors
