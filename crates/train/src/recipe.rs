@@ -213,16 +213,10 @@ impl Recipe {
                 "schedule",
                 "the relative step of adafactor has no schedule: give optimizer.lr, or schedule = { name = \"constant\" }",
             ),
-            (
-                self.optimizer.lr().is_none() && self.tune.changes_rates(),
-                "tune",
-                "the relative step of adafactor is the same for all parameters: give optimizer.lr, or leave layer_decay \
-                 and the lr of groups out",
-            ),
         ];
         match problems.into_iter().find(|problem| problem.0) {
             Some((_, field, problem)) => Err(Error::recipe(field, problem)),
-            None => Ok(()),
+            None => self.tune.check(&self.optimizer),
         }
     }
 }

@@ -52,6 +52,7 @@ impl Settings {
     /// # Errors
     /// When what is to learn, or how, doesn't fit them.
     pub(crate) fn optimizer_of(&self, parameters: Parameters) -> Result<Optimizer> {
+        self.tune.check(&self.optimizer)?;
         let treatments = self.tune.treatments(&parameters, self.optimizer.weight_decay())?;
         let learnt = |(parameter, treatment): (&Parameter, &Treatment)| parameter.word && treatment.thaws.is_some();
         if self.fgm > 0.0 && !parameters.iter().zip(&treatments).any(learnt) {
