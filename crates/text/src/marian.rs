@@ -24,7 +24,6 @@ pub(crate) struct Marian {
     /// Tokens that are found in text before segmentation, with their ids.
     added: Vec<(String, u32)>,
     unk: u32,
-    unk_piece: u32,
 }
 
 impl Marian {
@@ -43,7 +42,7 @@ impl Marian {
         find(pad)?;
         let tokens = ids.iter().map(|(token, &id)| (id, token.clone())).collect();
         let segmenter = Segmenter::new(source);
-        Ok(Self { segmenter, ids, tokens, added: Vec::new(), unk, unk_piece: source.unk_id })
+        Ok(Self { segmenter, ids, tokens, added: Vec::new(), unk })
     }
 
     /// The same ids for target texts, which `target` segments.
@@ -52,7 +51,7 @@ impl Marian {
     /// When that is no unigram model.
     pub fn of_target(&self, target: &Model) -> Result<Self, Error> {
         unigram(target)?;
-        Ok(Self { segmenter: Segmenter::new(target), unk_piece: target.unk_id, ..self.clone() })
+        Ok(Self { segmenter: Segmenter::new(target), ..self.clone() })
     }
 
     /// Adds tokens that are found in text as they are; new ones get the next ids.
@@ -115,7 +114,8 @@ impl Marian {
             out.push(self.id(code).unwrap_or(self.unk), code.to_owned(), (at, shift));
         }
         for segment in self.segmenter.segment(rest) {
-            let known = if segment.piece == self.unk_piece { None } else { self.id(&segment.text) };
+            // what one model doesn't know may be a piece of the other, which shares the ids
+            let known = self.id(&segment.text);
             let (start, end) = segment.range;
             out.push(known.unwrap_or(self.unk), segment.text, (start + shift, end + shift));
         }

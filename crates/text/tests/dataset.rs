@@ -7,6 +7,7 @@ use ptm_text::dataset::{
     Choice, Classified, Columns, Dataset, Error, Example, Format, Labels, MultiLabelled, Options, Order, Question,
     Rated, Tagged, Text, TextToText,
 };
+use serde_json::json;
 
 fn file(dir: &Path, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
     let path = dir.join(name);
