@@ -50,6 +50,21 @@ impl Reader<'_> {
         let values: Vec<f32> = bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
         Ok(Tensor::from_data(TensorData::new(layout.take(&values, &shape), shape), self.device))
     }
+
+    /// How the last part of a head is initialised where a new one may be made and the file's gives another number of
+    /// answers.
+    fn rule_of_other_answers<const D: usize>(
+        &self,
+        path: &str,
+        view: &TensorView,
+        param: &Param<Tensor<D>>,
+    ) -> Option<Rule> {
+        let rule = self.new_head.as_ref().filter(|_| path.starts_with("head.out.") && self.missing.is_empty())?;
+        let expected = self.names.layout(path).file_shape(&param.lazy_shape().dims::<D>());
+        let (answers, inputs) = (view.shape.split_first()?, expected.split_first()?);
+        // of anything else in another shape the configuration is wrong
+        (answers.1 == inputs.1 && answers.0 != inputs.0).then(|| rule.clone())
+    }
 }
 
 impl ModuleMapper for Reader<'_> {
@@ -88,6 +103,12 @@ impl ModuleMapper for Reader<'_> {
         };
         // every spelling of a found tensor counts as read: some files hold a bias twice
         self.used.extend(spellings.iter().cloned());
+        if let Some(rule) = self.rule_of_other_answers(&path, &view, &param) {
+            let expected = param.lazy_shape().dims::<D>();
+            tracing::warn!("{name} is {:?} in the weights and {expected:?} here: it begins anew", view.shape);
+            self.new.extend(spellings.first().cloned());
+            return rule.fill(param, &path, self.device);
+        }
         match self.tensor(&view, name, param.lazy_shape().dims::<D>()) {
             Ok(tensor) => init::replace(param, tensor),
             Err(error) => {

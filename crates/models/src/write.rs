@@ -27,13 +27,21 @@ pub struct Named {
     pub layout: Layout,
 }
 
-struct Writer<'a> {
-    names: &'a Names,
-    path: Path,
-    found: Vec<Named>,
+/// A parameter that is still to be read.
+struct Part {
+    id: ParamId,
+    shape: Vec<usize>,
+    layout: Layout,
+    read: Box<dyn Fn() -> Vec<f32>>,
 }
 
-impl ModuleVisitor for Writer<'_> {
+struct Collect<'a> {
+    names: &'a Names,
+    path: Path,
+    found: Vec<(String, Part)>,
+}
+
+impl ModuleVisitor for Collect<'_> {
     fn enter_module(&mut self, name: &str, _: &str) {
         self.path.enter(name);
     }
@@ -46,41 +54,56 @@ impl ModuleVisitor for Writer<'_> {
         let path = self.path.name();
         let name = self.names.spellings(&path).swap_remove(0);
         let layout = self.names.layout(&path);
-        let tensor = param.val();
+        let tensor = param.val().detach();
         let shape = tensor.dims().to_vec();
-        self.found.push(Named { name, id: param.id, shape, values: ptm_ops::read_f32(tensor.detach()), layout });
+        let read = Box::new(move || ptm_ops::read_f32(tensor.clone()));
+        self.found.push((name, Part { id: param.id, shape, layout, read }));
     }
 }
 
 /// Every parameter of `model`, in the order of its fields.
+fn parts<M: Module>(model: &M, names: &Names) -> Vec<(String, Part)> {
+    let mut collect = Collect { names, path: Path::default(), found: Vec::new() };
+    model.visit(&mut collect);
+    collect.found
+}
+
+/// The same with their elements.
 pub(crate) fn named<M: Module>(model: &M, names: &Names) -> Vec<Named> {
-    let mut writer = Writer { names, path: Path::default(), found: Vec::new() };
-    model.visit(&mut writer);
-    writer.found
+    let read = |(name, Part { id, shape, layout, read })| Named { name, id, shape, values: read(), layout };
+    parts(model, names).into_iter().map(read).collect()
 }
 
-/// The tensors of a file: parameters as it holds them, those that share a tensor joined.
-fn tensors(parameters: Vec<Named>) -> Vec<(String, Vec<usize>, Vec<f32>)> {
-    let mut tensors: Vec<(String, Vec<usize>, Vec<f32>)> = Vec::with_capacity(parameters.len());
-    for p in parameters {
-        if p.layout == Layout::Same {
-            tensors.push((p.name, p.shape, p.values));
-            continue;
+/// The elements of a file's tensor of this shape, which may hold several parameters.
+fn joined(parts: &[Part], shape: &[usize]) -> Vec<f32> {
+    match parts {
+        [part] if part.layout == Layout::Same => (part.read)(),
+        _ => {
+            let mut values = vec![0.0; shape.iter().product()];
+            for part in parts {
+                part.layout.put(&(part.read)(), &part.shape, &mut values);
+            }
+            values
         }
-        let at = tensors.iter().position(|(name, ..)| *name == p.name).unwrap_or_else(|| {
-            let shape = p.layout.file_shape(&p.shape);
-            let elements = shape.iter().product();
-            tensors.push((p.name.clone(), shape, vec![0.0; elements]));
-            tensors.len() - 1
-        });
-        p.layout.put(&p.values, &p.shape, &mut tensors[at].2);
     }
-    tensors
 }
 
-/// Writes weights alone.
+/// Writes weights alone, one tensor in memory after the other.
 pub(crate) fn save_file<M: Module>(model: &M, names: &Names, path: &FilePath) -> Result<()> {
-    files::write_safetensors(path, tensors(named(model, names)))?;
+    let mut tensors: Vec<(String, Vec<Part>)> = Vec::new();
+    for (name, part) in parts(model, names) {
+        match tensors.iter_mut().find(|(other, _)| *other == name) {
+            Some((_, parts)) if part.layout != Layout::Same => parts.push(part),
+            _ => tensors.push((name, vec![part])),
+        }
+    }
+    let mut writer = files::Writer::new();
+    for (name, parts) in tensors {
+        let Some(first) = parts.first() else { continue };
+        let shape = first.layout.file_shape(&first.shape);
+        writer.later(name, &shape.clone(), move || joined(&parts, &shape));
+    }
+    writer.write(path)?;
     Ok(())
 }
 

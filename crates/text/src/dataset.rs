@@ -93,8 +93,7 @@ impl<E> std::fmt::Debug for Dataset<E> {
 }
 
 impl<E: Example> Dataset<E> {
-    /// Opens files and folders. Each file is read through once to find where its rows are (of Parquet files the
-    /// metadata, of SQuAD's JSON all of it).
+    /// Opens files and folders. Each file is read through once to find where its rows are, and to know it again.
     ///
     /// # Errors
     /// When a file cannot be read or is not what its format says, or there is no row at all.
@@ -103,12 +102,11 @@ impl<E: Example> Dataset<E> {
         let mut seen = serde_json::to_string(options).unwrap_or_default();
         for path in paths {
             for file in files(path, options.split.as_deref())? {
-                let failed = |source| Error::Read { path: file.clone(), source };
-                // the folder may move between the parts of a run, names and sizes stay
+                let source = open(&file, options)?;
+                // the folder may move between the parts of a run, names stay
                 let name = file.file_name().unwrap_or_default().to_string_lossy();
-                let size = std::fs::metadata(&file).map_err(failed)?.len();
-                seen = format!("{seen}\n{name} {size}");
-                sources.push(open(&file, options)?);
+                seen = format!("{seen}\n{name} {:016x}", source.content());
+                sources.push(source);
             }
         }
         let rows = sources.iter().flat_map(|source| source.blocks()).map(|block| u64::from(block.rows)).sum();
@@ -136,7 +134,7 @@ impl<E: Example> Dataset<E> {
     }
 
     /// A number that differs for other files or options: a run that is continued must find the one it began with.
-    /// Made of names, sizes and options, not of the content.
+    /// Made of names, contents and options.
     pub fn fingerprint(&self) -> u64 {
         self.inner.fingerprint
     }
@@ -175,7 +173,12 @@ impl<E: Example> Dataset<E> {
 
 /// The hash of Fowler, Noll and Vo (FNV-1a): unlike the standard library's, the same in every version.
 pub(crate) fn fnv(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    fnv_on(0xcbf2_9ce4_8422_2325, bytes)
+}
+
+/// The hash of what came before and these bytes behind it.
+pub(crate) fn fnv_on(hash: u64, bytes: &[u8]) -> u64 {
+    bytes.iter().fold(hash, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// Opens one file.

@@ -103,6 +103,7 @@ impl<'a> From<(&'a str, &'a str)> for Input<'a> {
 }
 
 /// The parts that encode; shared by all threads.
+#[derive(Clone)]
 pub(crate) struct Encoder {
     /// Without post-processor, truncation and padding: these are applied here.
     pub tokenizer: tokenizers::Tokenizer,

@@ -28,6 +28,8 @@ pub struct TokenizerFiles<'a> {
     pub sentencepiece: Option<Bytes<'a>>,
     /// The name under which `sentencepiece` was found, for messages and to tell Marian's.
     pub sentencepiece_name: Option<String>,
+    /// `target.spm`: how Marian segments what it says.
+    pub target_spm: Option<Bytes<'a>>,
     /// `config.json` of the model: names the family.
     pub config: Option<Bytes<'a>>,
     /// `tokenizer_config.json`.
@@ -63,6 +65,7 @@ impl TokenizerFiles<'static> {
             files.vocab_txt = file("vocab.txt")?;
             files.vocab_json = file("vocab.json")?;
             files.merges_txt = file("merges.txt")?;
+            files.target_spm = file("target.spm")?;
             for name in SENTENCEPIECE_NAMES {
                 if let Some(bytes) = file(name)? {
                     files.sentencepiece = Some(bytes);

@@ -15,9 +15,20 @@ use crate::{Error, Marian, frame, pieces, vocabulary};
 
 const JSON: &str = "tokenizer.json";
 
+/// How texts are encoded that a decoder is to say.
+pub(crate) enum Target {
+    /// As all others.
+    Same,
+    /// With another segmentation or other tokens around.
+    Other(Box<Encoder>),
+    /// The files don't say how, and what is missing.
+    Unknown(String),
+}
+
 /// What `Tokenizer` is made of.
 pub(crate) struct Loaded {
     pub encoder: Encoder,
+    pub target: Target,
     pub special: SpecialTokens,
     pub class: Option<String>,
     pub model_max_length: Option<usize>,
@@ -101,21 +112,60 @@ pub(crate) fn load(files: &TokenizerFiles<'_>, place: &str) -> Result<Loaded, Er
     // The slow classes of BERT's kin, which fill in the configuration when they are converted, say so.
     let clean_up = !has_json && family.is_some_and(|f| f.recipe == Recipe::WordPiece);
     let breaks = if made.marian.is_some() { Breaks::None } else { Breaks::of(&made.tokenizer) };
+    let encoder = Encoder {
+        tokenizer: made.tokenizer.clone(),
+        literal: std::sync::OnceLock::new(),
+        frame: post,
+        marian: made.marian.clone(),
+        side,
+        breaks,
+    };
+    let target = target(files, family, &config, &declared, &made, &encoder)?;
     let marian_limit = family.is_some_and(|f| f.recipe == Recipe::Marian).then_some(512);
     Ok(Loaded {
         special,
         class,
         model_max_length: model_max_length(&config)?.or(marian_limit),
         clean_up: config.bool("clean_up_tokenization_spaces")?.unwrap_or(clean_up),
-        encoder: Encoder {
-            tokenizer: made.tokenizer,
-            literal: std::sync::OnceLock::new(),
-            frame: post,
-            marian: made.marian,
-            side,
-            breaks,
-        },
+        encoder,
+        target,
     })
+}
+
+/// How target texts are encoded, as `text_target` of the transformers library: Marian has another segmentation for them,
+/// the multilingual families put the target's language around them.
+fn target(
+    files: &TokenizerFiles<'_>,
+    family: Option<&Family>,
+    config: &Object,
+    declared: &Declared,
+    made: &Made,
+    encoder: &Encoder,
+) -> Result<Target, Error> {
+    let Some(family) = family else { return Ok(Target::Same) };
+    if let Some(marian) = &encoder.marian {
+        let Some(bytes) = files.target_spm.as_deref() else {
+            return Ok(Target::Unknown("target.spm is missing".to_owned()));
+        };
+        if config.bool("separate_vocabs")?.unwrap_or(false) {
+            return Ok(Target::Unknown("a vocabulary of its own for the target (separate_vocabs) is not read".into()));
+        }
+        let marian = Some(marian.of_target(&Model::parse("target.spm", bytes)?)?);
+        return Ok(Target::Other(Box::new(Encoder { marian, ..encoder.clone() })));
+    }
+    if !matches!(family.frame, Frame::Mbart | Frame::Mbart50) {
+        return Ok(Target::Same);
+    }
+    let Some(language) = config.str("tgt_lang")? else {
+        let way = "tokenizer_config.json names no language of the target: write \"src_lang\" and \"tgt_lang\" there";
+        return Ok(Target::Unknown(way.to_owned()));
+    };
+    // the frame of the source with the other language in it
+    let mut other = config.clone();
+    other.map.insert("src_lang".to_owned(), language.into());
+    let frame = frame::frame(family.frame, declared, &other, &config.file, &|token| made.id(token))?;
+    let frame = serde_json::from_value(frame).map_err(|error| made.model(error))?;
+    Ok(Target::Other(Box::new(Encoder { frame: Some(frame), ..encoder.clone() })))
 }
 
 /// The class: what `tokenizer_config.json` says, else `config.json`, else the model type's.

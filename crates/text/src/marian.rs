@@ -1,6 +1,6 @@
 //! Marian's vocabulary: segmentation by the source SentencePiece model, ids from `vocab.json` shared with the target.
 //! Follows `MarianTokenizer` of the transformers library without its optional punctuation normaliser.
-//! Encoding is of source texts; decoding is of target ids.
+//! Decoding is of target ids; target texts are segmented by a model of their own.
 
 use std::collections::HashMap;
 
@@ -24,19 +24,13 @@ pub(crate) struct Marian {
     /// Tokens that are found in text before segmentation, with their ids.
     added: Vec<(String, u32)>,
     unk: u32,
-    unk_piece: u32,
 }
 
 impl Marian {
     /// Reads the segmentation model and the ids.
     pub fn new(source: &Model, vocab: &[u8], unk: &str, pad: &str) -> Result<Self, Error> {
         const FILE: &str = "vocab.json";
-        if source.algorithm != Algorithm::Unigram {
-            return Err(Error::Model {
-                file: source.file.clone(),
-                reason: "Marian's source model is expected to be a unigram model".to_owned(),
-            });
-        }
+        unigram(source)?;
         let ids = vocabulary::ids(FILE, vocab)?;
         let find = |token: &str| {
             ids.get(token).copied().ok_or_else(|| Error::Model {
@@ -48,7 +42,16 @@ impl Marian {
         find(pad)?;
         let tokens = ids.iter().map(|(token, &id)| (id, token.clone())).collect();
         let segmenter = Segmenter::new(source);
-        Ok(Self { segmenter, ids, tokens, added: Vec::new(), unk, unk_piece: source.unk_id })
+        Ok(Self { segmenter, ids, tokens, added: Vec::new(), unk })
+    }
+
+    /// The same ids for target texts, which `target` segments.
+    ///
+    /// # Errors
+    /// When that is no unigram model.
+    pub fn of_target(&self, target: &Model) -> Result<Self, Error> {
+        unigram(target)?;
+        Ok(Self { segmenter: Segmenter::new(target), ..self.clone() })
     }
 
     /// Adds tokens that are found in text as they are; new ones get the next ids.
@@ -111,7 +114,8 @@ impl Marian {
             out.push(self.id(code).unwrap_or(self.unk), code.to_owned(), (at, shift));
         }
         for segment in self.segmenter.segment(rest) {
-            let known = if segment.piece == self.unk_piece { None } else { self.id(&segment.text) };
+            // what one model doesn't know may be a piece of the other, which shares the ids
+            let known = self.id(&segment.text);
             let (start, end) = segment.range;
             out.push(known.unwrap_or(self.unk), segment.text, (start + shift, end + shift));
         }
@@ -149,6 +153,14 @@ impl Marian {
         flush(&mut piece_run, &mut out);
         out.replace(SPACE, " ").trim().to_owned()
     }
+}
+
+fn unigram(model: &Model) -> Result<(), Error> {
+    if model.algorithm == Algorithm::Unigram {
+        return Ok(());
+    }
+    let reason = "Marian's models are expected to be unigram models".to_owned();
+    Err(Error::Model { file: model.file.clone(), reason })
 }
 
 #[derive(Default)]

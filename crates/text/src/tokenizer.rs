@@ -12,7 +12,7 @@ use tokenizers::{Decoder as _, ModelWrapper};
 use crate::encode::{EncodeOptions, Encoder, Input};
 use crate::encoding::Encoding;
 use crate::files::TokenizerFiles;
-use crate::load::{self, Loaded};
+use crate::load::{self, Loaded, Target};
 use crate::special::{Special, SpecialTokens};
 use crate::token_bytes::TokenBytes;
 use crate::{Error, Marian, frame};
@@ -25,6 +25,7 @@ pub struct Tokenizer {
 
 struct Inner {
     encoder: Encoder,
+    target: Target,
     special: SpecialTokens,
     class: Option<String>,
     model_max_length: Option<usize>,
@@ -67,9 +68,10 @@ impl Tokenizer {
                 reason: "its parts contradict each other (the tokenizers library gave up on them)".to_owned(),
             })
         })?;
-        let Loaded { encoder, special, class, model_max_length, clean_up } = loaded;
+        let Loaded { encoder, target, special, class, model_max_length, clean_up } = loaded;
         let inner = Inner {
             encoder,
+            target,
             special,
             class,
             model_max_length,
@@ -103,6 +105,27 @@ impl Tokenizer {
     pub fn encode_input(&self, input: Input<'_>, options: &EncodeOptions) -> Result<Encoding, Error> {
         // See `build`.
         catch_unwind(AssertUnwindSafe(|| self.inner.encoder.encode(input, options))).unwrap_or_else(|_| {
+            Err(Error::Encode {
+                reason: "the tokenizers library gave up on it; the tokenizer's files are suspect".to_owned(),
+            })
+        })
+    }
+
+    /// Encodes a text that a decoder is to say: Marian has another segmentation for it, mBART puts the target's language
+    /// around it; as any other text elsewhere.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::encode`]; when the files don't say how such texts are encoded.
+    pub fn encode_target(&self, text: &str, options: &EncodeOptions) -> Result<Encoding, Error> {
+        let encoder = match &self.inner.target {
+            Target::Same => &self.inner.encoder,
+            Target::Other(encoder) => encoder,
+            Target::Unknown(reason) => {
+                return Err(Error::Encode { reason: format!("target texts cannot be encoded: {reason}") });
+            }
+        };
+        // See `build`.
+        catch_unwind(AssertUnwindSafe(|| encoder.encode(Input::Text(text), options))).unwrap_or_else(|_| {
             Err(Error::Encode {
                 reason: "the tokenizers library gave up on it; the tokenizer's files are suspect".to_owned(),
             })

@@ -7,6 +7,7 @@ use ptm_text::dataset::{
     Choice, Classified, Columns, Dataset, Error, Example, Format, Labels, MultiLabelled, Options, Order, Question,
     Rated, Tagged, Text, TextToText,
 };
+use serde_json::json;
 
 fn file(dir: &Path, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
     let path = dir.join(name);
@@ -287,4 +288,30 @@ fn a_file_that_changes_is_noticed() {
     assert!(said.contains("changed while"), "{said}");
     let other = Dataset::<Text>::open(&[path], &Options { format: Some(Format::Lines), ..Options::default() }).unwrap();
     assert_ne!(other.fingerprint(), data.fingerprint());
+}
+
+#[test]
+fn an_edit_of_equal_length_is_another_data_set() {
+    let dir = tempfile::tempdir().unwrap();
+    let squad = |answer: &str| {
+        let asked = json!({"id": "1", "question": "who?", "answers": [{"text": answer, "answer_start": 0}]});
+        json!({"data": [{"paragraphs": [{"context": "Ann saw Bob", "qas": [asked]}]}]}).to_string()
+    };
+    // the last is longer than what is read at once
+    let long = |end: &str| format!("{}\n{end}\n", "a row of words\n".repeat(50_000));
+    for (name, one, two) in [
+        ("a.jsonl", r#"{"text": "x", "label": "yes"}"#.to_owned(), r#"{"text": "x", "label": "not"}"#.to_owned()),
+        ("a.csv", "text,label\nx,1\n".to_owned(), "text,label\nx,0\n".to_owned()),
+        ("squad.json", squad("Ann"), squad("Bob")),
+        ("a.txt", long("one"), long("two")),
+    ] {
+        let fingerprint = |text: &str| {
+            let path = file(dir.path(), name, text);
+            let format = name.starts_with("squad").then_some(Format::Squad);
+            Dataset::<Text>::open(&[path], &Options { format, ..Options::default() }).unwrap().fingerprint()
+        };
+        assert_eq!(one.len(), two.len());
+        assert_ne!(fingerprint(&one), fingerprint(&two), "{name}");
+        assert_eq!(fingerprint(&one), fingerprint(&one), "{name}");
+    }
 }

@@ -164,3 +164,54 @@ fn answers_are_those_of_transformers() {
     eprintln!("{checked} answers of {folders} folders");
     assert!(wrong.is_empty(), "{} answers differ:\n{}", wrong.len(), wrong[..wrong.len().min(400)].join("\n"));
 }
+
+/// Texts that a decoder is to say, `text_target` of the transformers library: `parity/tokenizers/targets.py`.
+#[test]
+fn target_texts() {
+    let folder = folder();
+    let golden = json(&folder.join("targets/golden.json"));
+    let dir = tempfile::tempdir().unwrap();
+    for (class, rows) in golden.as_object().unwrap() {
+        let place = dir.path().join(class);
+        std::fs::create_dir(&place).unwrap();
+        let copy = |from: &str| {
+            let from = folder.join(from);
+            std::fs::copy(&from, place.join(from.file_name().unwrap())).unwrap();
+        };
+        let marian = class == "MarianTokenizer";
+        if marian {
+            copy("cases/marian/oldest/config.json");
+            copy("cases/marian/oldest/source.spm");
+        } else {
+            copy("cases/mbart/oldest/sentencepiece.bpe.model");
+            let class = class.trim_end_matches("Fast");
+            let write = |languages: &str| {
+                let config = format!(r#"{{"tokenizer_class": "{class}"{languages}}}"#);
+                std::fs::write(place.join("tokenizer_config.json"), config).unwrap();
+            };
+            // who names no language learns of it before anything is learnt in a wrong one
+            write("");
+            let said = Tokenizer::from_dir(&place).unwrap().encode_target("a", &EncodeOptions::default());
+            assert!(said.unwrap_err().to_string().contains("tgt_lang"));
+            write(r#", "src_lang": "en_XX", "tgt_lang": "ro_RO""#);
+        }
+        if marian {
+            copy("targets/vocab.json");
+            let said = Tokenizer::from_dir(&place).unwrap().encode_target("a", &EncodeOptions::default());
+            assert!(said.unwrap_err().to_string().contains("target.spm"));
+            copy("targets/target.spm");
+        }
+        let tokenizer = Tokenizer::from_dir(&place).unwrap();
+        let mut differ = 0;
+        for row in rows.as_array().unwrap() {
+            let text = row["text"].as_str().unwrap();
+            let target = |options: &EncodeOptions| tokenizer.encode_target(text, options).unwrap().ids;
+            let source = tokenizer.encode(text, &EncodeOptions::default()).unwrap().ids;
+            assert_eq!(serde_json::json!(source), row["source"], "{class}: {text:?}");
+            assert_eq!(serde_json::json!(target(&EncodeOptions::default())), row["target"], "{class}: {text:?}");
+            assert_eq!(serde_json::json!(target(&EncodeOptions::truncated(5))), row["cut"], "{class}: {text:?}");
+            differ += usize::from(row["source"] != row["target"]);
+        }
+        assert!(differ > rows.as_array().unwrap().len() / 2, "{class}: {differ}");
+    }
+}

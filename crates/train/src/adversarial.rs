@@ -11,6 +11,7 @@ struct Move<'a> {
     parameters: &'a Parameters,
     distance: f32,
     at: usize,
+    any: bool,
 }
 
 impl ModuleMapper for Move<'_> {
@@ -23,6 +24,7 @@ impl ModuleMapper for Move<'_> {
         if norm == 0.0 {
             return param;
         }
+        self.any = true;
         let id = param.id;
         let value = param.into_value().inner();
         let shape = value.shape();
@@ -31,7 +33,10 @@ impl ModuleMapper for Move<'_> {
     }
 }
 
-/// `model` with its word embeddings moved by `distance` along their gradients; the others are shared, not copied.
-pub fn moved<M: Module>(model: &M, gradients: &GradientSum, parameters: &Parameters, distance: f32) -> M {
-    model.clone().map(&mut Move { gradients, parameters, distance, at: 0 })
+/// `model` with its word embeddings moved by `distance` along their gradients; the others are shared, not copied. None
+/// where no word embedding has a gradient, as long as all are frozen: a second pass would be the first once more.
+pub fn moved<M: Module>(model: &M, gradients: &GradientSum, parameters: &Parameters, distance: f32) -> Option<M> {
+    let mut by = Move { gradients, parameters, distance, at: 0, any: false };
+    let moved = model.clone().map(&mut by);
+    by.any.then_some(moved)
 }

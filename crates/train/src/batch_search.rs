@@ -1,5 +1,6 @@
 //! `--find-batch`: the largest batch of tokens whose steps stay within a limit of memory, found by making steps of growing
-//! size and reading the peak of this process. A size is only tried when those before it say that it fits.
+//! size and reading the peak of this process. A size is only tried when those before it say that it fits. What is judged
+//! on the way is tried too; a checkpoint is written one tensor after the other, and takes less than gradients do.
 
 use std::path::Path;
 
@@ -10,7 +11,6 @@ use crate::feed::Cursor;
 use crate::finetune::pursue;
 use crate::memory;
 use crate::objective::{Aim, Objective};
-use crate::optimizer::Optimizer;
 use crate::parameters::{GradientSum, Parameters, set_learning};
 use crate::recipe::Recipe;
 use crate::training::{Settings, gradients};
@@ -56,9 +56,6 @@ pub fn find_batch(
         let mut recipe = recipe.clone();
         recipe.batch.size = None;
         recipe.batch.tokens = Some(tokens);
-        // what is judged is no part of a step
-        recipe.data.validation.clear();
-        recipe.evaluate.patience = 0;
         let (largest, peak) = pursue(&recipe, source, Measure { limit })?;
         // the kernel sums what each thread counted, now and then a little less than before
         let peak_bytes = tried.last().map_or(peak, |last| peak.max(last.peak_bytes));
@@ -115,7 +112,7 @@ fn next(tried: &[Tried], limit: u64) -> Option<usize> {
     (size >= last.tokens + (last.tokens / 16).max(GRAIN)).then_some(size)
 }
 
-/// Makes two steps on the largest of the first batches.
+/// Makes two steps on the largest of the first batches, and judges one.
 struct Measure {
     limit: u64,
 }
@@ -139,9 +136,7 @@ impl Aim for Measure {
         if least > self.limit {
             return Err(too_much(&format!("the model with its gradients takes {} MB", least / MB), self.limit));
         }
-        let treatments = settings.tune.treatments(&parameters, settings.optimizer.weight_decay())?;
-        let averaged = Some(settings.run.average).filter(|decay| *decay > 0.0);
-        let mut optimizer = Optimizer::new(settings.optimizer.clone(), parameters, treatments, averaged);
+        let mut optimizer = settings.optimizer_of(parameters)?;
         // as it will be when everything learns
         model = set_learning(model, &optimizer.learning(u64::MAX));
         let mut feed = objective.feed(Cursor::default());
@@ -168,6 +163,7 @@ impl Aim for Measure {
             let clip = GradientSum::clip_factor(norm, Some(settings.run.clip).filter(|limit| *limit > 0.0));
             model = optimizer.step(model, gradients, 0.0, clip);
         }
+        objective.judge_largest(&model)?;
         Ok((size(&chosen.micro), memory::peak()?))
     }
 }

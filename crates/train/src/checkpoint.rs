@@ -221,7 +221,8 @@ impl Folder {
         Ok(())
     }
 
-    /// Writes a checkpoint, then removes all but the `keep` newest and the best.
+    /// Writes a checkpoint, then removes all but the `keep` newest and the best; and what is newer than this one, which
+    /// was damaged and passed over when the run went on.
     ///
     /// # Errors
     /// When the disk is full or fails; what was there before is there still.
@@ -241,26 +242,42 @@ impl Folder {
             return Err(error);
         }
         sync(&self.dir);
-        self.thin(keep, &done)
+        self.thin(keep, &Checkpoint { step, dir: done })
     }
 
-    fn thin(&self, keep: usize, newest: &Path) -> Result<()> {
-        let newest = Checkpoint { step: 0, dir: newest.to_owned() }.state()?;
-        let best = newest.best.map(|best| best.step);
-        let all = self.checkpoints()?;
-        for old in all.iter().rev().skip(keep.max(1)).filter(|old| Some(old.step) != best) {
-            remove(&old.dir)?;
+    fn thin(&self, keep: usize, newest: &Checkpoint) -> Result<()> {
+        let best = newest.state()?.best.map(|best| best.step);
+        let (newer, kept): (Vec<_>, Vec<_>) = self.checkpoints()?.into_iter().partition(|one| one.step > newest.step);
+        let old = kept.into_iter().rev().skip(keep.max(1)).filter(|old| Some(old.step) != best);
+        for checkpoint in newer.into_iter().chain(old) {
+            remove(&checkpoint.dir)?;
         }
         Ok(())
     }
 
-    /// Makes `model` the model of the checkpoint of `step`, without what only training reads.
+    /// Makes `model` the model of the checkpoint of `step`, without what only training reads; where that is damaged or
+    /// missing, of the one of `otherwise`, and `note` hears of it.
     ///
     /// # Errors
-    /// When there is no such checkpoint, or the disk is full.
-    pub fn publish(&self, step: u64) -> Result<PathBuf> {
+    /// When neither is as it was written, or the disk is full.
+    pub fn publish(&self, step: u64, otherwise: u64, note: &mut dyn FnMut(&str)) -> Result<PathBuf> {
         let (made, done) = (self.dir.join(".making-model"), self.dir.join("model"));
-        let from = self.dir.join(format!("checkpoint-{step}"));
+        let at = |step: u64| Checkpoint { step, dir: self.dir.join(format!("checkpoint-{step}")) };
+        let mut chosen = at(step);
+        if let Some(damage) = chosen.damage() {
+            let place = chosen.dir.display();
+            if otherwise == step {
+                let way = "restore it from a copy, or begin afresh";
+                return Err(Error::Input(format!("{place}: {damage}, so that there is no model to publish: {way}")));
+            }
+            note(&format!("{place}: {damage}; the model is that of step {otherwise} instead"));
+            chosen = at(otherwise);
+            if let Some(damage) = chosen.damage() {
+                let (place, way) = (chosen.dir.display(), "restore one of both from a copy, or begin afresh");
+                return Err(Error::Input(format!("{place}: {damage} as well: {way}")));
+            }
+        }
+        let from = chosen.dir;
         remove(&made)?;
         create_dir(&made)?;
         let failed = |path: &Path| {
@@ -381,7 +398,7 @@ mod tests {
         let newest = folder.newest(&mut |_| panic!("nothing to note")).unwrap().unwrap();
         assert_eq!((newest.step, newest.state().unwrap()), (100, state(100, Some(20))));
         assert_eq!(newest.recipe().unwrap(), "seed = 1");
-        let model = folder.publish(20).unwrap();
+        let model = folder.publish(20, 100, &mut |_| panic!("nothing to note")).unwrap();
         assert_eq!(fs::read_to_string(model.join("model.safetensors")).unwrap(), "weights of 20");
         assert_eq!(fs::read_to_string(model.join("generator/model.safetensors")).unwrap(), "another");
         assert!(!model.join(TRAINING).exists());
@@ -406,6 +423,43 @@ mod tests {
         assert!(notes[0].contains("checkpoint-4") && notes[0].contains("model.safetensors"), "{notes:?}");
         fs::write(at("checkpoint-1/training/state.json"), "{}").unwrap();
         assert!(folder.newest(&mut |_| ()).is_err());
+    }
+
+    #[test]
+    fn what_was_passed_over_makes_room() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::open(dir.path()).unwrap();
+        for step in [20, 40] {
+            save(&folder, &state(step, Some(20)), 1).unwrap();
+        }
+        fs::write(dir.path().join("checkpoint-40/model.safetensors"), "weights of 5").unwrap();
+        assert_eq!(folder.newest(&mut |_| ()).unwrap().unwrap().step, 20);
+        save(&folder, &state(25, Some(20)), 1).unwrap();
+        assert_eq!(steps(&folder), [20, 25]);
+        assert_eq!(folder.newest(&mut |_| panic!("nothing to note")).unwrap().unwrap().step, 25);
+    }
+
+    #[test]
+    fn a_damaged_best_is_not_published() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::open(dir.path()).unwrap();
+        for step in [20, 40] {
+            save(&folder, &state(step, Some(20)), 1).unwrap();
+        }
+        let weights = |model: &Path| fs::read_to_string(model.join("model.safetensors")).unwrap();
+        fs::write(dir.path().join("checkpoint-20/model.safetensors"), "weights of 5").unwrap();
+        let mut notes = Vec::new();
+        let model = folder.publish(20, 40, &mut |note| notes.push(note.to_owned())).unwrap();
+        assert_eq!((weights(&model).as_str(), notes.len()), ("weights of 40", 1));
+        assert!(notes[0].contains("checkpoint-20") && notes[0].contains("step 40"), "{notes:?}");
+        // one that is not there at all is no end of a run either
+        fs::remove_dir_all(dir.path().join("checkpoint-20")).unwrap();
+        assert_eq!(weights(&folder.publish(20, 40, &mut |_| ()).unwrap()), "weights of 40");
+        // what was published stays where nothing better comes
+        fs::remove_dir_all(dir.path().join("checkpoint-40")).unwrap();
+        assert!(folder.publish(20, 40, &mut |_| ()).unwrap_err().to_string().contains("checkpoint-40"));
+        assert!(folder.publish(40, 40, &mut |_| ()).unwrap_err().to_string().contains("checkpoint-40"));
+        assert_eq!(weights(&model), "weights of 40");
     }
 
     #[test]

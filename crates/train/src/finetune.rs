@@ -24,7 +24,7 @@ pub use learner::{Answer, Answers, Learner, Reads, Settings};
 pub use losses::{Balanced, ClassWeights, Loss, LossConfig};
 pub use plan::Plan;
 pub use questions::{Offer, Window};
-pub use reading::Reading;
+pub use reading::{Reading, Starts};
 
 use crate::error::{Error, Result};
 use crate::feed::{Cursor, Feed};
@@ -58,12 +58,14 @@ where
         self.train.begin(cursor)
     }
 
-    fn steps_of_epoch(&self) -> Result<u64> {
-        self.train.steps_of_epoch()
+    fn steps_of_epoch(&self, stop: &dyn Fn() -> bool) -> Result<u64> {
+        self.train.steps_of_epoch(stop)
     }
 
     fn fingerprint(&self) -> u64 {
-        self.train.data.fingerprint()
+        // what is judged decides what is best and when to stop
+        let judged = self.validation.as_ref().map(|plan| plan.data.fingerprint());
+        self.train.data.fingerprint() ^ judged.map_or(0, |other| other.rotate_left(1).wrapping_add(1))
     }
 
     fn tokens(&self, batch: &Batch) -> usize {
@@ -78,11 +80,14 @@ where
         Ok(vec![model.loss(batch, &self.settings, scales[0], pass)?])
     }
 
-    fn judge(&self, model: &Self::Model) -> Result<Option<Judgement>> {
+    fn judge(&self, model: &Self::Model, stop: &dyn Fn() -> bool) -> Result<Option<Judgement>> {
         let Some(plan) = &self.validation else { return Ok(None) };
         let model = model.valid();
         let (mut answers, mut loss, mut weight) = (Vec::new(), 0.0, 0.0);
         plan.once(|batch| {
+            if stop() {
+                return Err(Error::Stopped);
+            }
             weight += learner::weight(&batch, &self.settings);
             let found = model.answers(&batch, &self.settings)?;
             loss += found.loss;
@@ -90,6 +95,14 @@ where
             Ok(())
         })?;
         Ok(Some(judge::judge(self.task, &answers, loss / weight.max(f64::MIN_POSITIVE), self.labels.as_deref())))
+    }
+
+    fn judge_largest(&self, model: &Self::Model) -> Result<()> {
+        let largest = self.validation.as_ref().map(Plan::largest).transpose()?.flatten();
+        if let Some(batch) = largest {
+            model.valid().answers(&batch, &self.settings)?;
+        }
+        Ok(())
     }
 
     fn names(&self, model: &Self::Model) -> Names {

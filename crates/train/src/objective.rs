@@ -25,11 +25,11 @@ pub trait Objective {
     /// Batches from `cursor` on, without end: one step's at a time.
     fn feed(&self, cursor: Cursor) -> Feed<Self::Batch>;
 
-    /// The number of steps in which all data is seen once.
+    /// The number of steps in which all data is seen once; `stop` says whether to give up.
     ///
     /// # Errors
-    /// Those of reading the data.
-    fn steps_of_epoch(&self) -> Result<u64>;
+    /// Those of reading the data; [`crate::Error::Stopped`] where `stop` said so.
+    fn steps_of_epoch(&self, stop: &dyn Fn() -> bool) -> Result<u64>;
 
     /// A number that differs for other data: a run is only continued on what it began with.
     fn fingerprint(&self) -> u64;
@@ -47,11 +47,20 @@ pub trait Objective {
     /// When the batch doesn't fit the model.
     fn losses(&self, model: &Self::Model, batch: &Self::Batch, scales: &[f32], pass: &Pass) -> Result<Vec<Tensor<1>>>;
 
-    /// How good the model is, on data that it doesn't learn from; none without such data.
+    /// How good the model is, on data that it doesn't learn from; none without such data. `stop` says whether to give
+    /// up.
+    ///
+    /// # Errors
+    /// Those of reading the data; [`crate::Error::Stopped`] where `stop` said so.
+    fn judge(&self, model: &Self::Model, stop: &dyn Fn() -> bool) -> Result<Option<Judgement>>;
+
+    /// Judges one of the largest batches and forgets it: what takes the most memory at a time.
     ///
     /// # Errors
     /// Those of reading the data.
-    fn judge(&self, model: &Self::Model) -> Result<Option<Judgement>>;
+    fn judge_largest(&self, _: &Self::Model) -> Result<()> {
+        Ok(())
+    }
 
     /// How files spell the model's parameters.
     fn names(&self, model: &Self::Model) -> Names;
@@ -73,6 +82,11 @@ pub trait Objective {
 pub trait Aim {
     /// What comes of it.
     type Output;
+
+    /// Whether to give up what is read of the data before the aim is pursued.
+    fn stop(&self) -> bool {
+        false
+    }
 
     /// Does it with the model that `start` gives.
     ///

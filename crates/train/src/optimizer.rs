@@ -6,7 +6,7 @@ use std::path::Path;
 use burn::module::{Module, ModuleMapper, Param};
 use burn::prelude::*;
 use burn::tensor::TensorData;
-use ptm_models::files::{Weights, write_safetensors};
+use ptm_models::files::{Weights, Writer};
 use ptm_ops::AdamWOptions;
 use ptm_ops::optimizer::{AdafactorOptions, LambOptions, LionOptions, SgdOptions, Update, moving_average, update};
 use serde::{Deserialize, Serialize};
@@ -376,22 +376,26 @@ impl Optimizer {
     /// # Errors
     /// When the file can't be written.
     pub fn save(&self, path: &Path) -> Result<()> {
-        let mut tensors = Vec::new();
+        // one tensor in memory after the other: together they are twice as large as the model
+        let mut writer = Writer::new();
         for (parameter, slot) in self.parameters.iter().zip(&self.slots) {
-            let mut put = |what: String, values: Vec<f32>| tensors.push((what, vec![values.len()], values));
+            let mut put = |what: &str, tensor: &Tensor<1>| {
+                let (name, tensor) = (format!("{}/{what}", parameter.name), tensor.clone());
+                writer.later(name, &tensor.dims(), move || ptm_ops::read_f32(tensor.clone()));
+            };
             for (i, tensor) in slot.tensors.iter().enumerate() {
-                put(format!("{}/{i}", parameter.name), ptm_ops::read_f32(tensor.clone()));
+                put(&i.to_string(), tensor);
             }
             if let Some(average) = &slot.average {
-                put(format!("{}/average", parameter.name), ptm_ops::read_f32(average.clone()));
+                put("average", average);
             }
             if slot.steps > 0 {
                 // whole numbers up to 2^24 are exact as f32
-                let halves = vec![(slot.steps >> 24) as f32, (slot.steps & 0xFF_FFFF) as f32];
-                put(format!("{}/steps", parameter.name), halves);
+                let halves = [(slot.steps >> 24) as f32, (slot.steps & 0xFF_FFFF) as f32];
+                writer.later(format!("{}/steps", parameter.name), &[2], move || halves.to_vec());
             }
         }
-        Ok(write_safetensors(path, tensors)?)
+        Ok(writer.write(path)?)
     }
 
     /// Reads what [`Self::save`] wrote.

@@ -15,7 +15,8 @@ pub struct Parameter {
     pub name: String,
     /// Its shape.
     pub shape: Vec<usize>,
-    /// How far from the input: 0 embeddings, 1 the first layer of its stack, …; none for the head.
+    /// How far from the input: 0 embeddings, 1 the first layer of its stack, …; none for the head. The norm over a stack
+    /// belongs to its last layer.
     pub depth: Option<usize>,
     /// Whether it is an embedding of words.
     pub word: bool,
@@ -59,6 +60,8 @@ impl std::ops::Deref for Parameters {
 struct Collect<'a> {
     names: &'a Names,
     path: Vec<String>,
+    /// The path of each stack whose layers were met, and how many there were.
+    stacks: Vec<(Vec<String>, usize)>,
     found: Vec<Parameter>,
 }
 
@@ -81,23 +84,36 @@ impl ModuleVisitor for Collect<'_> {
         }
         let shape = param.lazy_shape().dims::<D>().to_vec();
         let word = self.path.last().is_some_and(|part| part == "word" || part.ends_with("_word"));
-        self.found.push(Parameter { name, shape, depth: depth(&self.path), word });
+        let depth = self.depth();
+        self.found.push(Parameter { name, shape, depth, word });
     }
 }
 
-/// See [`Parameter::depth`], of the parameter at `path`: `body`, …, `layers`, number, ….
-fn depth(path: &[String]) -> Option<usize> {
-    if path.first().is_some_and(|part| part == "head") {
-        return None;
+impl Collect<'_> {
+    /// See [`Parameter::depth`], of the parameter in hand: `body`, …, `layers`, number, …. Modules name their parts in the
+    /// order in which a text goes through them, so that what follows the layers of a stack stands over them.
+    fn depth(&mut self) -> Option<usize> {
+        let path = &self.path;
+        if path.first().is_some_and(|part| part == "head") {
+            return None;
+        }
+        let layers = path.windows(2).enumerate().find(|(_, pair)| pair[0] == "layers");
+        if let Some((at, number)) = layers.and_then(|(at, pair)| Some((at, pair[1].parse::<usize>().ok()?))) {
+            match self.stacks.last_mut() {
+                Some((stack, count)) if *stack == path[..at] => *count = number + 1,
+                _ => self.stacks.push((path[..at].to_vec(), number + 1)),
+            }
+            return Some(number + 1);
+        }
+        let under = self.stacks.iter().find(|(stack, _)| path.starts_with(stack));
+        Some(under.map_or(0, |(_, count)| *count))
     }
-    let layer = path.windows(2).find(|pair| pair[0] == "layers").and_then(|pair| pair[1].parse::<usize>().ok());
-    Some(layer.map_or(0, |layer| layer + 1))
 }
 
 impl Parameters {
     /// The parameters of `model`, spelled by `names`.
     pub fn of<M: Module>(model: &M, names: &Names) -> Self {
-        let mut collect = Collect { names, path: Vec::new(), found: Vec::new() };
+        let mut collect = Collect { names, path: Vec::new(), stacks: Vec::new(), found: Vec::new() };
         model.visit(&mut collect);
         Self(collect.found)
     }
@@ -218,15 +234,68 @@ impl GradientSum {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use ptm_models::heads::{Head, LanguageModelHead, MaskedLmHead, SequenceHead};
+    use ptm_models::{Bart, Body, Configuration, Decoder, Encoder, Model, T5, Xlnet};
+    use serde_json::{Value, json};
+
     use super::*;
 
+    /// The depth of every parameter of a tiny model.
+    fn depths<H: Head<B>, B: Body>(config: Value) -> BTreeMap<String, Option<usize>> {
+        let Value::Object(config) = config else { panic!("an object") };
+        let model = Model::<H, B>::random(B::Config::from_json(config).unwrap(), 1, &Device::flex()).unwrap();
+        let parameters = Parameters::of(&model, &model.names());
+        parameters.iter().map(|parameter| (parameter.name.clone(), parameter.depth)).collect()
+    }
+
     #[test]
-    fn depths() {
-        let depth = |path: &str| depth(&path.split('.').map(str::to_owned).collect::<Vec<_>>());
-        assert_eq!(depth("head.out.weight"), None);
-        assert_eq!(depth("body.word"), Some(0));
-        assert_eq!(depth("body.layers.0.query.weight"), Some(1));
-        assert_eq!(depth("body.decoder.layers.11.up.bias"), Some(12));
+    fn embeddings_layers_and_head() {
+        let found = depths::<MaskedLmHead, Encoder>(json!({
+            "model_type": "electra", "vocab_size": 9, "embedding_size": 2, "hidden_size": 4, "num_hidden_layers": 2,
+            "num_attention_heads": 2, "intermediate_size": 8, "max_position_embeddings": 8,
+        }));
+        assert_eq!(found["electra.embeddings.word_embeddings.weight"], Some(0));
+        assert_eq!(found["electra.embeddings.LayerNorm.weight"], Some(0));
+        assert_eq!(found["electra.embeddings_project.weight"], Some(0));
+        assert_eq!(found["electra.encoder.layer.0.output.LayerNorm.weight"], Some(1));
+        assert_eq!(found["electra.encoder.layer.1.output.dense.weight"], Some(2));
+        assert_eq!(found["generator_predictions.LayerNorm.weight"], None);
+    }
+
+    #[test]
+    fn the_norm_over_a_stack_is_its_last_layers() {
+        let gpt2 =
+            json!({"model_type": "gpt2", "vocab_size": 9, "n_embd": 4, "n_layer": 3, "n_head": 2, "n_positions": 8});
+        let found = depths::<LanguageModelHead, Decoder>(gpt2);
+        assert_eq!(found["transformer.wpe.weight"], Some(0));
+        assert_eq!(found["transformer.h.2.ln_2.weight"], Some(3));
+        assert_eq!(found["transformer.ln_f.weight"], Some(3));
+
+        let t5 = json!({"model_type": "t5", "vocab_size": 9, "d_model": 4, "d_kv": 2, "num_layers": 1,
+            "num_decoder_layers": 2, "num_heads": 2, "d_ff": 8});
+        let found = depths::<LanguageModelHead, T5>(t5);
+        assert_eq!(found["shared.weight"], Some(0));
+        assert_eq!(found["decoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight"], Some(0));
+        assert_eq!(found["encoder.final_layer_norm.weight"], Some(1));
+        assert_eq!(found["decoder.final_layer_norm.weight"], Some(2));
+
+        let mbart = json!({"model_type": "mbart", "vocab_size": 9, "d_model": 4, "encoder_layers": 2,
+            "decoder_layers": 1, "encoder_attention_heads": 2, "decoder_attention_heads": 2, "encoder_ffn_dim": 8,
+            "decoder_ffn_dim": 8, "max_position_embeddings": 8, "pad_token_id": 1});
+        let found = depths::<LanguageModelHead, Bart>(mbart);
+        assert_eq!(found["model.encoder.layernorm_embedding.weight"], Some(0));
+        assert_eq!(found["model.decoder.embed_positions.weight"], Some(0));
+        assert_eq!(found["model.encoder.layer_norm.weight"], Some(2));
+        assert_eq!(found["model.decoder.layer_norm.weight"], Some(1));
+        assert_eq!(found["final_logits_bias"], None);
+
+        let xlnet =
+            json!({"model_type": "xlnet", "vocab_size": 9, "d_model": 4, "n_layer": 2, "n_head": 2, "d_inner": 8});
+        let found = depths::<SequenceHead, Xlnet>(xlnet);
+        assert_eq!(found["transformer.mask_emb"], Some(0));
+        assert_eq!(found["transformer.layer.1.ff.layer_norm.weight"], Some(2));
     }
 
     #[test]

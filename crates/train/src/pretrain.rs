@@ -28,7 +28,7 @@ use ptm_models::names::Names;
 pub use begin::{Sources, check, pretrain};
 pub use recipe::Recipe;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::feed::{Cursor, Feed};
 use crate::finetune::copy_tokenizer;
 use crate::objective::{Judgement, Objective};
@@ -74,7 +74,7 @@ impl<T: Pretraining> Objective for Pretrained<T> {
         self.train.begin(cursor)
     }
 
-    fn steps_of_epoch(&self) -> Result<u64> {
+    fn steps_of_epoch(&self, _: &dyn Fn() -> bool) -> Result<u64> {
         self.train.steps_of_epoch()
     }
 
@@ -94,7 +94,7 @@ impl<T: Pretraining> Objective for Pretrained<T> {
         self.train.task.losses(model, batch, scales, pass)
     }
 
-    fn judge(&self, model: &T::Model) -> Result<Option<Judgement>> {
+    fn judge(&self, model: &T::Model, stop: &dyn Fn() -> bool) -> Result<Option<Judgement>> {
         // windows that are corrupted at once: what they become is large
         const AT_ONCE: usize = 256;
         let Some(plan) = &self.validation else { return Ok(None) };
@@ -110,6 +110,9 @@ impl<T: Pretraining> Objective for Pretrained<T> {
                 made.extend(plan.make(batches.clone(), 0, Turn::Judged(round))?);
             }
             for batch in made {
+                if stop() {
+                    return Err(Error::Stopped);
+                }
                 let found = task.answers(&model, &batch)?;
                 sums.losses.iter_mut().zip(found.losses).for_each(|(sum, loss)| *sum += loss);
                 sums.right.iter_mut().zip(found.right).for_each(|(sum, right)| *sum += right);

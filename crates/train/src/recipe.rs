@@ -217,7 +217,7 @@ impl Recipe {
         ];
         match problems.into_iter().find(|problem| problem.0) {
             Some((_, field, problem)) => Err(Error::recipe(field, problem)),
-            None => Ok(()),
+            None => self.tune.check(&self.optimizer),
         }
     }
 }
@@ -320,9 +320,16 @@ mod tests {
             ("schedule.warmup=-1.0", "schedule.warmup"),
             ("loss.label_smoothing=1.0", "loss.label_smoothing"),
             ("optimizer.name=adafactor", "schedule"),
+            ("schedule.name=constant,optimizer.name=adafactor,tune.layer_decay=0.9", "tune: the relative step"),
+            (
+                "schedule.name=constant,optimizer.name=adafactor,tune.group=[{names='*',lr=0.5}]",
+                "tune: the relative step",
+            ),
             ("regularize.dropout=1.0", "regularize.dropout"),
         ] {
-            let said = said(LEAST, &[set]);
+            let sets: Vec<&str> =
+                if set.contains('[') { set.splitn(3, ',').collect() } else { set.split(',').collect() };
+            let said = said(LEAST, &sets);
             assert!(said.starts_with(field) || said.contains(field), "{set}: {said}");
         }
     }

@@ -12,8 +12,8 @@ use crate::checkpoint::{Best, Checkpoint, Folder, Parts, State, Window};
 use crate::error::{Error, Result};
 use crate::journal::{Journal, Line};
 use crate::objective::{Judgement, Objective};
-use crate::optimizer::{Optimizer, OptimizerConfig};
-use crate::parameters::{GradientSum, Parameters, set_learning};
+use crate::optimizer::{Optimizer, OptimizerConfig, Treatment};
+use crate::parameters::{GradientSum, Parameter, Parameters, set_learning};
 use crate::recipe::{self, CheckpointConfig, Evaluate, Log, Run};
 use crate::report;
 use crate::schedule::Schedule;
@@ -46,9 +46,29 @@ pub struct Settings {
     pub recipe: String,
 }
 
+impl Settings {
+    /// The optimizer of a model with these parameters.
+    ///
+    /// # Errors
+    /// When what is to learn, or how, doesn't fit them.
+    pub(crate) fn optimizer_of(&self, parameters: Parameters) -> Result<Optimizer> {
+        self.tune.check(&self.optimizer)?;
+        let treatments = self.tune.treatments(&parameters, self.optimizer.weight_decay())?;
+        let learnt = |(parameter, treatment): (&Parameter, &Treatment)| parameter.word && treatment.thaws.is_some();
+        if self.fgm > 0.0 && !parameters.iter().zip(&treatments).any(learnt) {
+            let problem =
+                "moves word embeddings, but none ever learns: let them (tune.train, tune.group), or leave it out";
+            return Err(Error::recipe("regularize.fgm", problem));
+        }
+        let averaged = Some(self.run.average).filter(|decay| *decay > 0.0);
+        Ok(Optimizer::new(self.optimizer.clone(), parameters, treatments, averaged))
+    }
+}
+
 /// Who looks on.
 pub trait Watch {
-    /// Whether to stop after this step; a checkpoint is written first.
+    /// Whether to stop after this step; a checkpoint is written first. Asked again and again while data is read through
+    /// before the first step, and while the model is judged, which a continued run does anew.
     fn stop(&self) -> bool;
     /// Something worth a line.
     fn note(&mut self, text: &str);
@@ -129,10 +149,10 @@ pub fn train<O: Objective>(
         Some(checkpoint) => objective.open(&checkpoint.learning())?,
         None => start()?,
     };
-    let mut at = At::new(objective, settings, folder, &model, found.as_ref())?;
+    let mut at = At::new(objective, settings, folder, &model, found.as_ref(), &|| watch.stop())?;
     if at.state.finished {
         watch.note(&format!("{}: the run was finished after step {}", settings.output.display(), at.state.step));
-        return at.outcome(None, 0.0);
+        return at.outcome(None, 0.0, watch);
     }
     if at.state.step > 0 {
         watch.note(&format!("going on after step {}", at.state.step));
@@ -141,6 +161,10 @@ pub fn train<O: Objective>(
     let mut feed = objective.feed(at.state.cursor.clone());
     let mut learning = Vec::new();
     let mut judgement = None;
+    // stopped while it was judged
+    if at.state.step > 0 && at.is_to_be_judged() {
+        (model, judgement) = at.settle(model, &mut journal, watch)?;
+    }
 
     while !at.is_over() {
         let step = at.state.step + 1;
@@ -177,26 +201,12 @@ pub fn train<O: Objective>(
             at.state.window = Window::default();
         }
 
-        let mut is_best = false;
-        if over || at.is_due(settings.evaluate.every, at.state.judged) {
-            (model, judgement, is_best) = at.judge(model)?;
-            if let Some(judgement) = &judgement {
-                watch.judged(step, judgement, is_best);
-                journal.line(&Line::Judged { step, epochs: at.state.epochs, judgement, is_best })?;
-            }
-        }
-        let stop = watch.stop();
-        if at.is_over() || is_best || stop || at.is_due(settings.checkpoint.every, at.state.saved) {
-            at.state.finished = at.is_over();
-            journal.sync()?;
-            model = at.save(model)?;
-        }
-        if stop && !at.state.finished {
-            return Err(Error::Stopped);
-        }
+        let found;
+        (model, found) = at.settle(model, &mut journal, watch)?;
+        judgement = found.or(judgement);
     }
 
-    at.outcome(judgement, feed.waited().as_secs_f64())
+    at.outcome(judgement, feed.waited().as_secs_f64(), watch)
 }
 
 impl<'a, O: Objective> At<'a, O> {
@@ -206,17 +216,16 @@ impl<'a, O: Objective> At<'a, O> {
         folder: Folder,
         model: &O::Model,
         found: Option<&Checkpoint>,
+        stop: &dyn Fn() -> bool,
     ) -> Result<Self> {
         let parameters = Parameters::of(model, &objective.names(model));
-        let treatments = settings.tune.treatments(&parameters, settings.optimizer.weight_decay())?;
-        let averaged = Some(settings.run.average).filter(|decay| *decay > 0.0);
-        let mut optimizer = Optimizer::new(settings.optimizer.clone(), parameters, treatments, averaged);
+        let mut optimizer = settings.optimizer_of(parameters)?;
         let mut state = State { fingerprint: objective.fingerprint(), ..State::default() };
         if let Some(checkpoint) = found {
             let was = checkpoint.state()?;
             if was.fingerprint != state.fingerprint {
                 let place = settings.output.display();
-                let problem = "its checkpoints were made with other training data: give that, or begin afresh";
+                let problem = "its checkpoints were made with other data: give that, or begin afresh";
                 return Err(Error::Input(format!("{place}: {problem}")));
             }
             if let Some(difference) = recipe::difference(&checkpoint.recipe()?, &settings.recipe) {
@@ -228,7 +237,7 @@ impl<'a, O: Objective> At<'a, O> {
             optimizer.load(&checkpoint.optimizer(), &Device::flex())?;
         }
         let epochs = settings.run.steps.is_none() && settings.run.minutes.is_none();
-        let steps_of_epoch = if epochs { objective.steps_of_epoch()?.max(1) } else { 1 };
+        let steps_of_epoch = if epochs { objective.steps_of_epoch(stop)?.max(1) } else { 1 };
         let before = state.seconds;
         Ok(Self {
             objective,
@@ -297,13 +306,55 @@ impl<'a, O: Objective> At<'a, O> {
         }
     }
 
-    /// Judges the model, or its average; says whether it is the best so far.
-    fn judge(&mut self, model: O::Model) -> Result<(O::Model, Option<Judgement>, bool)> {
-        let model = self.optimizer.exchange(model);
-        let judgement = self.objective.judge(&model)?;
-        let model = self.optimizer.exchange(model);
-        self.state.judged = self.state.step;
-        let Some(judgement) = judgement else { return Ok((model, None, false)) };
+    /// Whether the model is due to be judged and was not since its last step.
+    fn is_to_be_judged(&self) -> bool {
+        let State { step, judged, .. } = self.state;
+        judged < step && (self.is_over() || self.is_due(self.settings.evaluate.every, judged))
+    }
+
+    /// What follows a step: the model is judged and written, if that is due.
+    fn settle(
+        &mut self,
+        mut model: O::Model,
+        journal: &mut Journal,
+        watch: &mut dyn Watch,
+    ) -> Result<(O::Model, Option<Judgement>)> {
+        let (step, epochs) = (self.state.step, self.state.epochs);
+        let (mut judgement, mut is_best) = (None, false);
+        if self.is_to_be_judged() {
+            let shown = self.optimizer.exchange(model);
+            let found = self.objective.judge(&shown, &|| watch.stop());
+            model = self.optimizer.exchange(shown);
+            if matches!(found, Err(Error::Stopped)) {
+                // written as not yet judged, so that a continued run begins with that
+                if self.state.saved < step {
+                    journal.sync()?;
+                    self.save(model)?;
+                }
+                return Err(Error::Stopped);
+            }
+            self.state.judged = step;
+            judgement = found?;
+            if let Some(judgement) = &judgement {
+                is_best = self.compare(judgement)?;
+                watch.judged(step, judgement, is_best);
+                journal.line(&Line::Judged { step, epochs, judgement, is_best })?;
+            }
+        }
+        let stop = watch.stop();
+        if self.is_over() || is_best || stop || self.is_due(self.settings.checkpoint.every, self.state.saved) {
+            self.state.finished = self.is_over();
+            journal.sync()?;
+            model = self.save(model)?;
+        }
+        if stop && !self.state.finished {
+            return Err(Error::Stopped);
+        }
+        Ok((model, judgement))
+    }
+
+    /// Whether this is the best so far.
+    fn compare(&mut self, judgement: &Judgement) -> Result<bool> {
         let chosen = match &self.settings.evaluate.metric {
             Some(name) => judgement.metrics.iter().find(|(metric, _)| metric == name),
             None => judgement.metrics.first(),
@@ -320,11 +371,11 @@ impl<'a, O: Objective> At<'a, O> {
         } else {
             self.state.waiting += 1;
         }
-        Ok((model, Some(judgement), is_best))
+        Ok(is_best)
     }
 
     /// The end: the best model, or the last, becomes the run's.
-    fn outcome(self, judgement: Option<Judgement>, waited: f64) -> Result<Outcome> {
+    fn outcome(self, judgement: Option<Judgement>, waited: f64, watch: &mut dyn Watch) -> Result<Outcome> {
         let best = self.state.best.as_ref().filter(|_| self.settings.checkpoint.best);
         let step = best.map_or(self.state.step, |best| best.step);
         let published = self.folder.path().join("model");
@@ -332,7 +383,11 @@ impl<'a, O: Objective> At<'a, O> {
         if self.settings.log.html {
             report::write(self.folder.path(), &self.state, &self.settings.recipe)?;
         }
-        let model = if self.worked.1 == 0 && published.is_dir() { published } else { self.folder.publish(step)? };
+        let model = if self.worked.1 == 0 && published.is_dir() {
+            published
+        } else {
+            self.folder.publish(step, self.state.step, &mut |text| watch.note(text))?
+        };
         Ok(Outcome { state: self.state, model, judgement, seconds: self.worked.0, waited })
     }
 
@@ -380,8 +435,8 @@ pub(crate) fn gradients<O: Objective>(
         add(&mut losses, &parts);
         let mut own = GradientSum::default();
         own.add(model, sum(parts).backward());
-        if settings.fgm > 0.0 {
-            let moved = adversarial::moved(model, &own, parameters, settings.fgm);
+        let moved = Some(settings.fgm).filter(|distance| *distance > 0.0);
+        if let Some(moved) = moved.and_then(|distance| adversarial::moved(model, &own, parameters, distance)) {
             let parts = objective.losses(&moved, batch, &scales, &pass())?;
             own.add(&moved, sum(parts).backward());
         }

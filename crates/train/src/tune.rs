@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::optimizer::Treatment;
+use crate::optimizer::{OptimizerConfig, Treatment};
 use crate::parameters::{Parameter, Parameters};
 use crate::pattern;
 
@@ -76,6 +76,20 @@ impl Default for Tune {
 }
 
 impl Tune {
+    /// Says what can't go together with `optimizer`: the relative step of Adafactor takes no rates.
+    ///
+    /// # Errors
+    /// When something can't.
+    pub fn check(&self, optimizer: &OptimizerConfig) -> Result<()> {
+        let rates = self.layer_decay != 1.0 || self.group.iter().any(|group| group.lr.is_some_and(|lr| lr != 1.0));
+        if optimizer.lr().is_none() && rates {
+            let problem = "the relative step of adafactor is the same for all parameters: give optimizer.lr, or leave \
+                           layer_decay and the lr of groups out";
+            return Err(Error::recipe("tune", problem));
+        }
+        Ok(())
+    }
+
     /// The treatment of every parameter, where the others' decay is `weight_decay`.
     ///
     /// # Errors

@@ -26,7 +26,38 @@ struct Entry<'a> {
     name: String,
     dtype: Dtype,
     shape: Vec<usize>,
-    bytes: Cow<'a, [u8]>,
+    content: Content<'a>,
+}
+
+/// A tensor's elements, or how to get them.
+enum Content<'a> {
+    Here(Cow<'a, [u8]>),
+    Later(Box<dyn Fn() -> Vec<f32> + 'a>),
+}
+
+impl std::fmt::Debug for Content<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Here(bytes) => write!(f, "{} bytes", bytes.len()),
+            Self::Later(_) => f.write_str("later"),
+        }
+    }
+}
+
+impl Entry<'_> {
+    /// Its bytes by type and shape; none where they are beyond counting, or no whole number.
+    fn size(&self) -> Option<usize> {
+        let bits = self.shape.iter().try_fold(self.dtype.bitsize(), |product, &axis| product.checked_mul(axis))?;
+        bits.is_multiple_of(8).then_some(bits / 8)
+    }
+
+    fn wrong(&self, path: &Path, problem: String) -> Error {
+        Error::Write { path: path.to_owned(), name: self.name.clone(), problem }
+    }
+
+    fn does_not_take(&self, path: &Path, bytes: usize) -> Error {
+        self.wrong(path, format!("shape {:?} of {} does not take {bytes} bytes", self.shape, self.dtype))
+    }
 }
 
 impl Default for Writer<'_> {
@@ -49,12 +80,14 @@ impl<'a> Writer<'a> {
 
     /// Adds a tensor of f32, row by row.
     pub fn f32(&mut self, name: impl Into<String>, shape: &[usize], values: &'a [f32]) -> &mut Self {
-        let bytes = if cfg!(target_endian = "little") {
-            Cow::Borrowed(bytemuck::cast_slice(values))
-        } else {
-            values.iter().flat_map(|value| value.to_le_bytes()).collect()
-        };
-        self.raw(name, Dtype::F32, shape, bytes)
+        self.raw(name, Dtype::F32, shape, little_endian(values))
+    }
+
+    /// Adds a tensor of f32 whose elements `read` gives once it is written, so that not all are in memory at a time.
+    pub fn later(&mut self, name: impl Into<String>, shape: &[usize], read: impl Fn() -> Vec<f32> + 'a) -> &mut Self {
+        let content = Content::Later(Box::new(read));
+        self.tensors.push(Entry { name: name.into(), dtype: Dtype::F32, shape: shape.to_vec(), content });
+        self
     }
 
     /// Adds a tensor of any type, its elements row by row and little-endian.
@@ -65,7 +98,8 @@ impl<'a> Writer<'a> {
         shape: &[usize],
         bytes: impl Into<Cow<'a, [u8]>>,
     ) -> &mut Self {
-        self.tensors.push(Entry { name: name.into(), dtype, shape: shape.to_vec(), bytes: bytes.into() });
+        let content = Content::Here(bytes.into());
+        self.tensors.push(Entry { name: name.into(), dtype, shape: shape.to_vec(), content });
         self
     }
 
@@ -96,7 +130,7 @@ impl<'a> Writer<'a> {
         let Self { metadata, mut tensors } = self;
         let (single, index_path) = (dir.join(SAFETENSORS), dir.join(SAFETENSORS_INDEX));
         check(&tensors, &single)?;
-        let total: u64 = tensors.iter().map(|tensor| tensor.bytes.len() as u64).sum();
+        let total: u64 = tensors.iter().filter_map(Entry::size).map(|size| size as u64).sum();
         if total <= max_bytes {
             sort(&mut tensors);
             write_one(&single, &metadata, &tensors)?;
@@ -106,7 +140,7 @@ impl<'a> Writer<'a> {
         let mut shards: Vec<Vec<Entry>> = Vec::new();
         let mut room = 0;
         for tensor in tensors {
-            let size = tensor.bytes.len() as u64;
+            let size = tensor.size().unwrap_or(0) as u64;
             if size > room || shards.is_empty() {
                 shards.push(Vec::new());
                 room = max_bytes;
@@ -149,19 +183,32 @@ pub fn write_safetensors<D: AsRef<[f32]>>(
     writer.write(path)
 }
 
+/// The bytes of numbers as files have them.
+fn little_endian(values: &[f32]) -> Cow<'_, [u8]> {
+    if cfg!(target_endian = "little") {
+        Cow::Borrowed(bytemuck::cast_slice(values))
+    } else {
+        values.iter().flat_map(|value| value.to_le_bytes()).collect()
+    }
+}
+
 fn check(tensors: &[Entry], path: &Path) -> Result<(), Error> {
     let mut names = BTreeSet::new();
-    for Entry { name, dtype, shape, bytes } in tensors {
-        let wrong = |problem: String| Error::Write { path: path.to_owned(), name: name.clone(), problem };
-        let bits = shape.iter().try_fold(dtype.bitsize(), |product, &axis| product.checked_mul(axis));
-        if bits != Some(bytes.len() * 8) {
-            return Err(wrong(format!("shape {shape:?} of {dtype} does not take {} bytes", bytes.len())));
+    for entry in tensors {
+        match (&entry.content, entry.size()) {
+            (Content::Here(bytes), size) if size != Some(bytes.len()) => {
+                return Err(entry.does_not_take(path, bytes.len()));
+            }
+            (Content::Later(_), None) => {
+                return Err(entry.wrong(path, format!("shape {:?} is beyond counting", entry.shape)));
+            }
+            _ => {}
         }
-        if name == "__metadata__" {
-            return Err(wrong("the name is reserved".into()));
+        if entry.name == "__metadata__" {
+            return Err(entry.wrong(path, "the name is reserved".into()));
         }
-        if !names.insert(name) {
-            return Err(wrong("there are two of that name".into()));
+        if !names.insert(&entry.name) {
+            return Err(entry.wrong(path, "there are two of that name".into()));
         }
     }
     Ok(())
@@ -178,7 +225,7 @@ fn write_one(path: &Path, metadata: &BTreeMap<String, String>, tensors: &[Entry]
     let mut end = 0;
     for tensor in tensors {
         let from = end;
-        end += tensor.bytes.len();
+        end += tensor.size().unwrap_or(0);
         let info = json!({ "dtype": tensor.dtype.to_string(), "shape": tensor.shape, "data_offsets": [from, end] });
         header.insert(tensor.name.clone(), info);
     }
@@ -190,7 +237,17 @@ fn write_one(path: &Path, metadata: &BTreeMap<String, String>, tensors: &[Entry]
     put(&(header.len() as u64).to_le_bytes())?;
     put(&header)?;
     for tensor in tensors {
-        put(&tensor.bytes)?;
+        match &tensor.content {
+            Content::Here(bytes) => put(bytes)?,
+            Content::Later(read) => {
+                let values = read();
+                let bytes = little_endian(&values);
+                if tensor.size() != Some(bytes.len()) {
+                    return Err(tensor.does_not_take(path, bytes.len()));
+                }
+                put(&bytes)?;
+            }
+        }
     }
     file.commit()
 }
@@ -236,6 +293,32 @@ mod tests {
             assert_eq!((&view.shape, view.to_f32().unwrap()), (&shape, values));
             assert_eq!(reference.tensor(&name).unwrap().data(), &view.bytes()[..]);
         }
+    }
+
+    #[test]
+    fn tensors_that_are_read_later_are_there_one_at_a_time() {
+        use std::cell::Cell;
+        let dir = tempfile::tempdir().unwrap();
+        let (plain, later) = (dir.path().join("plain"), dir.path().join("later"));
+        write_safetensors(&plain, three()).unwrap();
+        let reads = Cell::new(0);
+        let mut writer = Writer::new();
+        for (name, shape, values) in three() {
+            let reads = &reads;
+            writer.later(name, &shape, move || {
+                reads.set(reads.get() + 1);
+                values.clone()
+            });
+        }
+        assert_eq!(reads.get(), 0);
+        writer.write(&later).unwrap();
+        assert_eq!((reads.get(), fs::read(plain).unwrap()), (3, fs::read(&later).unwrap()));
+        // another number of elements than was said leaves what was there
+        let mut writer = Writer::new();
+        writer.later("w", &[3], || vec![0.0; 2]);
+        let error = writer.write(&later).unwrap_err().to_string();
+        assert!(error.contains("tensor w: shape [3] of F32 does not take 8 bytes"), "{error}");
+        assert_eq!(Weights::open_file(&later).unwrap().len(), 3);
     }
 
     #[test]

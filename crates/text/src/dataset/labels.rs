@@ -45,11 +45,23 @@ impl Labels {
     /// # Errors
     /// Those of reading; when no row has a label, or there are more than 100,000.
     pub fn discover<E: HasLabels>(data: &Dataset<E>) -> Result<Self, Error> {
+        let labels = Self::discover_unless(data, &|| false)?;
+        labels.map_or_else(|| Self::new(Vec::new()), Ok)
+    }
+
+    /// The same; none where `stop` says to give up, which it is asked before each row.
+    ///
+    /// # Errors
+    /// As [`Self::discover`].
+    pub fn discover_unless<E: HasLabels>(data: &Dataset<E>, stop: &dyn Fn() -> bool) -> Result<Option<Self>, Error> {
         if !data.options().label_names.is_empty() {
-            return Self::new(data.options().label_names.clone());
+            return Self::new(data.options().label_names.clone()).map(Some);
         }
         let mut found = BTreeSet::new();
         for example in data.rows(Order::AsIs, 0) {
+            if stop() {
+                return Ok(None);
+            }
             for label in example?.labels() {
                 if !found.contains(label) {
                     found.insert(label.to_owned());
@@ -69,7 +81,7 @@ impl Labels {
             both.sort();
             names = both.into_iter().map(|(_, name)| name).collect();
         }
-        Self::new(names)
+        Self::new(names).map(Some)
     }
 
     /// The names in order.

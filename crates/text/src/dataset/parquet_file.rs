@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
+use std::io::Read;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,6 +18,7 @@ use serde_json::{Map, Value};
 
 use super::error::Error;
 use super::source::{Block, Content, Record, Source};
+use super::{fnv, fnv_on};
 
 /// A row group is divided into blocks of so many rows at least…
 const BLOCK_ROWS: u64 = 4096;
@@ -46,6 +48,7 @@ struct Running {
 pub(super) struct ParquetFile {
     path: PathBuf,
     name: Arc<str>,
+    content: u64,
     parts: Vec<Part>,
     blocks: Vec<Block>,
     /// Column → names of its labels.
@@ -59,11 +62,14 @@ impl ParquetFile {
         let mut this = Self {
             path: path.to_owned(),
             name,
+            content: 0,
             parts: Vec::new(),
             blocks: Vec::new(),
             classes: HashMap::new(),
             running: Mutex::new(None),
         };
+        // the metadata says nothing of values, so that all of it is read once
+        this.content = this.hash()?;
         let file = this.file()?;
         let reader = this.guarded(|| SerializedFileReader::new(file).map_err(|error| error.to_string()))?;
         let metadata = reader.metadata();
@@ -113,6 +119,17 @@ impl ParquetFile {
         File::open(&self.path).map_err(|source| Error::Read { path: self.path.clone(), source })
     }
 
+    fn hash(&self) -> Result<u64, Error> {
+        let mut file = self.file()?;
+        let (mut hash, mut buffer) = (fnv(&[]), vec![0; 1 << 20]);
+        loop {
+            match file.read(&mut buffer).map_err(|source| Error::Read { path: self.path.clone(), source })? {
+                0 => return Ok(hash),
+                count => hash = fnv_on(hash, &buffer[..count]),
+            }
+        }
+    }
+
     fn wrong(&self, problem: String) -> Error {
         Error::File { path: self.path.clone(), problem }
     }
@@ -142,6 +159,10 @@ impl Source for ParquetFile {
 
     fn by_lines(&self) -> bool {
         false
+    }
+
+    fn content(&self) -> u64 {
+        self.content
     }
 
     fn blocks(&self) -> &[Block] {

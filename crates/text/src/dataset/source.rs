@@ -47,6 +47,9 @@ pub(super) trait Source: Send + Sync {
     /// Whether records are numbered by lines.
     fn by_lines(&self) -> bool;
 
+    /// A hash of its bytes.
+    fn content(&self) -> u64;
+
     /// Its blocks in order.
     fn blocks(&self) -> &[Block];
 

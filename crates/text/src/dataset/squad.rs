@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::error::Error;
+use super::fnv;
 use super::source::{Block, Content, Record, Source};
 
 /// Larger files are refused, as they would be read whole.
@@ -51,6 +52,7 @@ struct Answered {
 /// A file in memory.
 pub(super) struct SquadFile {
     name: Arc<str>,
+    content: u64,
     contexts: Vec<String>,
     questions: Vec<(usize, Asked)>,
     blocks: Vec<Block>,
@@ -73,6 +75,7 @@ impl SquadFile {
         let document: Document = serde_json::from_slice(&bytes).map_err(|error| {
             wrong(format!("not the JSON of SQuAD (data, paragraphs, qas): {error}; give rows as .jsonl or a JSON list"))
         })?;
+        let content = fnv(&bytes);
         drop(bytes);
         let (mut contexts, mut questions) = (Vec::new(), Vec::new());
         for paragraph in document.data.into_iter().flat_map(|article| article.paragraphs) {
@@ -82,7 +85,7 @@ impl SquadFile {
         let size = |chunk: &[(usize, Asked)]| chunk.iter().map(|(_, asked)| asked.question.len() as u64 + 200).sum();
         let block = |chunk| Block { rows: <[_]>::len(chunk) as u32, bytes: size(chunk) };
         let blocks = questions.chunks(BLOCK_ROWS).map(block).collect();
-        Ok(Self { name: path.display().to_string().into(), contexts, questions, blocks })
+        Ok(Self { name: path.display().to_string().into(), content, contexts, questions, blocks })
     }
 }
 
@@ -93,6 +96,10 @@ impl Source for SquadFile {
 
     fn by_lines(&self) -> bool {
         false
+    }
+
+    fn content(&self) -> u64 {
+        self.content
     }
 
     fn blocks(&self) -> &[Block] {

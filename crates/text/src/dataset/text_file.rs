@@ -13,6 +13,7 @@ use super::csv::Dialect;
 use super::error::{Error, Place};
 use super::json_objects;
 use super::source::{BLOCK_BYTES, Block, Content, LONGEST_RECORD, Record, Source};
+use super::{fnv, fnv_on};
 
 /// How records are written.
 pub(super) enum Grammar {
@@ -72,6 +73,7 @@ pub(super) struct TextFile {
     name: Arc<str>,
     grammar: Grammar,
     file: Mutex<File>,
+    content: u64,
     places: Vec<TextBlock>,
     blocks: Vec<Block>,
 }
@@ -87,6 +89,7 @@ impl TextFile {
             name,
             grammar,
             file: Mutex::new(file.try_clone().map_err(failed)?),
+            content: fnv(&[]),
             places: Vec::new(),
             blocks: Vec::new(),
         };
@@ -117,7 +120,9 @@ impl TextFile {
                 at = 0;
                 // twice as much each time, so that a long record is not searched again and again
                 let wanted = (buffer.len() as u64).max(BLOCK_BYTES as u64);
+                let known = buffer.len();
                 last = (&mut file).take(wanted).read_to_end(&mut buffer).map_err(failed)? == 0;
+                self.content = fnv_on(self.content, &buffer[known..]);
                 if offset == 0 && buffer.starts_with(b"\xef\xbb\xbf") {
                     // the byte order mark that some editors leave behind
                     (at, offset) = (3, 3);
@@ -201,6 +206,10 @@ impl Source for TextFile {
 
     fn by_lines(&self) -> bool {
         true
+    }
+
+    fn content(&self) -> u64 {
+        self.content
     }
 
     fn blocks(&self) -> &[Block] {

@@ -18,13 +18,13 @@ pub fn carry(from: &Path, to: &Path) -> Result<()> {
     if names.is_empty() || after.names().any(|name| is_pooler(&name)) {
         return Ok(());
     }
-    let mut writer = Writer::new();
-    for view in after.names().filter_map(|name| after.get(name)) {
-        writer.view(&view);
-    }
     let mut poolers = Vec::new();
     for view in names.iter().filter_map(|name| before.get(name)) {
         poolers.push((view.name().to_owned(), view.shape.clone(), view.to_f32()?));
+    }
+    let mut writer = Writer::new();
+    for view in after.names().filter_map(|name| after.get(name)) {
+        writer.view(&view);
     }
     for (name, shape, values) in &poolers {
         writer.f32(name, shape, values);

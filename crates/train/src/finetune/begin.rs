@@ -19,7 +19,7 @@ use serde_json::{Map, Value};
 use super::learner::{Learner, Reads, Settings};
 use super::losses::{Balanced, ClassWeights, Loss};
 use super::plan::Plan;
-use super::reading::Reading;
+use super::reading::{Reading, Starts};
 use super::{Finetuning, Item, judge};
 use crate::checkpoint::Folder;
 use crate::error::{Error, Result};
@@ -45,6 +45,10 @@ struct Train<'a>(&'a mut dyn Watch);
 impl Aim for Train<'_> {
     type Output = Outcome;
 
+    fn stop(&self) -> bool {
+        self.0.stop()
+    }
+
     fn pursue<O: Objective>(
         self,
         objective: &O,
@@ -68,11 +72,11 @@ pub fn pursue<A: Aim>(recipe: &Recipe, source: &Path, aim: A) -> Result<A::Outpu
     let job = Job::new(recipe, source)?;
     match recipe.task {
         Task::Classification => {
-            let (data, labels) = job.labelled()?;
+            let (data, labels) = job.labelled(&aim)?;
             job.on_sequences(data, Some(labels), None, Reading::classified, aim)
         }
         Task::MultiLabel => {
-            let (data, labels) = job.labelled()?;
+            let (data, labels) = job.labelled(&aim)?;
             job.on_sequences(data, Some(labels), Some(ProblemType::MultiLabel), Reading::multi_labelled, aim)
         }
         Task::Regression => {
@@ -159,9 +163,10 @@ impl<'a> Job<'a> {
     }
 
     /// Training data with its labels.
-    fn labelled<E: HasLabels>(&self) -> Result<(Dataset<E>, Labelling)> {
+    fn labelled<E: HasLabels, A: Aim>(&self, aim: &A) -> Result<(Dataset<E>, Labelling)> {
         let data = self.train::<E>()?;
-        let mut labels = Labels::discover(&data)?;
+        let stop = || aim.stop();
+        let mut labels = Labels::discover_unless(&data, &stop)?.ok_or(Error::Stopped)?;
         // a model that knows them already keeps its order
         if let Some(known) = self.known_labels()
             && labels.names().iter().all(|name| known.contains(name))
@@ -179,7 +184,7 @@ impl<'a> Job<'a> {
             }
             Some(ClassWeights::Given(weights)) => Some(weights.clone()),
             Some(ClassWeights::Named(Balanced::Balanced)) => {
-                Some(balanced(&data, &labels, self.recipe.task == Task::MultiLabel)?)
+                Some(balanced(&data, &labels, self.recipe.task == Task::MultiLabel, &stop)?)
             }
         };
         let labelling =
@@ -214,7 +219,7 @@ impl<'a> Job<'a> {
     }
 
     fn on_tokens<A: Aim>(&self, aim: A) -> Result<A::Output> {
-        let (data, head) = self.labelled::<Tagged>()?;
+        let (data, head) = self.labelled::<Tagged, _>(&aim)?;
         let encode = Reading::tagged;
         match self.kind {
             Kind::Encoder => self.run::<TokenHead, Encoder, _, _>(data, head, encode, aim),
@@ -371,7 +376,7 @@ impl<'a> Job<'a> {
             max_target: data.max_target.min(most),
             stride: data.stride,
             prefix: data.prefix.clone(),
-            decoder_start: if B::DECODES { Some(self.decoder_start()?) } else { None },
+            starts: if B::DECODES { Some(self.starts()?) } else { None },
         })
     }
 
@@ -400,13 +405,14 @@ impl<'a> Job<'a> {
         })
     }
 
-    fn decoder_start(&self) -> Result<u32> {
+    /// As `shifted` of the configurations.
+    fn starts(&self) -> Result<Starts> {
         let json = self.config.clone();
         if self.kind == Kind::T5 {
-            return Ok(T5Config::from_json(json)?.decoder_start_token_id);
+            return Ok(Starts::With(T5Config::from_json(json)?.decoder_start_token_id));
         }
-        let config = BartConfig::from_json(json)?;
-        Ok(config.decoder_start_token_id.unwrap_or(config.eos_token_id))
+        let start = BartConfig::from_json(json)?.decoder_start_token_id;
+        Ok(start.map_or(Starts::WithLast, Starts::With))
     }
 }
 
@@ -431,10 +437,18 @@ fn dropouts(family: Family) -> &'static [&'static str] {
 
 /// By the inverse of how often labels occur: of one label each `rows / (labels · rows with it)`, as scikit-learn's; of
 /// several `rows without it / rows with it`.
-fn balanced<E: HasLabels>(data: &Dataset<E>, labels: &Labels, several: bool) -> Result<Vec<f32>> {
+fn balanced<E: HasLabels>(
+    data: &Dataset<E>,
+    labels: &Labels,
+    several: bool,
+    stop: &dyn Fn() -> bool,
+) -> Result<Vec<f32>> {
     let mut counts: HashMap<usize, u64> = HashMap::new();
     let (mut rows, mut all) = (0_u64, 0_u64);
     for example in data.rows(Order::AsIs, 0) {
+        if stop() {
+            return Err(Error::Stopped);
+        }
         rows += 1;
         for name in example?.labels() {
             *counts.entry(labels.index(name)?).or_default() += 1;

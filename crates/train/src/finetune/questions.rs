@@ -51,7 +51,8 @@ impl Reading {
         let question = Arc::new(question);
         let options = EncodeOptions {
             truncation: Truncation::OnlySecond { max: self.max_length },
-            stride: self.stride,
+            // beside a question of half the length, windows that share more would hardly advance
+            stride: self.stride.min(self.max_length / 4),
             windows: true,
             ..EncodeOptions::default()
         };

@@ -23,8 +23,29 @@ pub struct Reading {
     pub stride: usize,
     /// What is put before a source.
     pub prefix: String,
-    /// The token that a decoder begins with, of models that have one beside an encoder.
-    pub decoder_start: Option<u32>,
+    /// How a decoder begins, of models that have one beside an encoder.
+    pub starts: Option<Starts>,
+}
+
+/// How a decoder begins to say a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Starts {
+    /// With this token.
+    With(u32),
+    /// With the last token of what it is to say: mBART's language, where nothing else is configured.
+    WithLast,
+}
+
+impl Starts {
+    /// What a decoder reads to say `ids`.
+    fn shifted(self, ids: &[u32]) -> Vec<u32> {
+        let Some((&last, before)) = ids.split_last() else { return Vec::new() };
+        let start = match self {
+            Self::With(start) => start,
+            Self::WithLast => last,
+        };
+        std::iter::once(start).chain(before.iter().copied()).collect()
+    }
 }
 
 pub(super) fn lacking(what: &str, text: &str) -> Error {
@@ -44,7 +65,7 @@ impl Reading {
 
     /// An item of one sequence; of encoder-decoders the decoder reads the same, behind its start.
     pub(super) fn item(&self, sequence: Sequence, gold: Gold) -> Item {
-        let decoder = self.decoder_start.map(|start| shifted(start, &sequence.ids));
+        let decoder = self.starts.map(|starts| starts.shifted(&sequence.ids));
         Item { sequences: vec![sequence], decoder, gold }
     }
 
@@ -151,12 +172,14 @@ impl Reading {
         let target = example.target.as_ref().ok_or_else(|| lacking("target", &example.source))?;
         let source = format!("{}{}", self.prefix, example.source);
         let source = Sequence::from(self.encode(Input::Text(&source), self.max_length)?);
-        let target = self.encode(Input::Text(target), self.max_target)?.ids;
+        let target = self.tokenizer.encode_target(target, &EncodeOptions::truncated(self.max_target))?.ids;
         if source.ids.is_empty() || target.is_empty() {
             return Ok(Vec::new());
         }
-        let start = self.decoder_start.ok_or_else(|| Error::Input("the model has no decoder".into()))?;
-        let decoder = Some(shifted(start, &target));
+        let decoder = self.starts.map(|starts| starts.shifted(&target));
+        if decoder.is_none() {
+            return Err(Error::Input("the model has no decoder".into()));
+        }
         Ok(vec![Item { sequences: vec![source], decoder, gold: Gold::Text(target) }])
     }
 
@@ -177,8 +200,14 @@ impl Reading {
     }
 }
 
-/// What a decoder reads to say `ids`.
-fn shifted(start: u32, ids: &[u32]) -> Vec<u32> {
-    let before = &ids[..ids.len().saturating_sub(1)];
-    std::iter::once(start).chain(before.iter().copied()).collect()
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn decoders_begin_as_their_configuration_says() {
+        assert_eq!(Starts::With(9).shifted(&[5, 6, 2]), [9, 5, 6]);
+        // mBART says the language last and begins with it
+        assert_eq!(Starts::WithLast.shifted(&[5, 6, 2, 7]), [7, 5, 6, 2]);
+    }
 }

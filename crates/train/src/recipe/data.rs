@@ -17,7 +17,7 @@ pub struct Data {
     /// Tokens of an example; longer ones are cut, questions into windows. Default: as many as the model reads, at most
     /// 512.
     pub max_length: Option<usize>,
-    /// Tokens that a window of a long context repeats from the one before. Default: 128.
+    /// Tokens that a window of a long context repeats from the one before, at most a quarter of `max_length`. Default: 128.
     pub stride: usize,
     /// Tokens of a target text. Default: 128.
     pub max_target: usize,

@@ -1,6 +1,9 @@
 //! Fine-tuning as a whole: every head learns a small task on a model of random weights, micro-batches add up, and the
 //! options that change a step take part.
 
+mod continued;
+mod formulas;
+
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -92,6 +95,19 @@ fn bart(dir: &Path) {
         "decoder_ffn_dim": 64, "max_position_embeddings": 48, "pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3,
         "decoder_start_token_id": 3, "init_std": 0.1});
     model::<LanguageModelHead, Bart>(dir, config, true);
+}
+
+fn mbart(dir: &Path) {
+    // room for the languages, which the tokenizer's class adds
+    let config = json!({"model_type": "mbart", "vocab_size": 64, "d_model": 32, "encoder_layers": 1,
+        "decoder_layers": 1, "encoder_attention_heads": 2, "decoder_attention_heads": 2, "encoder_ffn_dim": 64,
+        "decoder_ffn_dim": 64, "max_position_embeddings": 48, "pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3,
+        "init_std": 0.1});
+    model::<LanguageModelHead, Bart>(dir, config, false);
+    let roles = json!({"cls_token": "<s>", "eos_token": "</s>", "sep_token": "</s>", "pad_token": "<pad>",
+                       "unk_token": "<unk>", "tokenizer_class": "MBartTokenizer", "src_lang": "en_XX",
+                       "tgt_lang": "ro_RO"});
+    fs::write(dir.join("tokenizer_config.json"), roles.to_string()).unwrap();
 }
 
 fn t5(dir: &Path) {
