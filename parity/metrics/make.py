@@ -5,7 +5,8 @@ needs: scikit-learn, scipy, seqeval, rouge-score, sacrebleu, transformers==4.57.
 
 OUT_DIR/NAME.json is a list of cases with inputs and what the package answers: classification (scikit-learn), multi_label (scikit-learn),
 correlation (SciPy; null where it says nan), entities (seqeval, default mode), squad (transformers' squad_evaluate), rouge (rouge-score),
-stems (NLTK's PorterStemmer, as rouge-score uses it), bleu and chrf (sacreBLEU), calibration and perplexity (torchmetrics),
+stems (NLTK's PorterStemmer, as rouge-score uses it), bleu and chrf (sacreBLEU),
+exact_match (scikit-learn's accuracy of whole texts, by the best of a text's references), calibration and perplexity (torchmetrics),
 permutation (SciPy's exact paired test).
 """
 import json
@@ -13,6 +14,7 @@ import math
 import os
 import random
 import sys
+import unicodedata
 import warnings
 
 import numpy as np
@@ -46,7 +48,7 @@ def prf(gold, predicted, average, **more):
 
 
 def classification():
-    for i in range(120):
+    for i in range(300):
         labels, n = R.randint(1, 6), R.randint(1, 40)
         gold = [R.randrange(labels) for _ in range(n)]
         predicted = [g if R.random() < 0.6 else R.randrange(labels) for g in gold]
@@ -63,7 +65,7 @@ def classification():
 
 
 def multi_label():
-    for _ in range(60):
+    for _ in range(250):
         labels, n = R.randint(2, 5), R.randint(1, 25)
         gold = [[R.random() < 0.3 for _ in range(labels)] for _ in range(n)]
         predicted = [[g if R.random() < 0.7 else R.random() < 0.5 for g in row] for row in gold]
@@ -74,7 +76,7 @@ def multi_label():
 
 def correlation():
     number = lambda x: None if math.isnan(x) else float(x)
-    for i in range(100):
+    for i in range(300):
         n = R.randint(2, 30)
         x = [round(R.gauss(0, 2), R.randint(0, 4)) for _ in range(n)]
         y = [round(v * R.choice([1, -1, 0]) + R.gauss(0, 1), R.randint(0, 2)) for v in x]
@@ -85,7 +87,7 @@ def correlation():
 
 def entities():
     schemes = [["B-{}", "I-{}"], ["I-{}"], ["B-{}", "I-{}", "E-{}", "S-{}"], ["B-{}", "I-{}", "B", "I"]]
-    for i in range(150):
+    for i in range(300):
         tags = ["O", "O"] + [p.format(k) for p in schemes[i % 4] for k in ("PER", "LOC", "MISC-X")]
         gold, predicted = [], []
         for _ in range(R.randint(1, 6)):
@@ -130,7 +132,7 @@ class Asked:
 
 
 def squad():
-    for i in range(60):
+    for i in range(250):
         asked, given, none = [], {}, {}
         for q in range(R.randint(1, 12)):
             answers = [] if R.random() < 0.35 else [sentence(1, 4) for _ in range(R.randint(1, 3))]
@@ -148,7 +150,7 @@ def squad():
 
 def rouge():
     kinds = ["rouge1", "rouge2", "rougeL", "rougeLsum"]
-    for i in range(220):
+    for i in range(300):
         lines = [sentence(0, 12) for _ in range(R.randint(1, 4))]
         reference = "\n".join(lines)
         if R.random() < 0.3:
@@ -182,7 +184,7 @@ def texts(n, references):
 
 
 def bleu():
-    for i in range(160):
+    for i in range(300):
         tokens = ["13a", "intl", "zh", "char", "none"][i % 5]
         method, value = R.choice([("exp", None), ("none", None), ("floor", 0.1), ("floor", 0.5), ("add-k", 1), ("add-k", 0.5)])
         lower, effective = R.random() < 0.3, R.random() < 0.4
@@ -195,7 +197,7 @@ def bleu():
 
 
 def chrf():
-    for i in range(120):
+    for i in range(300):
         word_order, lower = [0, 2, 1][i % 3], R.random() < 0.3
         char_order, beta = R.choice([6, 6, 6, 4]), R.choice([2, 2, 2, 1])
         refs, hyps = texts(R.choice([1, 1, 4]), R.randint(1, 3))
@@ -204,9 +206,18 @@ def chrf():
                "score": metric.corpus_score(hyps, list(zip(*refs))).score}
 
 
+def exact_match():
+    near = [str.upper, str.lower, lambda t: t + " ", lambda t: unicodedata.normalize("NFD", t), lambda t: t.replace(" ", "  "), lambda t: t + "."]
+    for _ in range(300):
+        refs, hyps = texts(R.randint(1, 8), R.randint(1, 3))
+        hyps = [h if (r := R.random()) < 0.3 else R.choice(own) if r < 0.7 else R.choice(near)(R.choice(own)) for h, own in zip(hyps, refs)]
+        best = [max(float(sk.accuracy_score([one], [h])) for one in own) for h, own in zip(hyps, refs)]
+        yield {"references": refs, "hypotheses": hyps, "score": float(np.mean(best))}
+
+
 def calibration():
     generator = torch.Generator().manual_seed(5)
-    for i in range(40):
+    for i in range(250):
         n, labels, bins = R.randint(1, 60), R.randint(2, 5), R.choice([15, 10, 5])
         probabilities = torch.softmax(torch.randn(n, labels, generator=generator, dtype=torch.float64) * 2, -1)
         gold = torch.randint(labels, (n,), generator=generator)
@@ -217,7 +228,7 @@ def calibration():
 
 def perplexity():
     generator = torch.Generator().manual_seed(6)
-    for i in range(20):
+    for i in range(250):
         batches, metric = [], Perplexity(ignore_index=-100)
         for _ in range(R.randint(1, 4)):
             logits = torch.randn(2, R.randint(1, 7), 9, generator=generator)
@@ -229,7 +240,7 @@ def perplexity():
 
 
 def permutation():
-    for _ in range(30):
+    for _ in range(200):
         n = R.randint(2, 12)
         a = [round(R.random(), 2) for _ in range(n)]
         b = [round(x + R.gauss(0.1, 0.3), 2) for x in a]
@@ -239,5 +250,5 @@ def permutation():
 
 
 os.makedirs(OUT, exist_ok=True)
-for make in (classification, multi_label, correlation, entities, squad, rouge, stems, bleu, chrf, calibration, perplexity, permutation):
+for make in (classification, multi_label, correlation, entities, squad, rouge, stems, bleu, chrf, calibration, perplexity, permutation, exact_match):
     save(make.__name__, list(make()))

@@ -203,7 +203,7 @@ TensorBoard, report.html, and in model/ the model, which every command here and 
 stopped, by Ctrl-C or by anything else, goes on where its newest checkpoint stands when it is called again.
 
 Examples:
-  ptm finetune recipes/sentiment.toml
+  ptm finetune recipes/topics.toml
   ptm finetune recipe.toml --set optimizer.lr=3e-5 --set run.epochs=4
   ptm finetune recipe.toml --find-lr
   ptm finetune recipe.toml --find-batch --memory-limit 8GB

@@ -36,7 +36,7 @@ pub use locate::files;
 pub use options::{Columns, Format, Options};
 pub use order::{Cursor, Order};
 pub use question::{Answer, Question};
-pub use survey::{Measure, Spread, Survey, Surveyed};
+pub use survey::{Measured, Spread, Survey, Surveyed, Yardstick};
 pub use tagged::Tagged;
 pub use written::{Text, TextToText};
 
@@ -126,6 +126,11 @@ impl<E: Example> Dataset<E> {
     /// Never: a data set has a row at least.
     pub fn is_empty(&self) -> bool {
         self.inner.rows == 0
+    }
+
+    /// The files that it is read from.
+    pub fn files(&self) -> Vec<String> {
+        self.inner.sources.iter().map(|source| source.name().to_string()).collect()
     }
 
     /// How it is read.

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use ptm_text::dataset::{Classified, Dataset, Options, Question, Survey, Surveyed, Tagged};
+use ptm_text::dataset::{Classified, Dataset, Options, Question, Survey, Surveyed, Tagged, Yardstick};
 
 const PARTS: [&str; 3] = ["train", "validation", "test"];
 
@@ -10,7 +10,7 @@ fn survey<E: Surveyed>(name: &str, part: &str) -> Survey {
     let folder: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/data").join(name);
     let options = Options { split: Some(part.to_owned()), ..Options::default() };
     let data = Dataset::<E>::open(&[folder], &options).unwrap();
-    Survey::of(&data, None, &mut |_| true).unwrap()
+    Survey::of(&data, Yardstick::default(), &mut |_| true).unwrap()
 }
 
 fn check<E: Surveyed>(name: &str, rows: [u64; 3], labels: usize) {

@@ -4,10 +4,12 @@ mod batch;
 mod begin;
 mod judge;
 mod learner;
+mod limits;
 mod losses;
 mod plan;
 mod questions;
 mod reading;
+mod source_prefix;
 
 use std::path::{Path, PathBuf};
 
@@ -18,9 +20,10 @@ use ptm_models::names::Names;
 use ptm_models::{Model, Pass};
 use ptm_text::dataset::{Example, Labels};
 
-pub use batch::{Batch, Gold, Item, Sequence};
+pub use batch::{Batch, Gold, Item, Part, Sequence};
 pub use begin::{finetune, pursue};
 pub use learner::{Answer, Answers, Learner, Reads, Settings};
+pub use limits::Limits;
 pub use losses::{Balanced, ClassWeights, Loss, LossConfig};
 pub use plan::Plan;
 pub use questions::{Offer, Window};
@@ -66,6 +69,15 @@ where
         // what is judged decides what is best and when to stop
         let judged = self.validation.as_ref().map(|plan| plan.data.fingerprint());
         self.train.data.fingerprint() ^ judged.map_or(0, |other| other.rotate_left(1).wrapping_add(1))
+    }
+
+    fn data(&self) -> Vec<(String, String)> {
+        let parts = [("Training", Some(&self.train)), ("Validation", self.validation.as_ref())];
+        let facts = parts.into_iter().filter_map(|(name, plan)| {
+            let data = &plan?.data;
+            Some((name.to_owned(), format!("{} rows of {}", data.len(), data.files().join(", "))))
+        });
+        facts.collect()
     }
 
     fn tokens(&self, batch: &Batch) -> usize {

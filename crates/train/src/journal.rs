@@ -83,6 +83,8 @@ impl Journal {
             for (name, value) in &values {
                 events.scalar(&format!("{part}/{name}"), step, *value as f32)?;
             }
+            // a board that is open shows the run as it goes
+            events.flush()?;
         }
         Ok(())
     }
@@ -93,8 +95,7 @@ impl Journal {
     /// When the disk is full or fails.
     pub fn sync(&mut self) -> Result<()> {
         let done = self.file.sync_all();
-        done.map_err(|source| Error::File { action: "write", path: self.path.clone(), source })?;
-        self.events.as_mut().map_or(Ok(()), Events::flush)
+        done.map_err(|source| Error::File { action: "write", path: self.path.clone(), source })
     }
 }
 
@@ -159,6 +160,21 @@ mod tests {
 
     fn progress(step: u64) -> Progress {
         Progress { step, losses: vec![("loss", 0.1 + step as f64)], lr: Some(1e-5), ..Progress::default() }
+    }
+
+    #[test]
+    fn the_board_has_a_line_as_soon_as_the_log_has() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut journal = Journal::open(dir.path(), 0, &Log { tensorboard: true, ..Log::default() }).unwrap();
+        let events = || {
+            let files = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path());
+            let mut files = files.filter(|path| path.to_string_lossy().contains("tfevents"));
+            std::fs::read(files.next().unwrap()).unwrap()
+        };
+        let before = events().len();
+        journal.line(&Line::Step(&progress(1))).unwrap();
+        let held = events();
+        assert!(held.len() > before && held.windows(10).any(|name| name == b"train/loss"));
     }
 
     #[test]

@@ -34,6 +34,11 @@ pub trait Objective {
     /// A number that differs for other data: a run is only continued on what it began with.
     fn fingerprint(&self) -> u64;
 
+    /// What is learnt from and judged by, as names and values for the report of the run. Default: nothing is said.
+    fn data(&self) -> Vec<(String, String)> {
+        Vec::new()
+    }
+
     /// The number of tokens that are computed.
     fn tokens(&self, batch: &Self::Batch) -> usize;
 

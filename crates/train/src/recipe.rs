@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
-pub use data::Data;
+pub use data::{Data, MAX_TARGET};
 pub use overrides::difference;
 pub use sections::{BatchConfig, CheckpointConfig, Evaluate, Log, Regularize, Run};
 

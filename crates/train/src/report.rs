@@ -7,6 +7,7 @@ use ptm_models::files::write_atomic;
 use serde_json::Value;
 
 use crate::checkpoint::State;
+use crate::environment;
 use crate::error::Result;
 use crate::journal;
 
@@ -16,21 +17,22 @@ pub(crate) type Curve = Vec<(f64, f64)>;
 /// Points of a curve at most; of longer ones neighbours are joined to their mean.
 const POINTS: usize = 400;
 
-/// Writes the report of the run in `dir` from its journal.
+/// Writes the report of the run in `dir` from its journal; `data` says what it learns from.
 ///
 /// # Errors
 /// When the journal can't be read or the report can't be written.
-pub fn write(dir: &Path, state: &State, recipe: &str) -> Result<PathBuf> {
+pub fn write(dir: &Path, state: &State, recipe: &str, data: &[(String, String)]) -> Result<PathBuf> {
     let lines = journal::lines(&dir.join(journal::LOG))?;
     let path = dir.join("report.html");
-    write_atomic(&path, page(&lines, state, recipe).as_bytes())?;
+    write_atomic(&path, page(&lines, state, recipe, data).as_bytes())?;
     Ok(path)
 }
 
-fn page(lines: &[Value], state: &State, recipe: &str) -> String {
+fn page(lines: &[Value], state: &State, recipe: &str, data: &[(String, String)]) -> String {
     let mut body = String::new();
+    let unfinished = if state.finished { "" } else { ", not finished" };
     let mut facts = vec![
-        ("Steps".to_owned(), state.step.to_string()),
+        ("Steps".to_owned(), format!("{}{unfinished}", state.step)),
         ("Epochs".into(), format!("{:.2}", state.epochs)),
         ("Tokens".into(), state.tokens.to_string()),
         ("Time".into(), format!("{:.0} s", state.seconds)),
@@ -55,13 +57,10 @@ fn page(lines: &[Value], state: &State, recipe: &str) -> String {
     }
     body.push_str("</div>\n");
     let _ = writeln!(body, "<h2>Recipe</h2>\n<pre>{}</pre>", escape(recipe));
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let environment = [
-        ("ptm".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
-        ("System".into(), format!("{} {}", std::env::consts::OS, std::env::consts::ARCH)),
-        ("Processors".into(), threads.to_string()),
-    ];
-    table(&mut body, "Environment", &environment);
+    if !data.is_empty() {
+        table(&mut body, "Data", data);
+    }
+    table(&mut body, "Environment", &environment::facts());
     document("Training report", &body)
 }
 
@@ -207,7 +206,14 @@ mod tests {
             .map(|step| json!({"step": step, "epoch": 0.1, "loss": 1.0 / f64::from(step), "lr": 1e-5}))
             .chain([json!({"step": 900, "epoch": 1.0, "eval": {"accuracy": 0.5, "loss": 0.25}, "best": true})])
             .collect();
-        let page = page(&lines, &State { step: 900, ..State::default() }, "output = \"<script>\"");
+        let page = page(
+            &lines,
+            &State { step: 900, ..State::default() },
+            "output = \"<script>\"",
+            &[("Training".into(), "<3 rows".into())],
+        );
+        assert!(page.contains("900, not finished") && page.contains("Training</td><td>&lt;3 rows"));
+        assert!(page.contains("Instructions</td>") && page.contains("Threads</td>") && page.contains("UTC</td>"));
         assert!(!page.contains("<script>") && page.contains("&lt;script&gt;"));
         assert_eq!(page.matches("<svg").count(), 3, "loss, lr and accuracy");
         assert_eq!(page.matches("<polyline").count(), 4, "two losses");

@@ -181,6 +181,7 @@ pub fn train<O: Objective>(
             gradients(objective, &model, &ready.micro, at.optimizer.parameters(), settings, step, drops)?;
         let norm = gradients.norm();
         if !(losses.iter().sum::<f64>().is_finite() && norm.is_finite()) {
+            at.report()?;
             return Err(Error::Diverged { step });
         }
 
@@ -331,6 +332,7 @@ impl<'a, O: Objective> At<'a, O> {
                     journal.sync()?;
                     self.save(model)?;
                 }
+                self.report()?;
                 return Err(Error::Stopped);
             }
             self.state.judged = step;
@@ -348,6 +350,7 @@ impl<'a, O: Objective> At<'a, O> {
             model = self.save(model)?;
         }
         if stop && !self.state.finished {
+            self.report()?;
             return Err(Error::Stopped);
         }
         Ok((model, judgement))
@@ -379,16 +382,23 @@ impl<'a, O: Objective> At<'a, O> {
         let best = self.state.best.as_ref().filter(|_| self.settings.checkpoint.best);
         let step = best.map_or(self.state.step, |best| best.step);
         let published = self.folder.path().join("model");
-        // a run that was killed at its very end has none yet
-        if self.settings.log.html {
-            report::write(self.folder.path(), &self.state, &self.settings.recipe)?;
-        }
+        // a run that was killed at its very end has neither report nor model yet
+        self.report()?;
         let model = if self.worked.1 == 0 && published.is_dir() {
             published
         } else {
             self.folder.publish(step, self.state.step, &mut |text| watch.note(text))?
         };
         Ok(Outcome { state: self.state, model, judgement, seconds: self.worked.0, waited })
+    }
+
+    /// Writes the report of the run so far.
+    fn report(&self) -> Result<()> {
+        if self.settings.log.html {
+            let data = self.objective.data();
+            report::write(self.folder.path(), &self.state, &self.settings.recipe, &data)?;
+        }
+        Ok(())
     }
 
     /// Writes a checkpoint.

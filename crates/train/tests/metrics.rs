@@ -4,7 +4,7 @@ use ptm_train::metrics::classification::multi_label_counts;
 use ptm_train::metrics::squad::Answered;
 use ptm_train::metrics::{
     Averages, BleuOptions, ChrfOptions, Confusion, Perplexity, Rouge, Smoothing, accuracy, bootstrap, calibration,
-    corpus_bleu, corpus_chrf, entity_scores, matthews, pearson, rouge, spearman, squad,
+    corpus_bleu, corpus_chrf, entity_scores, exact_match, matthews, pearson, rouge, spearman, squad,
 };
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -35,7 +35,7 @@ fn averages(found: Averages, case: &Value, key: &str) {
 
 #[test]
 fn classification_as_scikit_learn() {
-    for case in cases("classification", 100) {
+    for case in cases("classification", 300) {
         let (gold, predicted): (Vec<usize>, Vec<usize>) = (get(&case, "gold"), get(&case, "predicted"));
         let confusion = Confusion::new(&gold, &predicted, get(&case, "labels"));
         close(accuracy(&gold, &predicted), get(&case, "accuracy"), &case);
@@ -61,7 +61,7 @@ fn classification_as_scikit_learn() {
 
 #[test]
 fn several_labels_as_scikit_learn() {
-    for case in cases("multi_label", 50) {
+    for case in cases("multi_label", 250) {
         let (gold, predicted): (Vec<Vec<bool>>, Vec<Vec<bool>>) = (get(&case, "gold"), get(&case, "predicted"));
         let counts = multi_label_counts(&gold, &predicted, get(&case, "labels"));
         averages(Averages::micro(&counts), &case, "micro");
@@ -73,7 +73,7 @@ fn several_labels_as_scikit_learn() {
 
 #[test]
 fn correlations_as_scipy() {
-    for case in cases("correlation", 100) {
+    for case in cases("correlation", 300) {
         let (x, y): (Vec<f64>, Vec<f64>) = (get(&case, "x"), get(&case, "y"));
         for (found, key) in [(pearson(&x, &y), "pearson"), (spearman(&x, &y), "spearman")] {
             match (found, get::<Option<f64>>(&case, key)) {
@@ -86,7 +86,7 @@ fn correlations_as_scipy() {
 
 #[test]
 fn entities_as_seqeval() {
-    for case in cases("entities", 150) {
+    for case in cases("entities", 300) {
         let (gold, predicted): (Vec<Vec<String>>, Vec<Vec<String>>) = (get(&case, "gold"), get(&case, "predicted"));
         let found = entity_scores(&gold, &predicted);
         averages(found.micro, &case, "micro");
@@ -106,7 +106,7 @@ fn entities_as_seqeval() {
 
 #[test]
 fn answers_as_the_script_of_squad() {
-    for case in cases("squad", 50) {
+    for case in cases("squad", 250) {
         let questions: Vec<(Vec<String>, String, f64)> = case["questions"]
             .as_array()
             .unwrap()
@@ -145,7 +145,7 @@ fn answers_as_the_script_of_squad() {
 
 #[test]
 fn rouge_as_rouge_score() {
-    for case in cases("rouge", 200) {
+    for case in cases("rouge", 300) {
         let (reference, text): (String, String) = (get(&case, "reference"), get(&case, "text"));
         let found = rouge(&reference, &text, get(&case, "stem"));
         let check = |found: Rouge, key: &str| {
@@ -163,7 +163,7 @@ fn rouge_as_rouge_score() {
 
 #[test]
 fn bleu_as_sacrebleu() {
-    for case in cases("bleu", 150) {
+    for case in cases("bleu", 300) {
         let value: Option<f64> = get(&case, "value");
         let options = BleuOptions {
             tokens: get(&case, "tokens"),
@@ -192,7 +192,7 @@ fn bleu_as_sacrebleu() {
 
 #[test]
 fn chrf_as_sacrebleu() {
-    for case in cases("chrf", 100) {
+    for case in cases("chrf", 300) {
         let options = ChrfOptions {
             char_order: get(&case, "char_order"),
             word_order: get(&case, "word_order"),
@@ -206,8 +206,17 @@ fn chrf_as_sacrebleu() {
 }
 
 #[test]
+fn exact_match_as_the_accuracy_of_whole_texts() {
+    for case in cases("exact_match", 300) {
+        let (references, hypotheses): (Vec<Vec<String>>, Vec<String>) =
+            (get(&case, "references"), get(&case, "hypotheses"));
+        close(exact_match(&references, &hypotheses), get(&case, "score"), &case);
+    }
+}
+
+#[test]
 fn calibration_and_perplexity_as_torchmetrics() {
-    for case in cases("calibration", 40) {
+    for case in cases("calibration", 250) {
         let confidences: Vec<f64> = get(&case, "confidences");
         let right: Vec<bool> = get(&case, "right");
         let bins = calibration::reliability(&confidences, &right, get(&case, "bins"));
@@ -215,7 +224,7 @@ fn calibration_and_perplexity_as_torchmetrics() {
         let (found, wanted): (f64, f64) = (calibration::expected_error(&bins), get(&case, "error"));
         assert!((found - wanted).abs() < 1e-6, "{found} {wanted}");
     }
-    for case in cases("perplexity", 20) {
+    for case in cases("perplexity", 250) {
         let mut perplexity = Perplexity::default();
         for (loss, tokens) in get::<Vec<(f64, u64)>>(&case, "batches") {
             perplexity.add(loss, tokens);
@@ -227,7 +236,7 @@ fn calibration_and_perplexity_as_torchmetrics() {
 
 #[test]
 fn the_paired_test_as_scipy() {
-    for case in cases("permutation", 30) {
+    for case in cases("permutation", 200) {
         let (first, second): (Vec<f64>, Vec<f64>) = (get(&case, "first"), get(&case, "second"));
         let found = bootstrap::paired_means(&first, &second, 100, 1).unwrap();
         close(found.difference, get(&case, "difference"), &case);

@@ -130,6 +130,10 @@ pub struct Evaluate {
     #[arg(long, value_name = "X", allow_negative_numbers = true, env = "PTM_NULL_THRESHOLD", hide_env_values = true)]
     pub null_threshold: Option<f64>,
 
+    /// Put these words before each text, of models that write texts [default: as the model's files say]
+    #[arg(long, value_name = "WORDS", env = "PTM_PREFIX", hide_env_values = true)]
+    pub prefix: Option<String>,
+
     /// Beams of models that write texts [default: as the model says]
     #[arg(long, value_name = "N", env = "PTM_NUM_BEAMS", hide_env_values = true)]
     pub num_beams: Option<NonZeroUsize>,
@@ -184,7 +188,7 @@ pub struct DebugData {
     #[arg(long, short, value_name = "ID|DIR", env = "PTM_MODEL", hide_env_values = true)]
     pub model: Option<String>,
 
-    /// How many tokens the model is to read [default: all that it can]
+    /// How many tokens the model is to read [default: as many as it can, at most 512, as in fine-tuning]
     #[arg(long, value_name = "TOKENS", env = "PTM_MAX_LENGTH", hide_env_values = true)]
     pub max_length: Option<NonZeroUsize>,
 

@@ -5,12 +5,13 @@ use std::sync::atomic::Ordering::SeqCst;
 
 use anyhow::Context;
 use ptm_text::dataset::{
-    Choice, Classified, Dataset, MultiLabelled, Options, Order, Question, Rated, Sentence, Survey, Surveyed, Tagged,
-    Text, TextToText,
+    Choice, Classified, Dataset, Measured, MultiLabelled, Options, Order, Question, Rated, Sentence, Survey, Surveyed,
+    Tagged, Text, TextToText, Yardstick,
 };
 use ptm_text::{EncodeOptions, Encoding, Input, Tokenizer};
+use ptm_train::finetune::Limits;
 use ptm_train::recipe::{Recipe, Task};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::args::DebugData;
 use crate::failure::{Stopped, hinted};
@@ -32,6 +33,8 @@ struct Look {
     task: Option<Task>,
     model: Option<String>,
     max_length: Option<usize>,
+    max_target: usize,
+    prefix: String,
 }
 
 pub fn data(args: &DebugData, quiet: bool) -> anyhow::Result<()> {
@@ -41,11 +44,11 @@ pub fn data(args: &DebugData, quiet: bool) -> anyhow::Result<()> {
         Some(model) => {
             let dir = hub::resolve(model, None, quiet)?;
             let tokenizer = Tokenizer::from_dir(&dir)?;
-            let most = longest(&dir).min(tokenizer.model_max_length().unwrap_or(usize::MAX));
-            let limit = look.max_length.unwrap_or(most);
-            Some((tokenizer, limit))
+            let limits = Limits::of_dir(&dir, &tokenizer, look.max_length, look.max_target)?;
+            Some((tokenizer, limits))
         }
     };
+    let limits = tokenizer.as_ref().map(|measure| measure.1);
     let mut output = Output::new();
     let mut all = Vec::new();
     for (part, paths) in &look.parts {
@@ -55,7 +58,7 @@ pub fn data(args: &DebugData, quiet: bool) -> anyhow::Result<()> {
             // as fine-tuning reads it
             options.split = Some(VALIDATION.into());
         }
-        let page = Page { args, paths, options: &options, tokenizer: tokenizer.as_ref(), quiet };
+        let page = Page { args, paths, options: &options, tokenizer: tokenizer.as_ref(), prefix: &look.prefix, quiet };
         let found = match task {
             Task::Classification => page.survey::<Classified>(),
             Task::MultiLabel => page.survey::<MultiLabelled>(),
@@ -72,11 +75,11 @@ pub fn data(args: &DebugData, quiet: bool) -> anyhow::Result<()> {
             let mut value = serde_json::to_value(&survey).context("the survey")?;
             value["data"] = name.into();
             value["task"] = task.name().into();
-            value["max_length"] = tokenizer.as_ref().map_or(Value::Null, |measure| json!(measure.1));
+            value["max_length"] = json!(limits.map(|limits| limits.max_length));
             value["examples"] = rows.iter().map(|row| json!({"tokens": row.tokens, "label": row.label})).collect();
             all.push(value);
         } else {
-            show(&mut output, &name, task, &survey, tokenizer.as_ref().map(|measure| measure.1), &rows)?;
+            show(&mut output, &name, task, &survey, limits, &rows)?;
         }
     }
     if args.json {
@@ -106,9 +109,9 @@ fn look(args: &DebugData) -> anyhow::Result<Look> {
         && only.extension().is_some_and(|end| end.eq_ignore_ascii_case("toml"))
     {
         let recipe = Recipe::read(only, &[])?;
-        let mut parts = vec![("train".to_owned(), recipe.data.train.clone())];
+        let mut parts = vec![("train".to_owned(), found(&recipe.data.train)?)];
         if !recipe.data.validation.is_empty() {
-            parts.push((VALIDATION.to_owned(), recipe.data.validation.clone()));
+            parts.push((VALIDATION.to_owned(), found(&recipe.data.validation)?));
         }
         return Ok(Look {
             parts,
@@ -116,21 +119,24 @@ fn look(args: &DebugData) -> anyhow::Result<Look> {
             task: given.or(Some(recipe.task)),
             model: args.model.clone().or(Some(recipe.model)),
             max_length: max_length.or(recipe.data.max_length),
+            max_target: recipe.data.max_target,
+            prefix: recipe.data.prefix,
         });
     }
-    let paths = args.data.iter().map(|path| hub::data(path)).collect::<anyhow::Result<Vec<_>>>()?;
-    let options = args.reading.options(None)?;
-    Ok(Look { parts: vec![(String::new(), paths)], options, task: given, model: args.model.clone(), max_length })
+    Ok(Look {
+        parts: vec![(String::new(), found(&args.data)?)],
+        options: args.reading.options(None)?,
+        task: given,
+        model: args.model.clone(),
+        max_length,
+        max_target: ptm_train::recipe::MAX_TARGET,
+        prefix: String::new(),
+    })
 }
 
-/// The positions that a model's configuration names.
-fn longest(dir: &std::path::Path) -> usize {
-    let read = || -> Option<usize> {
-        let config: Value = serde_json::from_slice(&std::fs::read(dir.join("config.json")).ok()?).ok()?;
-        let names = ["max_position_embeddings", "n_positions"];
-        names.iter().find_map(|name| config.get(name)?.as_u64()).map(|value| value as usize)
-    };
-    read().unwrap_or(usize::MAX)
+/// Files, folders and data sets of the hub, as every command finds them.
+fn found(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
+    paths.iter().map(|path| hub::data(path)).collect()
 }
 
 /// The task whose columns the first row has.
@@ -172,7 +178,8 @@ struct Page<'a> {
     args: &'a DebugData,
     paths: &'a [PathBuf],
     options: &'a Options,
-    tokenizer: Option<&'a (Tokenizer, usize)>,
+    tokenizer: Option<&'a (Tokenizer, Limits)>,
+    prefix: &'a str,
     quiet: bool,
 }
 
@@ -181,8 +188,16 @@ impl Page<'_> {
         let data = Dataset::<E>::open(self.paths, self.options)?;
         let mut progress = Progress::new(Unit::Things("rows"), Some(data.len()), self.quiet);
         let survey = stop::computing(|stop| {
-            let measure = self.tokenizer.map(|(tokenizer, limit)| (tokenizer, *limit));
-            let survey = Survey::of(&data, measure, &mut |rows| {
+            let mut yardstick = Yardstick { prefix: self.prefix, ..Yardstick::default() };
+            if let Some((tokenizer, Limits { max_length, max_target })) = self.tokenizer {
+                yardstick = Yardstick {
+                    tokenizer: Some(tokenizer),
+                    max_length: *max_length,
+                    max_target: *max_target,
+                    ..yardstick
+                };
+            }
+            let survey = Survey::of(&data, yardstick, &mut |rows| {
                 progress.at(rows);
                 !stop.load(SeqCst)
             })?;
@@ -196,13 +211,14 @@ impl Page<'_> {
     /// The first input of an example as tokens, or as words.
     fn seen<E: Surveyed + Labelled>(&self, example: &E) -> anyhow::Result<Seen> {
         let (text, pair) = example.inputs().into_iter().next().unwrap_or_default();
-        let Some((tokenizer, limit)) = self.tokenizer else {
+        let text = if E::IS_WRITTEN_FROM { format!("{}{text}", self.prefix) } else { text };
+        let Some((tokenizer, limits)) = self.tokenizer else {
             let pair = pair.map(|pair| format!(" ‖ {pair}")).unwrap_or_default();
             let words = format!("{text}{pair}").split_whitespace().map(str::to_owned).collect();
             return Ok(Seen { tokens: words, label: example.shown(None) });
         };
         let input = pair.as_deref().map_or(Input::Text(&text), |pair| Input::Pair(&text, pair));
-        let options = EncodeOptions::truncated((*limit).max(8));
+        let options = EncodeOptions::truncated(limits.max_length.max(8));
         let encoding = tokenizer.encode_input(input, &options)?;
         Ok(Seen { label: example.shown(Some(&encoding)), tokens: encoding.tokens })
     }
@@ -285,7 +301,7 @@ fn show(
     name: &str,
     task: Task,
     survey: &Survey,
-    limit: Option<usize>,
+    limits: Option<Limits>,
     rows: &[Seen],
 ) -> anyhow::Result<()> {
     output.line(&output.strong(&format!("{name} · {}", task.name())))?;
@@ -305,16 +321,10 @@ fn show(
     for problem in &survey.problems {
         output.line(&output.faint(&format!("  {}", one_line(problem, 110))))?;
     }
-    let spread = survey.lengths;
-    let unit = survey.unit;
-    output.line(&format!(
-        "{:>26}  {} to {}, half up to {}, 95% up to {}, mean {:.1}",
-        unit, spread.least, spread.most, spread.median, spread.p95, spread.mean
-    ))?;
-    if let Some(limit) = limit.filter(|&limit| limit != usize::MAX) {
-        let share = 100.0 * survey.longer as f64 / survey.texts.max(1) as f64;
-        let name = format!("longer than {limit}");
-        output.line(&format!("{name:>26}  {} of {} texts ({share:.1}%)", survey.longer, survey.texts))?;
+    lengths(output, survey.unit, &survey.read, limits.map(|limits| limits.max_length))?;
+    if let Some(targets) = &survey.targets {
+        let unit = format!("{} of targets", survey.unit);
+        lengths(output, &unit, targets, limits.map(|limits| limits.max_target))?;
     }
     let total: u64 = survey.labels.iter().map(|label| label.1).sum();
     for (label, count) in survey.labels.iter().take(MOST_LABELS) {
@@ -333,6 +343,21 @@ fn show(
         if !row.label.is_empty() {
             output.line(&output.faint(&format!("→ {}", one_line(&row.label, 300))))?;
         }
+    }
+    Ok(())
+}
+
+/// How long texts are, and how many are longer than `limit`.
+fn lengths(output: &mut Output, unit: &str, measured: &Measured, limit: Option<usize>) -> anyhow::Result<()> {
+    let spread = measured.lengths;
+    output.line(&format!(
+        "{unit:>26}  {} to {}, half up to {}, 95% up to {}, mean {:.1}",
+        spread.least, spread.most, spread.median, spread.p95, spread.mean
+    ))?;
+    if let Some(limit) = limit.filter(|&limit| limit != usize::MAX) {
+        let share = 100.0 * measured.longer as f64 / measured.texts.max(1) as f64;
+        let name = format!("longer than {limit}");
+        output.line(&format!("{name:>26}  {} of {} texts ({share:.1}%)", measured.longer, measured.texts))?;
     }
     Ok(())
 }

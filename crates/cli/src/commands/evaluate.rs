@@ -28,6 +28,7 @@ pub fn run(args: &Evaluate, quiet: bool) -> anyhow::Result<()> {
         max_length: args.max_length,
         label_threshold: args.label_threshold,
         null_threshold: args.null_threshold,
+        prefix: args.prefix.clone(),
         ..EvaluateOptions::default()
     };
     if let Some(tokens) = args.batch_tokens {

@@ -143,18 +143,55 @@ fn what_does_not_fit_is_said() {
     assert!(said.contains("cannot be evaluated"), "{said}");
 }
 
-#[test]
-fn a_data_set_of_the_hubs_cache() {
-    let (model, home) = (model(1), tempfile::tempdir().unwrap());
+/// A home of the hub's cache with the data set `org/senses`.
+fn hub() -> tempfile::TempDir {
+    let home = tempfile::tempdir().unwrap();
     let folder = home.path().join("hub/datasets--org--senses");
     let snapshot = folder.join("snapshots/0123abcd");
     std::fs::create_dir_all(&snapshot).unwrap();
     std::fs::create_dir_all(folder.join("refs")).unwrap();
     std::fs::write(folder.join("refs/main"), "0123abcd").unwrap();
     std::fs::copy(assets("data/senses/test.jsonl"), snapshot.join("test.jsonl")).unwrap();
+    home
+}
+
+#[test]
+fn a_data_set_of_the_hubs_cache() {
+    let (model, home) = (model(1), hub());
     let mut command = ptm();
     command.env("HF_HOME", home.path()).args(["evaluate", "--json", "--resamples", "0"]).arg(model.path());
     assert_eq!(json(command.arg("org/senses"))["rows"], 500);
+    // a recipe names it in the same way
+    let recipe = home.path().join("recipe.toml");
+    let text = format!(
+        "task = \"classification\"\nmodel = {}\noutput = \"out\"\n[data]\ntrain = \"org/senses\"\nsplit = \"test\"\n",
+        json!(model.path())
+    );
+    std::fs::write(&recipe, text).unwrap();
+    let found = json(ptm().env("HF_HOME", home.path()).args(["debug", "data", "--json"]).arg(&recipe));
+    // the model has 64 positions
+    assert_eq!((&found["rows"], &found["max_length"]), (&json!(500), &json!(64)));
+}
+
+#[test]
+fn sources_and_targets_are_described_as_they_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let row = json!({"source": "one two", "target": "three four five"});
+    std::fs::write(folder.path().join("rows.jsonl"), format!("{row}\n{row}\n")).unwrap();
+    let recipe = folder.path().join("recipe.toml");
+    let (minilm, data) = (json!(assets("all-MiniLM-L6-v2")), json!(folder.path().join("rows.jsonl")));
+    let text = format!(
+        "task = \"text-to-text\"\nmodel = {minilm}\noutput = \"out\"\n[data]\ntrain = {data}\nprefix = \"say: \"\n\
+         max_target = 4\n"
+    );
+    std::fs::write(&recipe, text).unwrap();
+    let found = json(ptm().args(["debug", "data", "--json"]).arg(&recipe));
+    // [CLS] say : one two [SEP], [CLS] three four five [SEP]
+    assert_eq!((&found["lengths"]["most"], &found["targets"]["lengths"]["most"]), (&json!(6), &json!(5)));
+    assert_eq!((&found["longer"], &found["targets"]["longer"]), (&json!(0), &json!(2)));
+    assert_eq!(found["examples"][0]["tokens"][1], "say");
+    let text = printed(ptm().args(["debug", "data"]).arg(&recipe));
+    assert!(text.contains("tokens of targets  5 to 5") && text.contains("longer than 4  2 of 2"), "{text}");
 }
 
 #[test]

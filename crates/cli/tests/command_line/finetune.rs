@@ -190,6 +190,8 @@ fn ctrl_c_writes_a_checkpoint_and_the_run_goes_on() {
     assert_eq!(child.wait().unwrap().code(), Some(130));
     let stopped = checkpoints(&output);
     assert!(matches!(stopped[..], [step] if step < 60), "{stopped:?}");
+    let report = fs::read_to_string(output.join("report.html")).unwrap();
+    assert!(report.contains("not finished") && report.contains("rows of "), "{report}");
     finetune(dir.path(), &["--quiet"]).args(more).assert().success();
     assert_eq!(traces(&output, 60), whole);
 }

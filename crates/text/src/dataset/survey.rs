@@ -26,6 +26,14 @@ pub trait Surveyed: Example {
 
     /// Its labels.
     fn named(&self) -> Vec<String>;
+
+    /// Whether what is read becomes another text, and may have a prefix.
+    const IS_WRITTEN_FROM: bool = false;
+
+    /// The text to be written.
+    fn target(&self) -> Option<&str> {
+        None
+    }
 }
 
 fn single(text: &str, pair: Option<&String>) -> Vec<(String, Option<String>)> {
@@ -106,6 +114,12 @@ impl Surveyed for TextToText {
     fn named(&self) -> Vec<String> {
         Vec::new()
     }
+
+    const IS_WRITTEN_FROM: bool = true;
+
+    fn target(&self) -> Option<&str> {
+        self.target.as_deref()
+    }
 }
 
 impl Surveyed for Text {
@@ -154,16 +168,42 @@ pub struct Survey {
     pub labels: Vec<(String, u64)>,
     /// What lengths count: `tokens`, or `words` without a tokenizer.
     pub unit: &'static str,
+    /// How long what is read is: rows, or choices.
+    #[serde(flatten)]
+    pub read: Measured,
+    /// How long target texts are, where rows have some.
+    pub targets: Option<Measured>,
+}
+
+/// Texts that were measured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Measured {
     /// Lengths, special tokens included.
     pub lengths: Spread,
-    /// How many texts are longer than the model reads.
+    /// How many texts are longer than the limit.
     pub longer: u64,
-    /// Texts that were measured: rows, or choices.
+    /// How many were measured.
     pub texts: u64,
 }
 
-/// A tokenizer, and how many tokens the model reads.
-pub type Measure<'a> = Option<(&'a Tokenizer, usize)>;
+/// What lengths are measured with.
+#[derive(Clone, Copy, Debug)]
+pub struct Yardstick<'a> {
+    /// Counts tokens; without one words are counted.
+    pub tokenizer: Option<&'a Tokenizer>,
+    /// What is put before texts that others are written from.
+    pub prefix: &'a str,
+    /// How many tokens of a text the model is given.
+    pub max_length: usize,
+    /// How many tokens of a target.
+    pub max_target: usize,
+}
+
+impl Default for Yardstick<'_> {
+    fn default() -> Self {
+        Self { tokenizer: None, prefix: "", max_length: usize::MAX, max_target: usize::MAX }
+    }
+}
 
 impl Survey {
     /// Reads `data` through. `heard` hears how many rows are read, and says whether to go on.
@@ -172,17 +212,21 @@ impl Survey {
     /// When a file cannot be read on; wrong rows are counted, not refused.
     pub fn of<E: Surveyed>(
         data: &Dataset<E>,
-        measure: Measure<'_>,
+        yardstick: Yardstick<'_>,
         heard: &mut dyn FnMut(u64) -> bool,
     ) -> Result<Self, Error> {
-        let mut this = Self { unit: if measure.is_some() { "tokens" } else { "words" }, ..Self::default() };
+        let unit = if yardstick.tokenizer.is_some() { "tokens" } else { "words" };
+        let mut this = Self { unit, ..Self::default() };
         let mut counts = Counts::default();
-        let mut piece = Vec::with_capacity(PIECE);
+        let (mut read, mut written) = (Lengths::default(), Lengths::default());
+        let (mut piece, mut targets) = (Vec::with_capacity(PIECE), Vec::new());
         for row in data.rows(Order::AsIs, 0) {
             match row {
                 Ok(example) => {
                     this.add(&example, &mut counts);
-                    piece.extend(example.inputs());
+                    let prefix = if E::IS_WRITTEN_FROM { yardstick.prefix } else { "" };
+                    piece.extend(example.inputs().into_iter().map(|(text, pair)| (format!("{prefix}{text}"), pair)));
+                    targets.extend(example.target().map(|target| (target.to_owned(), None)));
                 }
                 Err(error) if error.is_of_one_row() => {
                     this.wrong += 1;
@@ -193,20 +237,21 @@ impl Survey {
                 Err(error) => return Err(error),
             }
             if piece.len() >= PIECE {
-                counts.measure(&piece, measure);
+                read.measure(&piece, yardstick.tokenizer);
+                written.measure(&targets, yardstick.tokenizer);
                 piece.clear();
+                targets.clear();
                 if !heard(this.rows + this.wrong) {
                     break;
                 }
             }
         }
-        counts.measure(&piece, measure);
+        read.measure(&piece, yardstick.tokenizer);
+        written.measure(&targets, yardstick.tokenizer);
         this.labels = counts.labels.into_iter().collect();
         this.labels.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-        this.lengths = spread(&counts.lengths);
-        this.texts = counts.lengths.values().sum();
-        let limit = measure.map_or(usize::MAX, |measure| measure.1);
-        this.longer = counts.lengths.iter().filter(|(length, _)| **length > limit).map(|(_, count)| count).sum();
+        this.read = read.measured(yardstick.max_length);
+        this.targets = E::IS_WRITTEN_FROM.then(|| written.measured(yardstick.max_target));
         Ok(this)
     }
 
@@ -243,14 +288,17 @@ struct Counts {
     /// Texts with their labels, as hashes.
     seen: HashMap<u64, u64>,
     labels: HashMap<String, u64>,
-    lengths: BTreeMap<usize, u64>,
 }
 
-impl Counts {
-    fn measure(&mut self, texts: &[(String, Option<String>)], measure: Measure<'_>) {
+/// How many texts have so many tokens.
+#[derive(Default)]
+struct Lengths(BTreeMap<usize, u64>);
+
+impl Lengths {
+    fn measure(&mut self, texts: &[(String, Option<String>)], tokenizer: Option<&Tokenizer>) {
         let words = |text: &str| text.split_whitespace().count();
         let by_words = || texts.iter().map(|(a, b)| words(a) + b.as_deref().map_or(0, words)).collect::<Vec<usize>>();
-        let lengths = measure.map_or_else(by_words, |(tokenizer, _)| {
+        let lengths = tokenizer.map_or_else(by_words, |tokenizer| {
             let inputs: Vec<Input<'_>> =
                 texts.iter().map(|(a, b)| b.as_deref().map_or(Input::Text(a), |b| Input::Pair(a, b))).collect();
             match tokenizer.encode_batch(&inputs, &EncodeOptions::default()) {
@@ -260,7 +308,15 @@ impl Counts {
             }
         });
         for length in lengths {
-            *self.lengths.entry(length).or_default() += 1;
+            *self.0.entry(length).or_default() += 1;
+        }
+    }
+
+    fn measured(&self, limit: usize) -> Measured {
+        Measured {
+            lengths: spread(&self.0),
+            longer: self.0.iter().filter(|(length, _)| **length > limit).map(|(_, count)| count).sum(),
+            texts: self.0.values().sum(),
         }
     }
 }
@@ -300,14 +356,27 @@ mod tests {
         ];
         std::fs::write(&file, rows.join("\n")).unwrap();
         let data = Dataset::<Classified>::open(&[file], &Options::default()).unwrap();
-        let survey = Survey::of(&data, None, &mut |_| true).unwrap();
+        let survey = Survey::of(&data, Yardstick::default(), &mut |_| true).unwrap();
         assert_eq!((survey.rows, survey.wrong, survey.unlabelled, survey.empty), (6, 1, 1, 1));
         assert_eq!((survey.duplicates, survey.conflicting), (2, 1));
         assert!(survey.problems[0].contains("line 6"), "{:?}", survey.problems);
         let labels: Vec<(&str, u64)> = survey.labels.iter().map(|(label, count)| (label.as_str(), *count)).collect();
         assert_eq!(labels, [("x", 3), ("y", 1), ("z", 1)]);
-        let lengths = survey.lengths;
+        let lengths = survey.read.lengths;
         assert_eq!((lengths.least, lengths.median, lengths.p95, lengths.most), (0, 2, 5, 5));
-        assert!((lengths.mean - 2.0).abs() < 1e-12 && survey.unit == "words" && survey.texts == 6);
+        assert!((lengths.mean - 2.0).abs() < 1e-12 && survey.unit == "words" && survey.read.texts == 6);
+    }
+    #[test]
+    fn sources_are_measured_with_their_prefix_and_targets_beside_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("data.jsonl");
+        let rows = [r#"{"source": "a b", "target": "c"}"#, r#"{"source": "a", "target": "b c d e"}"#];
+        std::fs::write(&file, rows.join("\n")).unwrap();
+        let data = Dataset::<TextToText>::open(&[file], &Options::default()).unwrap();
+        let yardstick = Yardstick { prefix: "say it: ", max_length: 3, max_target: 2, ..Yardstick::default() };
+        let survey = Survey::of(&data, yardstick, &mut |_| true).unwrap();
+        let targets = survey.targets.unwrap();
+        assert_eq!((survey.read.lengths.least, survey.read.lengths.most, survey.read.longer), (3, 4, 1));
+        assert_eq!((targets.lengths.least, targets.lengths.most, targets.longer, targets.texts), (1, 4, 1, 2));
     }
 }

@@ -30,6 +30,8 @@ pub struct EvaluateOptions<'a> {
     /// Questions stay unanswered where no answer is better by more than this. Default: 0 where the data holds
     /// questions without an answer; otherwise all are answered.
     pub null_threshold: Option<f64>,
+    /// Put before every text that another is written from. Default: what the model's files say.
+    pub prefix: Option<String>,
     /// Values of the generation, as `ptm_tasks` takes them.
     pub generation: Map<String, Value>,
     /// Set by the caller to stop between batches.
@@ -45,6 +47,7 @@ impl Default for EvaluateOptions<'_> {
             batch_tokens: 4096,
             label_threshold: 0.5,
             null_threshold: None,
+            prefix: None,
             generation: Map::new(),
             stop: None,
         }
@@ -153,6 +156,10 @@ pub fn evaluate(
     let max_length = options.max_length.unwrap_or(model.longest);
     if max_length > model.longest || max_length < 8 {
         let problem = format!("max_length {max_length}: the model reads 8 to {} tokens", model.longest);
+        return Err(Error::Input(problem));
+    }
+    if options.prefix.is_some() && model.task != Task::TextToText {
+        let problem = format!("a prefix is for models that write texts; this one was taught {}", model.task.name());
         return Err(Error::Input(problem));
     }
     let run = Run { model, paths, options, max_length };

@@ -351,8 +351,13 @@ impl Run<'_> {
     pub fn generated(&self, dir: &Path, heard: Heard<'_>) -> Result<Evaluation> {
         let model = Text2Text::open(dir, Purpose::Text2Text)?;
         let how = ptm_tasks::generation::Generate { stop: self.options.stop, ..Default::default() };
-        let options =
-            Text2TextOptions { settings: self.options.generation.clone(), long: Long::Cut, how, ..Default::default() };
+        let prefix = self.options.prefix.as_deref().unwrap_or_else(|| model.prefix());
+        let options = Text2TextOptions {
+            settings: self.options.generation.clone(),
+            prefix: Some(prefix.to_owned()),
+            long: Long::Cut,
+            how,
+        };
         let (mut gold, mut written, mut kept, mut truncated) = (Vec::new(), Vec::new(), Kept::default(), 0);
         self.each::<TextToText>(heard, &mut |rows, first, heard| {
             let begin = written.len();
@@ -370,7 +375,8 @@ impl Run<'_> {
                 heard(done);
                 Ok(())
             })?;
-            kept.lengths.extend(self.lengths(&rows.iter().map(|row| row.source.as_str()).collect::<Vec<_>>())?);
+            let read: Vec<String> = rows.iter().map(|row| format!("{prefix}{}", row.source)).collect();
+            kept.lengths.extend(self.lengths(&read.iter().map(String::as_str).collect::<Vec<_>>())?);
             kept.texts.extend(rows.iter().map(|row| shown(&row.source, None)));
             Ok(())
         })?;

@@ -32,6 +32,8 @@ pub enum Gold {
     Values(Vec<f32>),
     /// Rows of the sequence, ascending, with their labels.
     Tags(Vec<(u32, u32)>),
+    /// Some words of a sentence, all of which are judged.
+    Part(Part),
     /// Where an answer stands.
     Answer(Arc<Window>),
     /// The right one of an example's sequences.
@@ -40,6 +42,23 @@ pub enum Gold {
     Text(Vec<u32>),
     /// The next token, at every one.
     Next,
+}
+
+/// The words of a sentence that one window of it is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// The labels of all words of the sentence, shared by its windows.
+    pub tags: Arc<[u32]>,
+    /// Rows of the window, ascending, with the words that they stand for; a row may stand for several.
+    pub words: Vec<(u32, u32)>,
+}
+
+impl Part {
+    /// Rows with their labels, each once: of several words the first one counts.
+    pub fn targets(&self) -> impl Iterator<Item = (u32, u32)> {
+        let rows = self.words.chunk_by(|a, b| a.0 == b.0);
+        rows.map(|words| (words[0].0, self.tags[words[0].1 as usize]))
+    }
 }
 
 /// One encoded example, or a window of a long one.
@@ -145,6 +164,7 @@ impl Batch {
             let start = w[0] as u32;
             match gold {
                 Gold::Tags(tags) => pairs.extend(tags.iter().map(|&(row, tag)| (start + row, tag))),
+                Gold::Part(part) => pairs.extend(part.targets().map(|(row, tag)| (start + row, tag))),
                 Gold::Text(targets) => pairs.extend((start..).zip(targets.iter().copied())),
                 Gold::Next => pairs.extend((w[0]..w[1] - 1).map(|row| (row as u32, ids[row + 1]))),
                 _ => {}
@@ -187,6 +207,13 @@ mod tests {
         let (rows, next) =
             batch(vec![item(&[1, 2, 3], Gold::Next), item(&[4], Gold::Next), item(&[5, 6], Gold::Next)]).rows();
         assert_eq!((&*rows, &*next), (&[0, 1, 4][..], &[2, 3, 6][..]));
+    }
+
+    #[test]
+    fn a_row_that_stands_for_two_words_is_computed_once() {
+        let part = Part { tags: [5, 6, 7].into(), words: vec![(1, 0), (1, 1), (2, 2)] };
+        let (rows, labels) = batch(vec![item(&[1, 2, 3], Gold::Part(part))]).rows();
+        assert_eq!((&*rows, &*labels), (&[1, 2][..], &[5, 7][..]));
     }
 
     #[test]

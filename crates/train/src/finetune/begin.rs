@@ -13,14 +13,15 @@ use ptm_models::{
     T5, T5Config, T5Encoder, Xlnet, auto,
 };
 use ptm_text::Tokenizer;
-use ptm_text::dataset::{self, Dataset, Example, HasLabels, Labels, Order, Tagged};
+use ptm_text::dataset::{self, Dataset, Example, HasLabels, Labels, Order, Question, Tagged};
 use serde_json::{Map, Value};
 
 use super::learner::{Learner, Reads, Settings};
+use super::limits::Limits;
 use super::losses::{Balanced, ClassWeights, Loss};
 use super::plan::Plan;
 use super::reading::{Reading, Starts};
-use super::{Finetuning, Item, judge};
+use super::{Finetuning, Item, judge, source_prefix};
 use crate::checkpoint::Folder;
 use crate::error::{Error, Result};
 use crate::objective::{Aim, Objective};
@@ -220,6 +221,17 @@ impl<'a> Job<'a> {
 
     fn on_tokens<A: Aim>(&self, aim: A) -> Result<A::Output> {
         let (data, head) = self.labelled::<Tagged, _>(&aim)?;
+        let names = head.labels.as_ref().map_or(&[][..], |labels| labels.names());
+        if let Some(metric) = &self.recipe.evaluate.metric
+            && !judge::of_tags(names).contains(&metric.as_str())
+        {
+            let (known, some) = (judge::of_tags(names).join(", "), names.iter().take(5).cloned().collect::<Vec<_>>());
+            let problem = format!(
+                "{metric:?} is of entities, but no label begins with B- or I- ({}): it is one of {known}",
+                some.join(", ")
+            );
+            return Err(Error::recipe("evaluate.metric", problem));
+        }
         let encode = Reading::tagged;
         match self.kind {
             Kind::Encoder => self.run::<TokenHead, Encoder, _, _>(data, head, encode, aim),
@@ -232,6 +244,16 @@ impl<'a> Job<'a> {
 
     fn on_questions<A: Aim>(&self, aim: A) -> Result<A::Output> {
         let data = self.train()?;
+        if self.recipe.evaluate.metric.as_deref() == Some("best_f1")
+            && let Some(judged) = self.validation::<Question>()?
+        {
+            let impossible = |row: Result<Question, _>| row.map(|question: Question| question.is_impossible());
+            let found = judged.rows(Order::AsIs, 0).map(impossible).find(|found| !matches!(found, Ok(false)));
+            if found.transpose()?.is_none() {
+                let problem = "\"best_f1\" needs questions without an answer, and data.validation has none: give f1";
+                return Err(Error::recipe("evaluate.metric", problem));
+            }
+        }
         let head = Labelling { new_head: true, several: true, ..Labelling::default() };
         let encode = Reading::question;
         match self.kind {
@@ -257,13 +279,10 @@ impl<'a> Job<'a> {
         let config = B::Config::from_json(self.adapted(&head))?;
         let reading = Arc::new(self.reading::<B>(head.labels.clone())?);
         let styles = [config.positions(); 2];
-        let encode = {
-            let reading = reading.clone();
-            move |example: E| encode(&reading, example)
-        };
+        let judging = Arc::new(Reading { whole: true, ..(*reading).clone() });
         let train = Plan {
             data,
-            encode: Arc::new(encode),
+            encode: Arc::new(move |example: E| encode(&reading, example)),
             one_item: !head.several,
             batch: recipe.batch.clone(),
             seed: recipe.seed,
@@ -272,7 +291,12 @@ impl<'a> Job<'a> {
         };
         let judged =
             BatchConfig { tokens: Some(recipe.evaluate.batch_tokens), shuffle: false, ..BatchConfig::default() };
-        let validation = self.validation()?.map(|data| Plan { data, batch: judged, ..train.clone() });
+        let validation = self.validation()?.map(|data| Plan {
+            data,
+            encode: Arc::new(move |example: E| encode(&judging, example)),
+            batch: judged,
+            ..train.clone()
+        });
         let loss = Loss {
             label_smoothing: recipe.loss.label_smoothing,
             focal: recipe.loss.focal,
@@ -319,7 +343,7 @@ impl<'a> Job<'a> {
         }
     }
 
-    /// The model's configuration with the task's labels and the recipe's dropout.
+    /// The model's configuration with the task's labels, the prefix of sources and the recipe's dropout.
     fn adapted(&self, head: &Labelling) -> Map<String, Value> {
         let mut config = self.config.clone();
         if head.labels.is_some() || head.problem.is_some() {
@@ -344,6 +368,9 @@ impl<'a> Job<'a> {
                 config.insert("problem_type".into(), problem.into());
             }
         }
+        if self.recipe.task == Task::TextToText {
+            source_prefix::teach(&mut config, &self.recipe.data.prefix);
+        }
         if let Some(rate) = self.recipe.regularize.dropout {
             for name in dropouts(self.family) {
                 config.insert((*name).into(), rate.to_string().parse::<f64>().unwrap_or_default().into());
@@ -353,15 +380,9 @@ impl<'a> Job<'a> {
     }
 
     fn reading<B: Reads>(&self, labels: Option<Arc<Labels>>) -> Result<Reading> {
-        // attention's cost grows with the square
-        const USUAL: usize = 512;
         let data = &self.recipe.data;
-        let most = self.longest()?.min(self.tokenizer.model_max_length().unwrap_or(usize::MAX));
-        let max_length = data.max_length.unwrap_or_else(|| most.min(USUAL));
-        if max_length > most {
-            let problem = format!("{max_length} tokens are more than the {most} that the model reads");
-            return Err(Error::recipe("data.max_length", problem));
-        }
+        let config = self.config.clone();
+        let limits = Limits::new(self.kind, config, &self.tokenizer, data.max_length, data.max_target)?;
         let (largest, rows) = (self.tokenizer.max_id(), self.vocabulary()?);
         if largest as usize >= rows {
             return Err(Error::Input(format!(
@@ -372,22 +393,12 @@ impl<'a> Job<'a> {
         Ok(Reading {
             tokenizer: self.tokenizer.clone(),
             labels,
-            max_length,
-            max_target: data.max_target.min(most),
+            max_length: limits.max_length,
+            max_target: limits.max_target,
+            whole: false,
             stride: data.stride,
             prefix: data.prefix.clone(),
             starts: if B::DECODES { Some(self.starts()?) } else { None },
-        })
-    }
-
-    /// How many tokens the model reads.
-    fn longest(&self) -> Result<usize> {
-        let json = || self.config.clone();
-        Ok(match self.kind {
-            Kind::Encoder => EncoderConfig::from_json(json())?.max_length(),
-            Kind::Decoder => DecoderConfig::from_json(json())?.max_positions,
-            Kind::Bart => BartConfig::from_json(json())?.max_positions,
-            Kind::T5 | Kind::Xlnet => usize::MAX,
         })
     }
 

@@ -1,5 +1,7 @@
 //! How good answers are, by the metrics that the task is usually judged by; the first is the one that decides.
 
+use std::collections::HashMap;
+
 use ptm_text::dataset::Labels;
 
 use super::learner::{Answer, best};
@@ -24,6 +26,18 @@ pub fn names(task: Task) -> &'static [&'static str] {
         Task::Questions => &["f1", "exact", "best_f1", "loss"],
         Task::TextToText | Task::LanguageModel => &["loss", "perplexity", "accuracy"],
     }
+}
+
+/// The names of the metrics of tags by these labels: parts of speech are no entities.
+pub fn of_tags(labels: &[String]) -> &'static [&'static str] {
+    match are_entities(labels) {
+        true => names(Task::Tokens),
+        false => &["accuracy", "loss"],
+    }
+}
+
+fn are_entities(labels: &[String]) -> bool {
+    labels.iter().any(|name| name.starts_with("B-") || name.starts_with("I-"))
 }
 
 /// The metrics of `answers`, whose mean loss is `loss`.
@@ -100,18 +114,38 @@ fn numbers(answers: &[Answer]) -> Metrics {
 fn tags(answers: &[Answer], labels: Option<&Labels>) -> Metrics {
     let names = labels.map_or(&[][..], Labels::names);
     let spelled = |tags: &[u32]| tags.iter().map(|&tag| names[tag as usize].as_str()).collect::<Vec<&str>>();
+    let none = names.iter().position(|name| name == "O").unwrap_or(0) as u32;
+    let whole = sentences(answers, none);
     let pairs = answers.iter().filter_map(|answer| match answer {
         Answer::Tags(gold, given) => Some((spelled(gold), spelled(given))),
         _ => None,
     });
+    let pairs = pairs.chain(whole.iter().map(|(gold, given)| (spelled(gold), spelled(given))));
     let (gold, given): (Vec<Vec<&str>>, Vec<Vec<&str>>) = pairs.unzip();
     let scores = entity_scores(&gold, &given);
-    // parts of speech are no entities
-    if !names.iter().any(|name| name.starts_with("B-") || name.starts_with("I-")) {
+    if !are_entities(names) {
         return vec![("accuracy", scores.accuracy)];
     }
     let micro = scores.micro;
     vec![("f1", micro.f1), ("precision", micro.precision), ("recall", micro.recall), ("accuracy", scores.accuracy)]
+}
+
+/// Whole sentences from their parts, which come in no order; a word without a token is given the label `none`, as where
+/// tags are predicted.
+fn sentences(answers: &[Answer], none: u32) -> Vec<(&[u32], Vec<u32>)> {
+    let mut found: Vec<(&[u32], Vec<u32>)> = Vec::new();
+    let mut places: HashMap<*const u32, usize> = HashMap::new();
+    for answer in answers {
+        let Answer::Words(tags, given) = answer else { continue };
+        let place = *places.entry(tags.as_ptr()).or_insert_with(|| {
+            found.push((tags, vec![none; tags.len()]));
+            found.len() - 1
+        });
+        for &(word, tag) in given {
+            found[place].1[word as usize] = tag;
+        }
+    }
+    found
 }
 
 #[cfg(test)]
@@ -139,6 +173,11 @@ mod tests {
         assert_eq!((found.metrics[0].0.as_str(), found.get("precision")), ("f1", Some(0.5)));
         let found = judge(Task::Tokens, &tags, 0.7, Some(&labels(&["NOUN", "VERB"])));
         assert_eq!(found.metrics[0], ("accuracy".into(), 0.5));
+        // an entity over two windows of a sentence, the second of which came first, and a word that has no token
+        let sentence: std::sync::Arc<[u32]> = [1, 2, 0].into();
+        let parts = [Answer::Words(sentence.clone(), vec![(1, 2)]), Answer::Words(sentence, vec![(0, 1)])];
+        let found = judge(Task::Tokens, &parts, 0.7, Some(&labels(&["O", "B-X", "I-X"])));
+        assert_eq!((found.get("f1"), found.get("accuracy")), (Some(1.0), Some(1.0)));
         let found = judge(Task::LanguageModel, &[Answer::Tokens(1, 4), Answer::Tokens(1, 4)], 0.0, None);
         assert!(found.metrics.iter().all(|(name, _)| names(Task::LanguageModel).contains(&name.as_str())));
         assert_eq!((found.get("perplexity"), found.get("accuracy")), (Some(1.0), Some(0.25)));

@@ -1,6 +1,8 @@
 //! What fine-tuning asks of a model, whatever its head: a loss of a batch as a sum over targets, and answers to be
 //! judged.
 
+use std::sync::Arc;
+
 use burn::module::Module;
 use burn::prelude::*;
 use burn::tensor::TensorData;
@@ -35,6 +37,8 @@ pub enum Answer {
     Values(Vec<f32>, Vec<f32>),
     /// Labels of an example's tokens, and those answered.
     Tags(Vec<u32>, Vec<u32>),
+    /// Of some words of a sentence the labels answered; beside the labels of all.
+    Words(Arc<[u32]>, Vec<(u32, u32)>),
     /// The best that a window offers.
     Offer(Offer),
     /// How many of the tokens were foretold, of how many.
@@ -71,6 +75,7 @@ pub(super) fn weight(batch: &Batch, settings: &Settings) -> f64 {
         // a mean over all numbers, as in transformers
         Gold::Values(values) => values.len() as f64,
         Gold::Tags(tags) => tags.iter().map(|tag| settings.loss.weight(&[tag.1])).sum(),
+        Gold::Part(part) => part.targets().map(|target| settings.loss.weight(&[target.1])).sum(),
         Gold::Answer(_) => 1.0,
         Gold::Text(ids) => ids.len() as f64,
         Gold::Next => 0.0,
@@ -237,10 +242,20 @@ impl<B: Reads> Learner for Model<TokenHead, B> {
             B::read(batch, |input| Ok(self.head.logits(self.body.forward(input, &Rows::Chosen(rows), &pass)?, &pass)))?;
         let loss = value(settings.loss.classes(logits.clone(), &targets, 1.0));
         let mut found = rows_of(logits).into_iter();
-        let answers = batch.gold.iter().map(|gold| {
-            let Gold::Tags(tags) = gold else { return Answer::Tags(Vec::new(), Vec::new()) };
-            let given = found.by_ref().take(tags.len()).map(|scores| best(&scores)).collect();
-            Answer::Tags(tags.iter().map(|tag| tag.1).collect(), given)
+        let answers = batch.gold.iter().map(|gold| match gold {
+            Gold::Tags(tags) => {
+                let given = found.by_ref().take(tags.len()).map(|scores| best(&scores)).collect();
+                Answer::Tags(tags.iter().map(|tag| tag.1).collect(), given)
+            }
+            Gold::Part(part) => {
+                let rows = part.words.chunk_by(|a, b| a.0 == b.0).zip(found.by_ref());
+                let given = rows.flat_map(|(words, scores)| {
+                    let tag = best(&scores);
+                    words.iter().map(move |word| (word.1, tag))
+                });
+                Answer::Words(part.tags.clone(), given.collect())
+            }
+            _ => Answer::Tags(Vec::new(), Vec::new()),
         });
         Ok(Answers { answers: answers.collect(), loss })
     }

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use ptm_text::dataset::{Choice, Classified, Labels, MultiLabelled, Rated, Tagged, Text, TextToText};
+use ptm_text::dataset::{Choice, Classified, Labels, MultiLabelled, Rated, Sentence, Tagged, Text, TextToText};
 use ptm_text::{EncodeOptions, Encoding, Input, Tokenizer};
 
-use super::batch::{Gold, Item, Sequence};
+use super::batch::{Gold, Item, Part, Sequence};
 use crate::error::{Error, Result};
 
 /// How examples become items. Cloning is cheap.
@@ -19,6 +19,8 @@ pub struct Reading {
     pub max_length: usize,
     /// Most tokens of a target text.
     pub max_target: usize,
+    /// Whether sentences are judged: of those that are longer all words count. Learning leaves their ends out.
+    pub whole: bool,
     /// Tokens that windows share.
     pub stride: usize,
     /// What is put before a source.
@@ -111,40 +113,62 @@ impl Reading {
         self.of_text(&example.text, example.pair.as_deref(), Gold::Values(vec![value as f32]))
     }
 
-    /// A label of each word, learnt at its first token.
+    /// A label of each word, learnt at its first token; words behind the most that is read are left out, unless all
+    /// is to be judged.
     ///
     /// # Errors
     /// When the example lacks what is learnt, or cannot be encoded.
     pub fn tagged(&self, example: Tagged) -> Result<Vec<Item>> {
-        let words = &example.words;
-        let tags = example.tags.as_ref().ok_or_else(|| lacking("tags", &words.join(" ")))?;
+        let tags = example.tags.as_ref().ok_or_else(|| lacking("tags", &example.words.join(" ")))?;
         let labels = self.labels()?;
+        let tags = tags.iter().map(|tag| Ok(labels.index(tag)? as u32)).collect::<Result<Vec<u32>>>()?;
         // words are told apart by where they stand: the tokenizer's own idea of words may be another
-        let text = words.join(" ");
-        let mut starts = Vec::with_capacity(words.len());
-        let mut at = 0;
-        for word in words {
-            starts.push(at);
-            at += word.chars().count() + 1;
+        let sentence = Sentence::new(&example.words);
+        if self.whole {
+            return self.parts(&sentence, tags);
         }
-        let encoding = self.encode(Input::Text(&text), self.max_length)?;
-        let mut gold = Vec::with_capacity(words.len());
-        let mut last = None;
-        for (row, &(from, to)) in encoding.offsets.iter().enumerate() {
-            if encoding.special[row] || to <= from {
-                continue;
-            }
-            // a piece may begin with the blank before its word
-            let word = starts.partition_point(|&start| start < to).saturating_sub(1);
-            if last != Some(word) && word < words.len() {
-                gold.push((row as u32, labels.index(&tags[word])? as u32));
-                last = Some(word);
-            }
-        }
+        let encoding = self.encode(Input::Text(&sentence.text), self.max_length)?;
+        let first = sentence.first_tokens(&encoding).into_iter().zip(tags);
+        let mut gold: Vec<(u32, u32)> = first.filter_map(|(row, tag)| Some((row? as u32, tag))).collect();
+        // of a token that holds several words the first one counts
+        gold.dedup_by_key(|pair| pair.0);
         if gold.is_empty() {
             return Ok(Vec::new());
         }
         Ok(vec![self.item(encoding.into(), Gold::Tags(gold))])
+    }
+
+    /// A sentence in as many windows as it needs; each word is judged in the one that has most around it, as where tags
+    /// are predicted. A sentence no word of which has a token has none.
+    fn parts(&self, sentence: &Sentence, tags: Vec<u32>) -> Result<Vec<Item>> {
+        let options =
+            EncodeOptions { windows: true, stride: self.max_length / 4, ..EncodeOptions::truncated(self.max_length) };
+        let encoding = self.tokenizer.encode(&sentence.text, &options)?;
+        let windows: Vec<&Encoding> = encoding.windows().collect();
+        // window, token, and distance to the nearer end of the window
+        let mut best: Vec<Option<(usize, usize, usize)>> = vec![None; tags.len()];
+        for (window, encoding) in windows.iter().enumerate() {
+            for (best, token) in best.iter_mut().zip(sentence.first_tokens(encoding)) {
+                let Some(token) = token else { continue };
+                let margin = token.min(encoding.len() - 1 - token);
+                if best.is_none_or(|(.., before)| margin > before) {
+                    *best = Some((window, token, margin));
+                }
+            }
+        }
+        let tags: Arc<[u32]> = tags.into();
+        let mut items = Vec::new();
+        for (number, window) in windows.into_iter().enumerate() {
+            let own = best.iter().enumerate().filter_map(|(word, best)| {
+                best.filter(|best| best.0 == number).map(|(_, token, _)| (token as u32, word as u32))
+            });
+            let words: Vec<(u32, u32)> = own.collect();
+            if !words.is_empty() {
+                let sequence = Sequence { ids: window.ids.clone(), segments: window.segments.clone() };
+                items.push(self.item(sequence, Gold::Part(Part { tags: tags.clone(), words })));
+            }
+        }
+        Ok(items)
     }
 
     /// Several continuations: a sequence each.

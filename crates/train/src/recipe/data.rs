@@ -6,6 +6,9 @@ use ptm_text::dataset;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
+/// Tokens of a target text, where a recipe doesn't say.
+pub const MAX_TARGET: usize = 128;
+
 /// `[data]`: this, and how files are read ([`dataset::Options`]: `format`, `columns`, `label_names`, …).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Table", into = "Table")]
@@ -48,7 +51,7 @@ impl TryFrom<Table> for Data {
             validation: paths(&mut table, "validation")?,
             max_length: take(&mut table, "max_length")?,
             stride: take(&mut table, "stride")?.unwrap_or(128),
-            max_target: take(&mut table, "max_target")?.unwrap_or(128),
+            max_target: take(&mut table, "max_target")?.unwrap_or(MAX_TARGET),
             prefix: take(&mut table, "prefix")?.unwrap_or_default(),
             workers: take(&mut table, "workers")?.unwrap_or(0),
             options: table.try_into().map_err(|error: toml::de::Error| error.message().to_owned())?,

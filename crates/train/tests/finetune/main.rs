@@ -13,7 +13,9 @@ use std::path::Path;
 use burn::prelude::Device;
 use ptm_models::heads::{Bare, Head, LanguageModelHead, MaskedLmHead};
 use ptm_models::{Bart, Body, Configuration, Decoder, Encoder, Model, T5, Xlnet};
-use ptm_train::finetune::finetune;
+use ptm_text::Tokenizer;
+use ptm_train::evaluate::{Candidate, EvaluateOptions, ReportOptions, evaluate};
+use ptm_train::finetune::{Limits, finetune};
 use ptm_train::journal;
 use ptm_train::objective::Judgement;
 use ptm_train::recipe::Recipe;
@@ -240,6 +242,34 @@ fn words_get_their_tags() {
     }
 }
 
+/// Sentences that are longer than the model reads are judged as a whole, as `ptm evaluate` does it.
+#[test]
+fn every_word_of_a_long_sentence_is_judged() {
+    let data = rows(32, |random| {
+        let words: Vec<&str> = (0..14).map(|_| WORDS[random.below(WORDS.len())]).collect();
+        // the second half is another matter than the first
+        let tag = |(at, word): (usize, &&str)| match (at > 7, ANIMALS.contains(word), PLACES.contains(word)) {
+            (false, true, _) => "B-ANIMAL",
+            (true, _, true) => "B-PLACE",
+            _ => "O",
+        };
+        json!({"words": words, "tags": words.iter().enumerate().map(tag).collect::<Vec<_>>()})
+    });
+    let place = Workplace::new(bert, &data);
+    let outcome = place.run("tokens", "out", &["run.steps=40", "evaluate.every=40", "data.max_length=8"]);
+    let candidate = Candidate::open(&outcome.model).unwrap();
+    let options = EvaluateOptions { max_length: Some(8), ..EvaluateOptions::default() };
+    let data = [place.0.path().join("data.jsonl")];
+    let found = evaluate(&candidate, &outcome.model, &data, &options, &mut |_, _| {}).unwrap();
+    let report = found.report(&ReportOptions { resamples: 0, ..ReportOptions::default() });
+    let judged = outcome.judgement.unwrap();
+    for name in ["f1", "precision", "recall", "accuracy"] {
+        let figure = report.metrics.iter().find(|figure| figure.name == name).and_then(|figure| figure.value).unwrap();
+        let on_the_way = judged.get(name).unwrap();
+        assert!((figure - on_the_way).abs() < 1e-9, "{name}: {on_the_way} on the way, {figure} afterwards");
+    }
+}
+
 #[test]
 fn answers_are_found_in_windows() {
     let data = rows(96, |random| {
@@ -287,6 +317,68 @@ fn texts_are_said() {
         json!({"text": text})
     });
     learns("gpt2", gpt2, "language-model", &text, "perplexity", 1.4, &[]);
+}
+
+/// Whoever asks the model writes sources as training read them.
+#[test]
+fn the_prefix_of_sources_stays_with_the_model() {
+    let data = rows(16, |random| json!({"source": ANIMALS[random.below(2)], "target": "good"}));
+    let place = Workplace::new(t5, &data);
+    let more = ["run.steps=2", "evaluate.every=2", "data.prefix='the big '"];
+    let taught = place.run("text-to-text", "out", &more).model;
+    let config: Value = serde_json::from_slice(&fs::read(taught.join("config.json")).unwrap()).unwrap();
+    assert_eq!(config["prefix"], "the big ");
+    let candidate = Candidate::open(&taught).unwrap();
+    let lengths = |prefix: Option<&str>| {
+        let generation = serde_json::Map::from_iter([("max_new_tokens".to_owned(), json!(4))]);
+        let options = EvaluateOptions { prefix: prefix.map(str::to_owned), generation, ..EvaluateOptions::default() };
+        let data = [place.0.path().join("data.jsonl")];
+        evaluate(&candidate, &taught, &data, &options, &mut |_, _| {}).unwrap()
+    };
+    let own = lengths(None);
+    // the prefix, the animal, the end
+    assert_eq!(own.lengths, [4; 16]);
+    assert_eq!(own, lengths(Some("the big ")));
+    assert_eq!(lengths(Some("")).lengths, [2; 16]);
+}
+
+#[test]
+fn examples_are_as_long_as_the_model_reads_and_no_longer_than_usual() {
+    let limits = |model: fn(&Path), given: Option<usize>| {
+        let dir = tempfile::tempdir().unwrap();
+        model(dir.path());
+        let tokenizer = Tokenizer::from_dir(dir.path()).unwrap();
+        Limits::of_dir(dir.path(), &tokenizer, given, 128).map(|limits| (limits.max_length, limits.max_target))
+    };
+    // two rows of RoBERTa's table of positions are no positions
+    let roberta = |dir: &Path| {
+        let config = json!({"model_type": "roberta", "vocab_size": 24, "hidden_size": 8, "num_hidden_layers": 1,
+            "num_attention_heads": 1, "intermediate_size": 8, "max_position_embeddings": 34, "pad_token_id": 1});
+        model::<MaskedLmHead, Encoder>(dir, config, true);
+    };
+    assert_eq!(limits(roberta, None).unwrap(), (32, 32));
+    assert_eq!(limits(bert, Some(20)).unwrap(), (20, 48));
+    assert_eq!(limits(t5, None).unwrap(), (512, 128));
+    assert_eq!(limits(t5, Some(800)).unwrap(), (800, 128));
+    assert!(limits(bert, Some(49)).unwrap_err().to_string().contains("more than the 48"));
+}
+
+#[test]
+fn metrics_that_the_data_cannot_have_are_refused_before_the_run() {
+    let refused = |task: &str, data: &str, metric: &str| {
+        let place = Workplace::new(bert, data);
+        let recipe = place.recipe(task, "out", &[&format!("evaluate.metric='{metric}'")]);
+        let error = finetune(&recipe, &place.0.path().join("model"), false, &mut Nobody).unwrap_err().to_string();
+        assert!(!place.0.path().join("out").join(journal::LOG).exists(), "{error}");
+        error
+    };
+    let speech = rows(8, |_| json!({"words": ["the", "cat", "sat"], "tags": ["DET", "NOUN", "VERB"]}));
+    let said = refused("tokens", &speech, "f1");
+    assert!(said.contains("evaluate.metric") && said.contains("accuracy, loss"), "{said}");
+    let answers = json!({"text": ["cat"], "answer_start": [4]});
+    let asked = rows(8, |_| json!({"id": "1", "question": "who", "context": "the cat sat", "answers": answers}));
+    let said = refused("questions", &asked, "best_f1");
+    assert!(said.contains("evaluate.metric") && said.contains("without an answer"), "{said}");
 }
 
 #[test]
