@@ -30,7 +30,7 @@ fn model(told: &str) -> Option<&str> {
 /// Seconds since 1970 as a date of the Gregorian calendar, in UTC.
 fn date(seconds: u64) -> String {
     let mut days = seconds / 86400;
-    let leaps = |year: u64| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let leaps = |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
     let mut year = 1970;
     while days >= 365 + u64::from(leaps(year)) {
         days -= 365 + u64::from(leaps(year));

@@ -11,7 +11,7 @@ use ptm_text::dataset::{
 use ptm_text::{EncodeOptions, Encoding, Input, Tokenizer};
 use ptm_train::finetune::Limits;
 use ptm_train::recipe::{Recipe, Task};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::args::DebugData;
 use crate::failure::{Stopped, hinted};

@@ -30,10 +30,7 @@ pub fn names(task: Task) -> &'static [&'static str] {
 
 /// The names of the metrics of tags by these labels: parts of speech are no entities.
 pub fn of_tags(labels: &[String]) -> &'static [&'static str] {
-    match are_entities(labels) {
-        true => names(Task::Tokens),
-        false => &["accuracy", "loss"],
-    }
+    if are_entities(labels) { names(Task::Tokens) } else { &["accuracy", "loss"] }
 }
 
 fn are_entities(labels: &[String]) -> bool {
