@@ -23,17 +23,7 @@ const WORDS: [&str; 14] =
 /// A folder with a model of random weights, labelled sentences and a recipe.
 pub fn workplace() -> TempDir {
     let dir = tempfile::tempdir().unwrap();
-    let model = dir.path().join("tiny");
-    let special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"];
-    let config = format!(
-        r#"{{"model_type": "bert", "vocab_size": {}, "hidden_size": 32, "num_hidden_layers": 2,
-            "num_attention_heads": 2, "intermediate_size": 64, "max_position_embeddings": 40}}"#,
-        special.len() + WORDS.len()
-    );
-    let config = EncoderConfig::from_bytes(config.as_bytes()).unwrap();
-    Model::<MaskedLmHead>::random(config, 7, &Device::flex()).unwrap().save(&model).unwrap();
-    let vocabulary: Vec<&str> = special.into_iter().chain(WORDS).collect();
-    fs::write(model.join("vocab.txt"), vocabulary.join("\n")).unwrap();
+    random(&dir.path().join("tiny"), 32, 2);
     for (name, rows) in [("train.jsonl", 160), ("dev.jsonl", 40)] {
         fs::write(dir.path().join(name), sentences(rows)).unwrap();
     }
@@ -43,6 +33,21 @@ pub fn workplace() -> TempDir {
          [evaluate]\nevery = 20\n[checkpoint]\nevery = 4\nbest = false\n[log]\nevery = 1\n";
     fs::write(dir.path().join("recipe.toml"), recipe).unwrap();
     dir
+}
+
+/// A BERT of random weights.
+fn random(model: &Path, width: usize, layers: usize) {
+    let special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"];
+    let config = format!(
+        r#"{{"model_type": "bert", "vocab_size": {}, "hidden_size": {width}, "num_hidden_layers": {layers},
+            "num_attention_heads": 2, "intermediate_size": {}, "max_position_embeddings": 40}}"#,
+        special.len() + WORDS.len(),
+        2 * width
+    );
+    let config = EncoderConfig::from_bytes(config.as_bytes()).unwrap();
+    Model::<MaskedLmHead>::random(config, 7, &Device::flex()).unwrap().save(model).unwrap();
+    let vocabulary: Vec<&str> = special.into_iter().chain(WORDS).collect();
+    fs::write(model.join("vocab.txt"), vocabulary.join("\n")).unwrap();
 }
 
 pub fn sentences(rows: usize) -> String {
@@ -253,6 +258,58 @@ fn the_timing_table_counts_the_waiting() {
     };
     assert_eq!(calls("data "), 12, "{table}");
     assert!(calls("product ") > 100 && calls("optimizer ") >= 12, "{table}");
+}
+
+/// Texts are tokenised ahead of the steps, which wait for the first of them only.
+#[test]
+fn the_steps_do_not_wait_for_their_data() {
+    let dir = workplace();
+    // steps of some size, though far smaller than those of any real model
+    random(&dir.path().join("tiny"), 192, 4);
+    let more = ["--quiet", "--set", "run.steps=60", "--set", "evaluate.every=60", "--set", "checkpoint.every=60"];
+    let run = finetune(dir.path(), &more).env("PTM_TIMING", "1").assert().success();
+    let table = String::from_utf8_lossy(&run.get_output().stderr).into_owned();
+    let seconds = |kind: &str| -> f64 {
+        let line = table.lines().find(|line| line.starts_with(kind)).unwrap_or_else(|| panic!("{kind}: {table}"));
+        line.split_whitespace().nth(2).unwrap().parse().unwrap()
+    };
+    assert!(seconds("data ") < 0.15 * seconds("all "), "{table}");
+}
+
+/// Memory does not grow with the file: a run holds what it shuffles at a time, and what it is about to learn from.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_file_is_never_in_memory() {
+    const ROWS: usize = 40_000;
+    let peak = |rows: usize| -> u64 {
+        let dir = workplace();
+        let tail = " of a film and a story".repeat(100);
+        let mut file = std::io::BufWriter::new(fs::File::create(dir.path().join("train.jsonl")).unwrap());
+        for row in 0..rows {
+            let (word, label) = [("good", "positive"), ("bad", "negative")][row % 2];
+            std::io::Write::write_fmt(
+                &mut file,
+                format_args!("{{\"text\": \"the story {row} was {word}{tail}\", \"label\": \"{label}\"}}\n"),
+            )
+            .unwrap();
+        }
+        drop(file);
+        let more = ["--set", "run.steps=3", "--set", "evaluate.every=3", "--set", "data.window_mib=4"];
+        let mut child = start(dir.path(), &more);
+        let status = format!("/proc/{}/status", child.id());
+        let mut peak = 0;
+        while child.try_wait().unwrap().is_none() {
+            let told = fs::read_to_string(&status).unwrap_or_default();
+            let line = told.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+            peak = line.and_then(|line| line.trim().split(' ').next()?.parse().ok()).unwrap_or(peak);
+            sleep(Duration::from_millis(2));
+        }
+        assert!(child.wait().unwrap().success());
+        peak
+    };
+    let size = (ROWS * 2200 / 1024) as u64;
+    let (small, large) = (peak(600), peak(ROWS));
+    assert!(large < small + size / 3, "{small} kB, with a file of {size} kB {large} kB");
 }
 
 #[test]
