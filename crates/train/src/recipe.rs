@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 pub use data::{Data, MAX_TARGET};
+pub(crate) use data::{list, take, take_paths};
 pub use overrides::difference;
 pub use sections::{BatchConfig, CheckpointConfig, Evaluate, Log, Regularize, Run};
 

@@ -95,6 +95,29 @@ impl Workplace {
         Recipe::parse(&text, "recipe", &more).unwrap()
     }
 
+    /// Rows of a task: a word, and the one that is so many behind.
+    fn rows(&self, name: &str, rows: u64, behind: u64) -> PathBuf {
+        let row = |number: u64| {
+            let (from, to) = (number % u64::from(WORDS), (number + behind) % u64::from(WORDS));
+            json!({"from": format!("word{from}"), "to": format!("word{to}")}).to_string()
+        };
+        let path = self.path(name);
+        fs::write(&path, (0..rows).map(row).collect::<Vec<_>>().join("\n")).unwrap();
+        path
+    }
+
+    /// A mixture of two tasks beside the text: the next word, behind a token that is in no text, and one further on.
+    fn mixture(&self, more: &str) -> String {
+        let (near, far) = (self.rows("near.jsonl", 120, 1), self.rows("far.jsonl", 480, 9));
+        format!(
+            "objective={{name='mixture',{more}tasks=[\
+             {{name='near',source='near: {{from}}',target='{{to}}',train='{near}',validation='{near}'}},\
+             {{name='far',source='{{from}} {{from}}',target='word0 {{to}}',train='{far}',validation='{far}'}}]}}",
+            near = near.display(),
+            far = far.display(),
+        )
+    }
+
     fn sources(&self) -> Sources {
         Sources { tokenizer: Some(self.path("tokenizer")), ..Sources::default() }
     }
@@ -213,6 +236,81 @@ fn every_family_learns_more_than_how_often_tokens_occur() {
     }
 }
 
+/// Text and both tasks are learnt together and judged apart.
+#[test]
+fn tasks_are_learnt_beside_the_text() {
+    let place = Workplace::new();
+    for (name, model, more, usual) in [
+        ("t5", T5, "rates={name='temperature',temperature=2,limit=400},", "span_corruption"),
+        ("bart", BART, "text_share=0.4,rates={name='equal'},text={name='denoising'},", "denoising"),
+    ] {
+        let mixture = place.mixture(more);
+        let set = [mixture.as_str(), "run.steps=600", "evaluate.every=300", "evaluate.metric=near_loss"];
+        let recipe = place.recipe(name, model, 150, &set);
+        // the recipe says all that there is to say, and is read again
+        assert_eq!(Recipe::parse(&recipe.to_text(), "printed", &[]).unwrap(), recipe);
+        let judged = place.run(&recipe).judgement.unwrap();
+        println!("{name} ({usual}): {judged:?}");
+        let get = |key: &str| judged.get(key).unwrap();
+        for (task, most) in [("text", 0.9), ("near", 0.4), ("far", 0.4)] {
+            let (loss, unigram) = (get(&format!("{task}_loss")), get(&format!("{task}_unigram_loss")));
+            assert!(loss < most * unigram, "{name}, {task}: {loss} of {unigram}");
+        }
+        assert!(get("near_accuracy") > 0.8 && get("far_accuracy") > 0.8, "{judged:?}");
+        let losses = ["text_loss", "near_loss", "far_loss"].map(get);
+        let (least, most) =
+            (losses.iter().fold(f64::MAX, |a, b| a.min(*b)), losses.iter().fold(0.0_f64, |a, b| a.max(*b)));
+        assert!(get("loss") > least && get("loss") < most && get("loss") < 0.9 * get("unigram_loss"), "{judged:?}");
+    }
+}
+
+/// A step that is one pass over the text, by a model that stays as it is, has the same loss again when the same tokens are
+/// hidden: after as many passes as there are patterns.
+#[test]
+fn static_patterns_come_again() {
+    let place = Workplace::new();
+    // a window each: none is longer than 62 tokens
+    place.corpus("few", 20, 0);
+    let packed = format!("corpus.packed={}", place.path("few").display());
+    let losses = |name: &str, patterns: u64| -> Vec<f64> {
+        let objective = format!("objective={{name='masked_lm',patterns={patterns}}}");
+        let set = [
+            packed.as_str(),
+            objective.as_str(),
+            "corpus.validation=0.0",
+            // windows are shuffled among the steps of a phase: a phase a step
+            "batch={size=20,length=64,phases=[{until=1},{until=2},{until=3},{until=4},{until=5},{until=6},{until=7}]}",
+            "optimizer.lr=1e-12",
+        ];
+        let recipe = place.recipe(name, BERT, 7, &set);
+        place.run(&recipe);
+        let log = fs::read_to_string(recipe.output.join("log.jsonl")).unwrap();
+        let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        lines.filter_map(|line| line["loss"].as_f64()).collect()
+    };
+    for (name, patterns) in [("three", 3), ("dynamic", 0)] {
+        let losses = losses(name, patterns);
+        assert_eq!(losses.len(), 7, "{losses:?}");
+        for (one, a) in losses.iter().enumerate() {
+            for (other, b) in losses.iter().enumerate().skip(one + 1) {
+                let again = patterns > 0 && ((other - one) as u64).is_multiple_of(patterns);
+                assert_eq!((a - b).abs() < 1e-5, again, "{name}: passes {one} and {other} of {losses:?}");
+            }
+        }
+    }
+}
+
+/// Single tokens are more spans than there are sentinels now and then: the draw is made again, and the run goes on.
+#[test]
+fn draws_with_too_many_spans_are_made_again() {
+    let place = Workplace::new();
+    // of twenty sentinels sixteen are asked for in the mean by the longest texts, and more than twenty by one in sixty draws
+    let set = ["objective={name='iid_spans',rate=0.5}", "batch={size=8,length=70}"];
+    place.run(&place.recipe("often", T5, 300, &set));
+    let error = place.fails(&place.recipe("always", T5, 40, &[set[0], "batch.length=128"]));
+    assert!(error.contains("32 sentinels") && error.contains("batch.length"), "{error}");
+}
+
 #[test]
 fn pairs_of_segments_are_told_apart_and_replaced_tokens_found() {
     let place = Workplace::new();
@@ -308,8 +406,11 @@ fn runs_that_are_stopped_go_on_with_the_same_bits() {
     let more: Vec<&str> = RICH.into_iter().chain([corpora.as_str(), "evaluate.every=5"]).collect();
     let families = [("gpt2", GPT2), ("t5", T5), ("xlnet", XLNET), ("roberta", ROBERTA), ("electra", ELECTRA)];
     let own = [("bert", BERT), ("spanbert", BERT), ("ernie", ERNIE), ("ernie-2", ERNIE)];
-    for (name, model) in families.into_iter().chain(own) {
+    let others = [("bart", BART), ("distilbert", DISTILBERT), ("t5-mixture", T5), ("bart-mixture", BART)];
+    let mixture = place.mixture("");
+    for (name, model) in families.into_iter().chain(own).chain(others) {
         let objective = match name {
+            "t5-mixture" | "bart-mixture" => Some(mixture.as_str()),
             "spanbert" => Some("objective.name=span_masking"),
             "ernie-2" => Some(CONTINUAL),
             "bert" => Some("objective.name=next_sentence"),
@@ -431,8 +532,11 @@ fn models_are_gone_on_with() {
 #[test]
 fn epochs_are_as_many_steps_as_the_text_gives() {
     let place = Workplace::new();
+    let mixture = place.mixture("text_share=0.3,");
     for (name, model, more) in [
         ("within", T5, &["batch.size=5"][..]),
+        ("beside", T5, &[mixture.as_str(), "batch.size=5"]),
+        ("beside-tokens", T5, &[mixture.as_str(), "batch={tokens=100,length=20}"]),
         ("across", GPT2, &["batch.size=4"]),
         ("tokens", GPT2, &["batch={tokens=100,length=20}"]),
         ("both", XLNET, &["batch.size=9"]),
@@ -442,6 +546,37 @@ fn epochs_are_as_many_steps_as_the_text_gives() {
         let state = place.run(&recipe).state;
         assert!((state.epochs - 1.0).abs() < 0.1, "{name}: {} epochs in {} steps", state.epochs, state.step);
     }
+}
+
+#[test]
+fn tasks_that_cannot_be_read_are_named() {
+    let place = Workplace::new();
+    let task = |more: &str| {
+        let rows = place.rows("rows.jsonl", 30, 1).display().to_string();
+        format!("objective={{name='mixture',tasks=[{{name='a',source='{{from}}',train='{rows}',{more}}}]}}")
+    };
+    fs::write(place.path("bad.jsonl"), "{\"from\": \"word1\"}\nword2\n").unwrap();
+    let bad = format!("target='{{from}}',validation='{}'", place.path("bad.jsonl").display());
+    for (model, set, said) in [
+        (T5, task("target='{to}',validation='nowhere.jsonl'"), &["nowhere.jsonl"][..]),
+        (T5, task("target='{other}'"), &["rows.jsonl, line 1", "task a", "\"other\"", "from, to"]),
+        (T5, task(&bad), &["bad.jsonl", "line 2"]),
+        (T5, task("target='{to}',max_target=1"), &["objective.tasks.max_target"]),
+        (BERT, task("target='{to}'"), &["bert models learn by"]),
+        (T5, "objective={name='mixture',tasks=[]}".into(), &["objective.tasks"]),
+        (T5, task("target='{to}'").replace("tasks=", "text={name='masked_lm'},tasks="), &["t5 models learn by"]),
+        (
+            T5,
+            task("target='{to}'").replace("tasks=", "rates={name='temperature',temperature=0.01},tasks="),
+            &["objective.rates", "task a"],
+        ),
+    ] {
+        let error = place.fails(&place.recipe("none", model, 5, &[&set]));
+        assert!(said.iter().all(|said| error.contains(said)), "{set}: {error}");
+        fs::remove_dir_all(place.path("none")).unwrap_or_default();
+    }
+    let recipe = place.recipe("none", T5, 5, &[&task("target='{to}'"), "evaluate.metric=a_loss"]);
+    assert!(place.fails(&recipe).contains("evaluate.metric"), "a task without held-out rows is not judged");
 }
 
 #[test]

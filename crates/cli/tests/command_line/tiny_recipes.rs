@@ -25,7 +25,7 @@ fn commands(recipe: &str) -> Vec<Vec<String>> {
 fn every_family_learns_as_its_recipe_says() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let dir = tempfile::tempdir().unwrap();
-    for name in ["assets/data/corpus", "recipes/pretrain"] {
+    for name in ["assets/data/corpus", "assets/data/topics", "assets/data/senses", "recipes/pretrain"] {
         fs::create_dir_all(dir.path().join(name)).unwrap();
         for entry in fs::read_dir(root.join(name)).unwrap() {
             let path = entry.unwrap().path();

@@ -12,6 +12,7 @@ use super::denoising::{Denoising, DenoisingConfig, Noise, TextInfilling};
 use super::knowledge_masking::{KnowledgeMasking, KnowledgeMaskingConfig, Level};
 use super::masked_lm::{MaskedLm, MaskedLmConfig};
 use super::masking::Masked;
+use super::mixture::MixtureConfig;
 use super::next_sentence::{FRAME, NextSentence, NextSentenceConfig, Otherwise, SentencePair};
 use super::permutation::{PermutationConfig, PermutationLm, Permuted};
 use super::picture::Picture;
@@ -51,6 +52,8 @@ pub enum ObjectiveConfig {
     TokenDocument(TokenDocumentConfig),
     /// ERNIE 2.0's: several tasks, one after the other and together.
     Continual(ContinualConfig),
+    /// T5's: tasks as text beside the text of corpora.
+    Mixture(MixtureConfig),
     /// GPT's.
     CausalLm(CausalConfig),
     /// XLNet's.
@@ -162,8 +165,8 @@ impl ObjectiveConfig {
             Self::TokenDocument(config) => {
                 task(TaskObjective::TokenDocument(Box::new(TokenDocument::new(config, vocabulary)?)))
             }
-            Self::Continual(_) => {
-                let problem = "continual is several objectives: name one of them";
+            Self::Continual(_) | Self::Mixture(_) => {
+                let problem = "continual and mixture are several objectives: name one of them";
                 Err(Error::recipe("objective.name", problem))
             }
             Self::MaskedLm(config) => MaskedLm::new(config.clone(), vocabulary).map(SequenceObjective::Masked),
@@ -259,6 +262,15 @@ impl SequenceObjective {
         if matches!(self, Self::Denoising(_)) { vocabulary.eos() } else { vocabulary.pad() }
     }
 
+    /// What stands before and behind a text of an encoder-decoder.
+    ///
+    /// # Errors
+    /// When the vocabulary has no token that ends a text.
+    pub(crate) fn ends(&self, vocabulary: &Vocabulary) -> Result<(Option<u32>, u32)> {
+        let bos = if matches!(self, Self::Denoising(_)) { vocabulary.bos().ok() } else { None };
+        Ok((bos, vocabulary.eos()?))
+    }
+
     /// Whether a text becomes a pair for an encoder-decoder.
     pub fn makes_pairs(&self) -> bool {
         matches!(self, Self::Denoising(_) | Self::SpanCorruption(_) | Self::T5Variant(_))
@@ -278,6 +290,18 @@ impl SequenceObjective {
             Self::Causal(_) | Self::Permutation(_) => length,
         };
         raw.max(2)
+    }
+
+    /// Says where texts of `length` tokens ask for more sentinels than there are, or as often as not do.
+    ///
+    /// # Errors
+    /// When they do.
+    pub(crate) fn check_sentinels(&self, length: usize) -> Result<()> {
+        match self {
+            Self::SpanCorruption(objective) => objective.check_sentinels(objective.spans(length) as f64, length),
+            Self::T5Variant(objective) => objective.check_sentinels(length),
+            _ => Ok(()),
+        }
     }
 
     /// What a text becomes.

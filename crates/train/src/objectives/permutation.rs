@@ -157,14 +157,18 @@ impl PermutationLm {
     }
 
     fn permuted(&self, memory: Vec<u32>, a: &[u32], b: &[u32], random: &mut ChaCha8Rng) -> Permuted {
+        let length = a.len() + b.len() + FRAME;
+        let chosen = self.spans(length, &frame(a, b), random);
+        let order = draws::permutation(length, random);
+        self.arranged(memory, a, b, &chosen, &order)
+    }
+
+    /// `[A, SEP, B, SEP, CLS]`, of which the chosen places are predicted in `order`.
+    fn arranged(&self, memory: Vec<u32>, a: &[u32], b: &[u32], chosen: &[bool], order: &[usize]) -> Permuted {
         let ids = [a, &[self.sep], b, &[self.sep, self.cls]].concat();
         let segment = |place: usize| u32::from(place > a.len()) + u32::from(place + 1 == ids.len());
         let segments = (0..ids.len()).map(segment).collect();
-        let frame = [a.len(), ids.len() - 2, ids.len() - 1];
-        let chosen = self.spans(ids.len(), &frame, random);
-        let order = draws::permutation(ids.len(), random);
-        let targets = draws::places(&chosen);
-        let ranks = ranks(&chosen, &frame, &order);
+        let (targets, ranks) = (draws::places(chosen), ranks(chosen, &frame(a, b), order));
         Permuted { memory, ids, segments, targets, ranks, backwards: false }
     }
 
@@ -202,6 +206,12 @@ impl PermutationLm {
             })
             .unwrap_or(longest)
     }
+}
+
+/// The places that are neither A's nor B's.
+fn frame(a: &[u32], b: &[u32]) -> [usize; FRAME] {
+    let length = a.len() + b.len() + FRAME;
+    [a.len(), length - 2, length - 1]
 }
 
 /// A text's tokens and the places where its sentences meet, as they are read.
@@ -255,6 +265,78 @@ mod tests {
         // tokens that come first see each other; the rest sees them and what is before it in the order
         assert_eq!(rows, ["1...1..", "1.111..", "1..11..", "1...1..", "1...1..", "11111..", "111111."]);
         assert_eq!(made.visible().filter(|visible| *visible).count(), 2 + 4 + 3 + 2 + 2 + 5 + 6);
+    }
+
+    /// By hand: A is 20 21 22, B is 30 31, of which 21, 22 and 31 are predicted; the order is 31, CLS, 22, SEP, 21, SEP.
+    #[test]
+    fn a_segment_with_its_targets_and_its_order() {
+        let objective = objective(PermutationConfig::default());
+        let chosen = [false, true, true, false, false, true, false, false];
+        let order = [2, 6, 4, 5, 0, 1, 7, 3];
+        let made = objective.arranged(vec![50, 51], &[20, 21, 22], &[30, 31], &chosen, &order);
+        let want = Permuted {
+            memory: vec![50, 51],
+            ids: vec![20, 21, 22, 1, 30, 31, 1, 3],
+            segments: vec![0, 0, 0, 0, 1, 1, 1, 2],
+            targets: vec![1, 2, 5],
+            ranks: vec![None, Some(6), Some(4), Some(5), None, Some(1), Some(7), Some(3)],
+            backwards: false,
+        };
+        assert_eq!(made, want);
+    }
+
+    /// Where a span starts in its context: of one token in six places, of two in eleven; each as likely.
+    #[test]
+    fn spans_start_anywhere_in_their_context() {
+        let (mut random, mut counts) = (random(4), [vec![0_u64; 6], vec![0; 11]]);
+        let objective = objective(PermutationConfig { longest_span: 2, ..PermutationConfig::default() });
+        for _ in 0..200_000 {
+            // so long that it is one context of a span of two, or two of one each
+            let places = draws::places(&objective.spans(12, &[], &mut random));
+            match places[..] {
+                [a, b] if b == a + 1 && b < 12 => counts[1][a] += 1,
+                _ => counts[0][places[0]] += 1,
+            }
+        }
+        // two spans of one token that touch look like one of two: places 5 and 6 do, which of both is left out
+        counts[1].remove(5);
+        // 9 degrees of freedom: 27.9 at one in a thousand
+        assert!(chi_square(&counts[1], &[0.1; 10]) < 27.9, "{counts:?}");
+        assert!(chi_square(&counts[0][..5], &[0.2; 5]) < 18.5, "{counts:?}");
+    }
+
+    #[test]
+    fn every_order_of_targets_is_as_likely_and_every_border_as_often_the_cut() {
+        let objective = objective(PermutationConfig { longest_span: 1, one_in: 2, ..PermutationConfig::default() });
+        let (mut random, mut orders) = (random(5), std::collections::BTreeMap::<Vec<usize>, u64>::new());
+        for _ in 0..100_000 {
+            let made = objective.permuted(vec![], &[20, 21], &[30], &mut random);
+            // what frames has its place in the order whatever is predicted
+            let mut order = vec![2, 4, 5];
+            order.sort_by_key(|&place| made.ranks[place]);
+            *orders.entry(order).or_default() += 1;
+        }
+        let counts: Vec<u64> = orders.into_values().collect();
+        assert!(counts.len() == 6 && chi_square(&counts, &[1.0 / 6.0; 6]) < 20.5, "{counts:?}");
+        // and of two targets each is as often the first
+        let mut before = [0_u64; 2];
+        for _ in 0..100_000 {
+            let made = objective.permuted(vec![], &[20, 21], &[30, 31, 32], &mut random);
+            let ranks = made.targets.iter().map(|&place| made.ranks[place]).collect::<Vec<_>>();
+            if let [a, .., b] = ranks[..] {
+                before[usize::from(a > b)] += 1;
+            }
+        }
+        assert!(before[0] + before[1] > 50_000 && chi_square(&before, &[0.5; 2]) < 10.8, "{before:?}");
+
+        let mut cuts = [0_u64; 4];
+        for _ in 0..100_000 {
+            let place = cut(10, 30, &[4, 10, 12, 17, 18, 29, 30, 35], &mut random);
+            cuts[[12, 17, 18, 29].iter().position(|border| *border == place).unwrap()] += 1;
+        }
+        // 3 degrees of freedom: 16.3 at one in a thousand
+        assert!(chi_square(&cuts, &[0.25; 4]) < 16.3, "{cuts:?}");
+        assert_eq!(cut(10, 30, &[10, 30], &mut random), 20);
     }
 
     /// The collator of transformers, given the same draws: the same targets, and the same sight of all words.

@@ -92,20 +92,31 @@ impl SpanCorruption {
         self.split(text.ids, &noise_mask(&dropped, &kept))
     }
 
+    /// How many sentinels a text of `length` tokens asks for.
+    pub(crate) fn spans(&self, length: usize) -> usize {
+        self.counts(length).spans + usize::from(self.config.final_sentinel)
+    }
+
+    /// # Errors
+    /// When a text of `length` tokens asks for more sentinels than there are.
+    pub(crate) fn check_sentinels(&self, wanted: f64, length: usize) -> Result<()> {
+        let have = self.sentinels.len();
+        if wanted <= have as f64 {
+            return Ok(());
+        }
+        Err(Error::Input(format!(
+            "a text of {length} tokens asks for {wanted:.0} sentinels and the tokenizer has {have}: shorten it \
+             (batch.length), lower objective.rate or raise objective.mean_span"
+        )))
+    }
+
     /// What a text gives of which the tokens that are true drop out: one sentinel a stretch.
     ///
     /// # Errors
     /// When the vocabulary has fewer sentinels than there are stretches.
     pub(crate) fn split(&self, ids: &[u32], noise: &[bool]) -> Result<Denoised> {
         let spans = draws::runs(noise);
-        let wanted = spans.len() + usize::from(self.config.final_sentinel);
-        if wanted > self.sentinels.len() {
-            let (have, length) = (self.sentinels.len(), ids.len());
-            return Err(Error::Input(format!(
-                "a text of {length} tokens asks for {wanted} sentinels and the tokenizer has {have}: shorten it, lower \
-                 objective.rate or raise objective.mean_span"
-            )));
-        }
+        self.check_sentinels((spans.len() + usize::from(self.config.final_sentinel)) as f64, ids.len())?;
         let mut made = Denoised::default();
         let mut read = 0;
         for (&(start, end), &sentinel) in spans.iter().zip(&self.sentinels) {
@@ -213,7 +224,7 @@ mod tests {
     fn divisions_are_uniform() {
         let objective = objective();
         let ids: Vec<u32> = (20..60).collect();
-        let mut counts = vec![0_u64; 5];
+        let (mut counts, mut kept) = (vec![0_u64; 5], vec![0_u64; 33]);
         let mut random = random(3);
         for _ in 0..100_000 {
             let made = objective.corrupt(&text(&ids), &mut random).unwrap();
@@ -221,9 +232,13 @@ mod tests {
             assert_eq!((made.source.len(), made.target.len()), (37, 9));
             let second = made.target.iter().position(|id| *id == objective.sentinels[1]).unwrap();
             counts[second - 2] += 1;
+            let first = made.source.iter().position(|id| *id == objective.sentinels[0]).unwrap();
+            kept[first - 1] += 1;
         }
         // 4 degrees of freedom: 18.5 at one in a thousand
         assert!(chi_square(&counts, &[0.2; 5]) < 18.5, "{counts:?}");
+        // 34 are kept, one at least before each span; 32 degrees of freedom: 62.5
+        assert!(chi_square(&kept, &[1.0 / 33.0; 33]) < 62.5, "{kept:?}");
     }
 
     #[test]

@@ -76,46 +76,41 @@ impl T5Variant {
         Ok(Self { variant, rate, spans, words })
     }
 
+    /// Says where texts of `length` tokens have, in the mean, more stretches of chosen tokens than there are sentinels.
+    ///
     /// # Errors
-    /// When the text has fewer than two tokens, or the vocabulary fewer sentinels than the text needs.
+    /// When they do.
+    pub(crate) fn check_sentinels(&self, length: usize) -> Result<()> {
+        if self.variant != Variant::IidSpans {
+            return Ok(());
+        }
+        // a stretch begins with the first token, and with each that follows one that isn't chosen
+        let stretches = self.rate + length.saturating_sub(1) as f64 * self.rate * (1.0 - self.rate);
+        self.spans.check_sentinels(stretches, length)
+    }
+
+    /// # Errors
+    /// When the text has fewer than two tokens, or this draw asks for more sentinels than the vocabulary has.
     pub fn corrupt(&self, text: &Text<'_>, random: &mut ChaCha8Rng) -> Result<Denoised> {
         let ids = text.ids;
         if ids.len() < 2 {
             return Err(Error::Input(format!("a text of {} tokens: corrupting needs two at least", ids.len())));
         }
-        // T5 has no mask; the published code takes the first sentinel
-        let mask = self.spans.sentinels[0];
         let made = match self.variant {
-            Variant::PrefixLm => {
-                let (source, target) = ids.split_at(random.random_range(1..ids.len()));
-                Denoised { source: source.to_vec(), target: target.to_vec(), corrupted: Vec::new() }
-            }
-            Variant::Deshuffling => {
-                let order = draws::permutation(ids.len(), random);
-                let corrupted = (0..ids.len()).filter(|&place| order[place] != place).collect();
-                Denoised { source: order.iter().map(|&place| ids[place]).collect(), target: ids.to_vec(), corrupted }
-            }
+            Variant::PrefixLm => prefix(ids, random.random_range(1..ids.len())),
+            Variant::Deshuffling => shuffled(ids, &draws::permutation(ids.len(), random)),
             Variant::BertStyle | Variant::MassStyle => {
                 let share = if self.variant == Variant::BertStyle { RANDOM } else { 0.0 };
-                let mut made = Denoised { source: ids.to_vec(), target: ids.to_vec(), corrupted: Vec::new() };
-                for place in draws::places(&self.chosen(ids.len(), random)) {
-                    made.source[place] = if happens(share, random) {
-                        self.words[random.random_range(0..self.words.len())]
-                    } else {
-                        mask
-                    };
-                    made.corrupted.push(place);
-                }
-                made
+                // T5 has no mask; the published code takes the first sentinel
+                let mask = self.spans.sentinels[0];
+                let word = |random: &mut ChaCha8Rng| self.words[random.random_range(0..self.words.len())];
+                let places = draws::places(&self.chosen(ids.len(), random)).into_iter();
+                let put: Vec<(usize, u32)> =
+                    places.map(|place| (place, if happens(share, random) { word(random) } else { mask })).collect();
+                replaced(ids, &put)
             }
             Variant::IidSpans => return self.spans.split(ids, &self.chosen(ids.len(), random)),
-            Variant::IidDropped => {
-                let chosen = self.chosen(ids.len(), random);
-                let of = |wanted: bool| -> Vec<u32> {
-                    ids.iter().zip(&chosen).filter(|(_, chosen)| **chosen == wanted).map(|(id, _)| *id).collect()
-                };
-                Denoised { source: of(false), target: of(true), corrupted: Vec::new() }
-            }
+            Variant::IidDropped => dropped(ids, &self.chosen(ids.len(), random)),
         };
         Ok(made.ended(None, self.spans.eos))
     }
@@ -124,6 +119,34 @@ impl T5Variant {
     fn chosen(&self, length: usize, random: &mut ChaCha8Rng) -> Vec<bool> {
         (0..length).map(|_| happens(self.rate, random)).collect()
     }
+}
+
+/// What comes before `cut`, and the rest.
+fn prefix(ids: &[u32], cut: usize) -> Denoised {
+    let (source, target) = ids.split_at(cut);
+    Denoised { source: source.to_vec(), target: target.to_vec(), corrupted: Vec::new() }
+}
+
+/// The text in `order`, and as it was.
+fn shuffled(ids: &[u32], order: &[usize]) -> Denoised {
+    let corrupted = (0..ids.len()).filter(|&place| order[place] != place).collect();
+    Denoised { source: order.iter().map(|&place| ids[place]).collect(), target: ids.to_vec(), corrupted }
+}
+
+/// The text with other tokens at some places, and as it was.
+fn replaced(ids: &[u32], put: &[(usize, u32)]) -> Denoised {
+    let mut made = Denoised { source: ids.to_vec(), target: ids.to_vec(), corrupted: Vec::new() };
+    for &(place, id) in put {
+        made.source[place] = id;
+        made.corrupted.push(place);
+    }
+    made
+}
+
+/// The tokens that were not chosen, and those that were.
+fn dropped(ids: &[u32], chosen: &[bool]) -> Denoised {
+    let of = |wanted: bool| ids.iter().zip(chosen).filter(|one| *one.1 == wanted).map(|one| *one.0).collect();
+    Denoised { source: of(false), target: of(true), corrupted: Vec::new() }
 }
 
 #[cfg(test)]
@@ -199,6 +222,91 @@ mod tests {
             assert_eq!(words(&made.source) + words(&made.target), 70);
             assert_eq!(made.source.len() - 1 - words(&made.source), made.target.len() - 1 - words(&made.target));
         }
+    }
+
+    /// Of "Thank you for inviting me to your party last week", as the paper's table 3 does it; by hand.
+    #[test]
+    fn each_corruption_of_the_papers_sentence() {
+        let (v, ids) = (vocabulary(), (20..30).collect::<Vec<u32>>());
+        let (eos, [x, y]) = (v.eos().unwrap(), [0, 1].map(|k| v.sentinels().unwrap()[k]));
+        let ended = |made: Denoised| {
+            let made = made.ended(None, eos);
+            (made.source, made.target, made.corrupted)
+        };
+        let whole = [20, 21, 22, 23, 24, 25, 26, 27, 28, 29, eos];
+        // "Thank you for inviting" is read, the rest said
+        assert_eq!(ended(prefix(&ids, 4)), (vec![20, 21, 22, 23, eos], vec![24, 25, 26, 27, 28, 29, eos], vec![]));
+        // "for" and "inviting" are masked, "party" is another word
+        let put = [(2, x), (3, x), (7, 55)];
+        assert_eq!(
+            ended(replaced(&ids, &put)),
+            (vec![20, 21, x, x, 24, 25, 26, 55, 28, 29, eos], whole.to_vec(), vec![2, 3, 7])
+        );
+        // MASS-style: the same without other words
+        assert_eq!(
+            ended(replaced(&ids, &[(2, x), (3, x), (8, x)])),
+            (vec![20, 21, x, x, 24, 25, 26, 27, x, 29, eos], whole.to_vec(), vec![2, 3, 8])
+        );
+        // "party me for your to . last fun you inviting week Thank": some order; the last but one stays
+        let order = [7, 4, 2, 6, 5, 0, 9, 1, 8, 3];
+        assert_eq!(
+            ended(shuffled(&ids, &order)),
+            (vec![27, 24, 22, 26, 25, 20, 29, 21, 28, 23, eos], whole.to_vec(), vec![0, 1, 3, 4, 5, 6, 7, 9])
+        );
+        let chosen: Vec<bool> = (0..10).map(|place| [2, 3, 8].contains(&place)).collect();
+        // "Thank you <X> me to your party <Y> week", "<X> for inviting <Y> last"
+        let made = of(Variant::IidSpans).spans.split(&ids, &chosen).unwrap();
+        assert_eq!(made.source, [20, 21, x, 24, 25, 26, 27, y, 29, eos]);
+        assert_eq!((made.target, made.corrupted), (vec![x, 22, 23, y, 28, eos], vec![2, 7]));
+        // "Thank you me to your party week", "for inviting last"
+        assert_eq!(
+            ended(dropped(&ids, &chosen)),
+            (vec![20, 21, 24, 25, 26, 27, 29, eos], vec![22, 23, 28, eos], vec![])
+        );
+    }
+
+    #[test]
+    fn every_order_is_as_likely() {
+        let (objective, ids) = (of(Variant::Deshuffling), ids(4));
+        let (mut random, mut counts) = (random(5), [0_u64; 256]);
+        for _ in 0..100_000 {
+            let made = objective.corrupt(&text(&ids), &mut random).unwrap();
+            counts[made.source[..4].iter().fold(0, |n, id| 4 * n + (id - 20) as usize)] += 1;
+        }
+        let seen: Vec<u64> = counts.into_iter().filter(|count| *count > 0).collect();
+        // 23 degrees of freedom: 49.7 at one in a thousand
+        assert!(seen.len() == 24 && chi_square(&seen, &[1.0 / 24.0; 24]) < 49.7, "{seen:?}");
+    }
+
+    /// Every set of chosen tokens has the probability that tokens chosen one by one give it.
+    #[test]
+    fn sets_of_chosen_tokens_are_as_likely_as_their_tokens_are_together() {
+        let ids = ids(4);
+        for variant in [Variant::IidSpans, Variant::IidDropped] {
+            let objective = T5Variant::new(variant, 0.3, &vocabulary()).unwrap();
+            let (mut random, mut counts) = (random(6), [0_u64; 16]);
+            for _ in 0..100_000 {
+                let made = objective.corrupt(&text(&ids), &mut random).unwrap();
+                counts[ids.iter().fold(0, |n, id| 2 * n + usize::from(made.target.contains(id)))] += 1;
+            }
+            let of = |set: u32| 0.3_f64.powi(set.count_ones() as i32) * 0.7_f64.powi(4 - set.count_ones() as i32);
+            let probabilities: Vec<f64> = (0..16).map(of).collect();
+            // 15 degrees of freedom: 37.7 at one in a thousand
+            assert!(chi_square(&counts, &probabilities) < 37.7, "{variant:?}: {counts:?}");
+        }
+    }
+
+    #[test]
+    fn lengths_that_ask_for_too_many_sentinels_are_said_at_once() {
+        // of 100 sentinels: 0.15 · 0.85 a token
+        let spans = of(Variant::IidSpans);
+        assert!(spans.check_sentinels(780).is_ok() && spans.check_sentinels(790).is_err());
+        assert!(of(Variant::IidDropped).check_sentinels(100_000).is_ok());
+        // a draw may ask for more all the same
+        let ids = ids(780);
+        let mut random = random(7);
+        let made: Vec<bool> = (0..100).map(|_| spans.corrupt(&text(&ids), &mut random).is_ok()).collect();
+        assert!(made.contains(&true) && made.contains(&false));
     }
 
     #[test]

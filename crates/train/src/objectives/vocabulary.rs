@@ -350,7 +350,7 @@ pub(crate) mod tests {
         tokenizer("play\n##ing\nchess\n")
     }
 
-    fn tokenizer(words: &str) -> Tokenizer {
+    pub(crate) fn tokenizer(words: &str) -> Tokenizer {
         let words = format!("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n{words}").into_bytes();
         let files = TokenizerFiles {
             vocab_txt: Some(words.into()),

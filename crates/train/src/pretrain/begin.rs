@@ -19,11 +19,12 @@ use super::made::Made;
 use super::masked::{Hidden, MaskedTask};
 use super::pairs::PairsTask;
 use super::permutation::PermutationTask;
-use super::plan::Plan;
+use super::plan::{Plan, count_all};
 use super::recipe::{Micro, Recipe, Stage};
 use super::sentence_pairs::SentencePairTask;
 use super::spans::SpansTask;
 use super::task::Pretraining;
+use super::text_tasks::{Reads, TextTasks};
 use super::{Pretrained, metrics};
 use crate::checkpoint::Folder;
 use crate::error::{Error, Result};
@@ -88,6 +89,7 @@ struct Job<'a> {
     from: Option<&'a Path>,
     generator: Option<&'a Path>,
     tokenizer_dir: &'a Path,
+    tokenizer: Tokenizer,
     vocabulary: Vocabulary,
     family: Family,
     config: Map<String, Value>,
@@ -114,7 +116,7 @@ impl<'a> Job<'a> {
         let mixture = with_text.then(|| mixture(recipe, &tokenizer, tokenizer_dir)).transpose()?;
         let vocabulary = Vocabulary::new(&tokenizer);
         let generator = sources.generator.as_deref();
-        Ok(Self { recipe, from, generator, tokenizer_dir, vocabulary, family, config, mixture })
+        Ok(Self { recipe, from, generator, tokenizer_dir, tokenizer, vocabulary, family, config, mixture })
     }
 
     fn run(&self, watch: &mut dyn Watch) -> Result<Option<Outcome>> {
@@ -138,7 +140,12 @@ impl<'a> Job<'a> {
 
     /// The objective, or what the family was trained by.
     fn objective(&self) -> ObjectiveConfig {
-        self.recipe.objective.clone().unwrap_or_else(|| match self.family.kind() {
+        self.recipe.objective.clone().unwrap_or_else(|| self.usual())
+    }
+
+    /// What the family was trained by.
+    fn usual(&self) -> ObjectiveConfig {
+        match self.family.kind() {
             Kind::Decoder => ObjectiveConfig::CausalLm(CausalConfig::default()),
             Kind::Encoder if self.family == Family::Electra => {
                 ObjectiveConfig::ReplacedTokenDetection(ReplacedTokenConfig::default())
@@ -147,7 +154,7 @@ impl<'a> Job<'a> {
             Kind::Xlnet => ObjectiveConfig::PermutationLm(PermutationConfig::default()),
             Kind::T5 => ObjectiveConfig::SpanCorruption(SpanCorruptionConfig::default()),
             Kind::Bart => ObjectiveConfig::Denoising(DenoisingConfig::default()),
-        })
+        }
     }
 
     fn no_such(&self, known: &[&str]) -> Error {
@@ -301,7 +308,7 @@ impl<'a> Job<'a> {
         B: for<'b> Body<Input<'b> = Pair<'b>> + 'static,
         LanguageModelHead: Head<B>,
     {
-        const KNOWN: [&str; 8] = [
+        const KNOWN: [&str; 9] = [
             "denoising",
             "span_corruption",
             "prefix_lm",
@@ -310,12 +317,36 @@ impl<'a> Job<'a> {
             "deshuffling",
             "iid_spans",
             "iid_dropped",
+            "mixture",
         ];
-        let objective = self.objective().build(&self.vocabulary)?;
+        let (text, beside) = match self.objective() {
+            ObjectiveConfig::Mixture(config) => {
+                (config.text.as_deref().cloned().unwrap_or_else(|| self.usual()), Some(config))
+            }
+            other => (other, None),
+        };
+        let objective = text.build(&self.vocabulary)?;
         if !objective.makes_pairs() {
             return Err(self.no_such(&KNOWN));
         }
-        let task = PairsTask::<B> { objective, start, longest, made: Made::new(config.clone()) };
+        let stages = self.stages(longest, None)?;
+        for (_, length) in &stages {
+            objective.check_sentinels(objective.raw_length(*length))?;
+        }
+        let mut task = PairsTask::<B> { objective, start, longest, tasks: None, made: Made::new(config.clone()) };
+        if let Some((beside, mixture)) = beside.zip(self.mixture.as_ref()) {
+            let length = stages.last().map_or(longest, |(_, length)| *length);
+            let (windows, _) = count_all(mixture, self.part()?, task.cut(length))?;
+            let reads = Reads {
+                tokenizer: &self.tokenizer,
+                ends: task.objective.ends(&self.vocabulary)?,
+                longest,
+                vocabulary: config.output_size(),
+            };
+            let tasks = TextTasks::read(&beside, windows, &reads)?;
+            watch.note(&format!("of a step's examples are {}", tasks.rates()));
+            task.tasks = Some(tasks);
+        }
         self.learn(task, &config, longest, None, watch)
     }
 
@@ -351,8 +382,10 @@ impl<'a> Job<'a> {
                 ),
             ));
         }
-        let known = metrics(task.parts());
-        if let Some(metric) = recipe.evaluate.metric.as_ref().filter(|metric| !known.contains(metric)) {
+        let known = metrics(task.parts(), task.tasks());
+        // without text nobody has read which tasks there are beside it
+        let complete = self.mixture.is_some() || !matches!(self.objective(), ObjectiveConfig::Mixture(_));
+        if let Some(metric) = recipe.evaluate.metric.as_ref().filter(|metric| complete && !known.contains(metric)) {
             let problem = format!("{metric:?} is not one of {}", known.join(", "));
             return Err(Error::recipe("evaluate.metric", problem));
         }
@@ -360,8 +393,8 @@ impl<'a> Job<'a> {
         let (corpus, seed) = (&recipe.corpus, recipe.seed);
         let split = Split::new(corpus.validation, corpus.split_seed)?;
         let judges = corpus.validation > 0.0;
-        let part = if judges { Part::Training(split) } else { Part::All };
         let Some(mixture) = self.mixture.clone() else { return Ok(None) };
+        let part = self.part()?;
         let train = Plan { task: Arc::new(task), mixture, part, seed, stages, workers: corpus.workers };
         let validation = judges.then(|| Plan { part: Part::Validation(split), ..train.clone() });
         if let Some(plan) = &validation {
@@ -387,6 +420,13 @@ impl<'a> Job<'a> {
             settings.run.steps = steps;
         }
         training::train(&objective, start, &settings, watch).map(Some)
+    }
+
+    /// The documents that are learnt from.
+    fn part(&self) -> Result<Part> {
+        let corpus = &self.recipe.corpus;
+        let split = Split::new(corpus.validation, corpus.split_seed)?;
+        Ok(if corpus.validation > 0.0 { Part::Training(split) } else { Part::All })
     }
 
     /// The stages with their lengths.

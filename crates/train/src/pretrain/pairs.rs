@@ -11,6 +11,7 @@ use rand_chacha::ChaCha8Rng;
 use super::cutting::{Cut, Window};
 use super::made::Made;
 use super::task::{Answers, Others, Pretraining};
+use super::text_tasks::TextTasks;
 use crate::error::{Error, Result};
 use crate::objectives::batches::Pairs;
 use crate::objectives::denoised::Denoised;
@@ -26,6 +27,8 @@ where
     pub start: u32,
     /// The most tokens that the encoder reads.
     pub longest: usize,
+    /// What is learnt beside the text.
+    pub tasks: Option<TextTasks>,
     pub made: Made<LanguageModelHead, B>,
 }
 
@@ -43,19 +46,31 @@ where
     }
 
     fn example(&self, window: &Window, _: &Others<'_>, random: &mut ChaCha8Rng) -> Result<Option<Denoised>> {
-        // inserted masks can make a text longer than it was, but hardly ever
+        // inserted masks can make a text longer than it was, and single tokens more spans than there are sentinels, but
+        // hardly ever
         const TRIES: usize = 100;
         let (ids, sentences) = window.stretch();
+        let mut last = None;
         for _ in 0..TRIES {
-            if let Examples::Denoised(pair) = self.objective.corrupt(&Text { ids, sentences: &sentences }, random)?
-                && pair.source.len() <= self.longest
-            {
-                return Ok(Some(pair));
+            match self.objective.corrupt(&Text { ids, sentences: &sentences }, random) {
+                Ok(Examples::Denoised(pair)) if pair.source.len() <= self.longest => return Ok(Some(pair)),
+                Ok(_) => {}
+                Err(error) => last = Some(error),
             }
         }
-        let problem =
-            format!("{} tokens of text become more than the {} that the model reads", ids.len(), self.longest);
-        Err(Error::recipe("batch.length", format!("{problem}: make examples shorter")))
+        Err(last.unwrap_or_else(|| {
+            let problem =
+                format!("{} tokens of text become more than the {} that the model reads", ids.len(), self.longest);
+            Error::recipe("batch.length", format!("{problem}: make examples shorter"))
+        }))
+    }
+
+    fn tasks(&self) -> Option<&TextTasks> {
+        self.tasks.as_ref()
+    }
+
+    fn paired(&self, pair: &Denoised) -> Option<Denoised> {
+        Some(pair.clone())
     }
 
     fn batch(&self, examples: Vec<Denoised>) -> Result<Pairs> {

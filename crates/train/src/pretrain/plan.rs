@@ -1,6 +1,6 @@
 //! From corpora to steps: text is gathered for many steps, its windows shuffled among them, corrupted by all threads
 //! and packed, ahead of the step. What a window becomes depends on the seed, the pass over the corpora and the window
-//! alone, never on the thread or the batch.
+//! alone, never on the thread or the batch. Of objectives that have tasks beside the text, some places hold rows instead.
 
 use std::sync::Arc;
 use std::thread;
@@ -11,6 +11,7 @@ use rand::seq::SliceRandom;
 use super::cutting::{Cut, Cutting, Window, count};
 use super::recipe::{Micro, Stage};
 use super::task::{Others, Pretraining, Turn};
+use super::text_tasks::{Row, TextTasks};
 use crate::error::{Error, Result};
 use crate::feed::{Cursor, Feed, Place, Ready};
 use crate::objectives::generator;
@@ -48,25 +49,72 @@ fn is_full(micro: Micro, windows: usize, tokens: usize, next: usize) -> bool {
     }
 }
 
-/// Windows in micro-batches.
-pub(crate) fn micro_batches(windows: Vec<Window>, micro: Micro) -> Vec<Vec<Window>> {
-    let mut batches: Vec<Vec<Window>> = Vec::new();
+/// What becomes an example.
+#[derive(Clone, Debug)]
+pub(crate) enum Item {
+    /// Text of the corpora.
+    Text(Window),
+    /// A row of a task beside it.
+    Row(Row),
+}
+
+impl From<Window> for Item {
+    fn from(window: Window) -> Self {
+        Self::Text(window)
+    }
+}
+
+impl Item {
+    /// How many tokens of text it has.
+    fn tokens(&self) -> usize {
+        match self {
+            Self::Text(window) => window.tokens(),
+            Self::Row(row) => row.tokens,
+        }
+    }
+}
+
+/// Items in micro-batches.
+pub(crate) fn micro_batches(items: impl IntoIterator<Item = Item>, micro: Micro) -> Vec<Vec<Item>> {
+    let mut batches: Vec<Vec<Item>> = Vec::new();
     let mut tokens = 0;
-    for window in windows {
-        let next = window.tokens();
+    for item in items {
+        let next = item.tokens();
         match batches.last_mut() {
             Some(batch) if !is_full(micro, batch.len(), tokens, next) => {
-                batch.push(window);
+                batch.push(item);
                 tokens += next;
             }
             _ => {
-                batches.push(vec![window]);
+                batches.push(vec![item]);
                 tokens = next;
             }
         }
     }
     batches
 }
+
+/// How many windows and tokens one pass over the documents of `part` gives, in the mean.
+///
+/// # Errors
+/// Those of reading the corpora.
+pub(crate) fn count_all(mixture: &Mixture, part: Part, cut: Cut) -> Result<(f64, u64)> {
+    let (mut windows, mut tokens) = (0.0, 0);
+    for (corpus, _) in mixture.corpora() {
+        for number in 0..corpus.len() {
+            if part.holds(corpus.hash(number)?) {
+                let (of_windows, of_tokens) = count(corpus.length(number)?, cut);
+                windows += of_windows;
+                tokens += of_tokens;
+            }
+        }
+    }
+    Ok((windows, tokens))
+}
+
+/// In place of the number of a pass over corpora, which none has: the shuffle of a stretch, and which tasks it is of.
+const SHUFFLE: u64 = u64::MAX;
+const TASKS: u64 = u64::MAX - 1;
 
 impl<T: Pretraining> Plan<T> {
     /// The stage of a step, and how documents are cut in it.
@@ -78,16 +126,20 @@ impl<T: Pretraining> Plan<T> {
     }
 
     /// Corrupts and packs by all threads, in the order of `batches`; those of which nothing can be learnt are left out.
-    pub fn make(&self, batches: Vec<Vec<Window>>, seed: u64, turn: Turn) -> Result<Vec<T::Batch>> {
+    pub fn make(&self, batches: Vec<Vec<Item>>, seed: u64, turn: Turn) -> Result<Vec<T::Batch>> {
         let workers = match self.workers {
             0 => thread::available_parallelism().map_or(1, usize::from),
             workers => workers,
         };
         let sizes: Vec<usize> = batches.iter().map(Vec::len).collect();
-        let windows: Vec<Window> = batches.into_iter().flatten().collect();
-        let share = windows.len().div_ceil(workers).max(1);
+        let items: Vec<Item> = batches.into_iter().flatten().collect();
+        let share = items.len().div_ceil(workers).max(1);
         let others = Others { mixture: &self.mixture, part: self.part, turn };
-        let example = |window: &Window| {
+        let example = |item: &Item| {
+            let window = match item {
+                Item::Text(window) => window,
+                Item::Row(row) => return Ok(self.task.tasks().and_then(|tasks| self.task.paired(tasks.pair(row)))),
+            };
             let (corpus, epoch) = window.pass();
             // what is judged is corrupted the same whenever it is; corpora are few
             let pass = match turn {
@@ -97,9 +149,9 @@ impl<T: Pretraining> Plan<T> {
             self.task.example(window, &others, &mut generator(seed, pass, window.number()))
         };
         let examples = thread::scope(|scope| {
-            let make = |share: &[Window]| share.iter().map(example).collect::<Result<Vec<_>>>();
-            let threads: Vec<_> = windows.chunks(share).map(|share| scope.spawn(move || make(share))).collect();
-            let mut examples = Vec::with_capacity(windows.len());
+            let make = |share: &[Item]| share.iter().map(example).collect::<Result<Vec<_>>>();
+            let threads: Vec<_> = items.chunks(share).map(|share| scope.spawn(move || make(share))).collect();
+            let mut examples = Vec::with_capacity(items.len());
             for thread in threads {
                 examples.extend(thread.join().map_err(|_| Error::Input("a thread that corrupts ended".into()))??);
             }
@@ -116,29 +168,34 @@ impl<T: Pretraining> Plan<T> {
         Ok(made)
     }
 
-    /// The windows of a stretch of steps, gathered from `cutting`, in the order in which they are given: a step a list.
-    fn gather(&self, cutting: &mut Cutting, steps: u64) -> Result<Vec<Vec<Vec<Window>>>> {
+    /// The items of a stretch of steps, windows gathered from `cutting`, in the order in which they are given: a step a
+    /// list.
+    fn gather(&self, cutting: &mut Cutting, steps: u64) -> Result<Vec<Vec<Vec<Item>>>> {
         let (stage, cut, length) = self.stage(steps);
-        let (step_windows, step_tokens) = match stage.micro {
+        let (step_items, step_tokens) = match stage.micro {
             Micro::Examples(size) => (size * stage.accumulate, size * stage.accumulate * length),
             Micro::Tokens(tokens) => (usize::MAX, tokens * stage.accumulate),
         };
         let left = usize::try_from(stage.until - steps).unwrap_or(usize::MAX);
         let count = (MOST_TOKENS / step_tokens.max(1)).clamp(1, STRETCH).min(left);
-        let enough = |windows: usize, tokens: usize| match stage.micro {
-            Micro::Examples(_) => windows >= count * step_windows,
+        let enough = |items: usize, tokens: usize| match stage.micro {
+            Micro::Examples(_) => items >= count * step_items,
             Micro::Tokens(_) => tokens >= count * step_tokens,
         };
-        let (mut windows, mut tokens) = (Vec::new(), 0);
-        while !enough(windows.len(), tokens) {
-            let window = cutting.next(cut)?;
-            tokens += window.tokens();
-            windows.push(window);
+        // of which task each place is follows from the step with which the stretch begins
+        let mut random = generator(self.seed, TASKS, steps);
+        let (mut items, mut tokens) = (Vec::new(), 0);
+        while !enough(items.len(), tokens) {
+            let item = match self.task.tasks().and_then(|tasks| tasks.draw(&mut random)) {
+                Some(row) => Item::Row(row),
+                None => Item::Text(cutting.next(cut)?),
+            };
+            tokens += item.tokens();
+            items.push(item);
         }
-        // no pass over corpora has this number
-        windows.shuffle(&mut generator(self.seed, u64::MAX, steps));
-        let batches = micro_batches(windows, stage.micro);
-        let mut made: Vec<Vec<Vec<Window>>> = Vec::new();
+        items.shuffle(&mut generator(self.seed, SHUFFLE, steps));
+        let batches = micro_batches(items, stage.micro);
+        let mut made: Vec<Vec<Vec<Item>>> = Vec::new();
         for batch in batches {
             match made.last_mut() {
                 Some(step) if step.len() < stage.accumulate => step.push(batch),
@@ -204,19 +261,13 @@ impl<T: Pretraining> Plan<T> {
     /// Those of reading the corpora.
     pub fn steps_of_epoch(&self) -> Result<u64> {
         let (stage, cut, _) = self.stage(u64::MAX);
-        let (mut windows, mut tokens) = (0.0, 0);
-        for (corpus, _) in self.mixture.corpora() {
-            for number in 0..corpus.len() {
-                if self.part.holds(corpus.hash(number)?) {
-                    let (of_windows, of_tokens) = count(corpus.length(number)?, cut);
-                    windows += of_windows;
-                    tokens += of_tokens;
-                }
-            }
-        }
+        let (windows, tokens) = count_all(&self.mixture, self.part, cut)?;
+        // rows take places beside the windows
+        let (rows, of_row) = self.task.tasks().map_or((0.0, 0.0), TextTasks::beside);
+        let (items, tokens) = (windows * (1.0 + rows), tokens as f64 + windows * rows * of_row);
         let micro = match stage.micro {
-            Micro::Examples(size) => windows / size as f64,
-            Micro::Tokens(budget) => tokens as f64 / budget as f64,
+            Micro::Examples(size) => items / size as f64,
+            Micro::Tokens(budget) => tokens / budget as f64,
         };
         Ok((micro / stage.accumulate as f64).ceil() as u64)
     }

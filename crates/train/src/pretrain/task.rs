@@ -12,7 +12,9 @@ use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
 use super::cutting::{Cut, Window};
+use super::text_tasks::TextTasks;
 use crate::error::Result;
+use crate::objectives::denoised::Denoised;
 
 /// What is learnt from text.
 pub(crate) trait Pretraining: Send + Sync + 'static {
@@ -47,6 +49,16 @@ pub(crate) trait Pretraining: Send + Sync + 'static {
     /// # Errors
     /// When the vocabulary lacks tokens for it, or another document cannot be read.
     fn example(&self, window: &Window, others: &Others<'_>, random: &mut ChaCha8Rng) -> Result<Option<Self::Example>>;
+
+    /// The tasks whose rows take places beside the text, where there are any.
+    fn tasks(&self) -> Option<&TextTasks> {
+        None
+    }
+
+    /// The example that a row of them is.
+    fn paired(&self, _pair: &Denoised) -> Option<Self::Example> {
+        None
+    }
 
     /// Packs examples.
     ///

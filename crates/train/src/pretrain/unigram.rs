@@ -1,7 +1,7 @@
 //! The unigram baseline: what a model would lose that knows only how often each token is a target, whatever stands
 //! around it. A model that learns anything of language is better.
 
-use super::plan::{Plan, micro_batches};
+use super::plan::{Item, Plan, micro_batches};
 use super::recipe::Micro;
 use super::task::{Pretraining, Turn};
 use crate::error::Result;
@@ -25,11 +25,12 @@ impl Unigram {
     /// # Errors
     /// Those of reading and corrupting.
     pub fn count<T: Pretraining>(plan: &Plan<T>, vocabulary: usize) -> Result<Self> {
-        let mut this = Self { counts: vec![0; vocabulary], total: 0 };
+        let mut this = Self::of([], vocabulary);
         let windows = plan.sample(usize::MAX, TEXT)?;
         for pass in 0..PASSES {
             for some in windows.chunks(AT_ONCE) {
-                for batch in plan.make(micro_batches(some.to_vec(), Micro::Examples(64)), pass, Turn::Judged(0))? {
+                let some = some.iter().cloned().map(Item::from);
+                for batch in plan.make(micro_batches(some, Micro::Examples(64)), pass, Turn::Judged(0))? {
                     this.add(plan.task.targets(&batch));
                 }
                 if this.total >= MOST {
@@ -38,6 +39,13 @@ impl Unigram {
             }
         }
         Ok(this)
+    }
+
+    /// Counts targets as they are.
+    pub fn of<'a>(targets: impl IntoIterator<Item = &'a [u32]>, vocabulary: usize) -> Self {
+        let mut this = Self { counts: vec![0; vocabulary], total: 0 };
+        targets.into_iter().for_each(|some| this.add(some));
+        this
     }
 
     fn add(&mut self, targets: &[u32]) {
@@ -63,8 +71,7 @@ mod tests {
 
     #[test]
     fn losses_are_those_of_the_shares() {
-        let mut unigram = Unigram { counts: vec![0; 4], total: 0 };
-        unigram.add(&[1, 1, 1, 2]);
+        let unigram = Unigram::of([&[1, 1][..], &[1, 2]], 4);
         // of 8 with one more each: 1, 4, 2, 1
         let expected = [8.0_f64, 2.0, 4.0, 8.0].map(f64::ln);
         for (token, loss) in (0..4).zip(expected) {

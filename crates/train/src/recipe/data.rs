@@ -32,23 +32,32 @@ pub struct Data {
     pub options: dataset::Options,
 }
 
+/// Takes the value of a key out of a table.
+pub(crate) fn take<T: serde::de::DeserializeOwned>(table: &mut Table, key: &str) -> Result<Option<T>, String> {
+    let value = table.remove(key).map(Value::try_into).transpose();
+    value.map_err(|error: toml::de::Error| format!("{key}: {}", error.message()))
+}
+
+/// The same of one path, or of a list of them.
+pub(crate) fn take_paths(table: &mut Table, key: &str) -> Result<Vec<PathBuf>, String> {
+    match table.get(key) {
+        Some(Value::String(_)) => Ok(take::<PathBuf>(table, key)?.into_iter().collect()),
+        _ => Ok(take(table, key)?.unwrap_or_default()),
+    }
+}
+
+/// Paths as a list.
+pub(crate) fn list(paths: &[PathBuf]) -> Value {
+    paths.iter().map(|path| Value::from(path.to_string_lossy().into_owned())).collect::<Vec<_>>().into()
+}
+
 impl TryFrom<Table> for Data {
     type Error = String;
 
     fn try_from(mut table: Table) -> Result<Self, String> {
-        fn take<T: serde::de::DeserializeOwned>(table: &mut Table, key: &str) -> Result<Option<T>, String> {
-            let value = table.remove(key).map(Value::try_into).transpose();
-            value.map_err(|error: toml::de::Error| format!("{key}: {}", error.message()))
-        }
-        fn paths(table: &mut Table, key: &str) -> Result<Vec<PathBuf>, String> {
-            match table.get(key) {
-                Some(Value::String(_)) => Ok(take::<PathBuf>(table, key)?.into_iter().collect()),
-                _ => Ok(take(table, key)?.unwrap_or_default()),
-            }
-        }
         let data = Self {
-            train: paths(&mut table, "train")?,
-            validation: paths(&mut table, "validation")?,
+            train: take_paths(&mut table, "train")?,
+            validation: take_paths(&mut table, "validation")?,
             max_length: take(&mut table, "max_length")?,
             stride: take(&mut table, "stride")?.unwrap_or(128),
             max_target: take(&mut table, "max_target")?.unwrap_or(MAX_TARGET),
@@ -66,9 +75,6 @@ impl TryFrom<Table> for Data {
 impl From<Data> for Table {
     fn from(data: Data) -> Self {
         let mut table = Table::try_from(&data.options).unwrap_or_default();
-        let list = |paths: &[PathBuf]| -> Value {
-            paths.iter().map(|path| Value::from(path.to_string_lossy().into_owned())).collect::<Vec<_>>().into()
-        };
         table.insert("train".into(), list(&data.train));
         table.insert("validation".into(), list(&data.validation));
         if let Some(length) = data.max_length {

@@ -1,8 +1,6 @@
 //! Hidden spans: foretold in their places, and from outside by the span boundary objective.
 
-use burn::module::{ModuleVisitor, Param};
 use burn::prelude::*;
-use burn::tensor::Gradients;
 use ptm_models::heads::{MaskedLmHead, PLACES, SpanBoundaryHead};
 use ptm_models::{Body, Model, Pass, Rows};
 use ptm_text::Packed;
@@ -12,7 +10,7 @@ use ptm_train::objectives::masking::Masked;
 use ptm_train::objectives::span_masking::MaskedSpans;
 
 use super::encoders::encoder;
-use super::{Learns, SIZE, WORDS, learn, near, number, plain, unfused};
+use super::{Learns, SIZE, WORDS, learn, near, number, plain, same_gradients, unfused};
 
 /// Two sequences: one with a span of two tokens, one with spans of three and one.
 fn hidden() -> Vec<MaskedSpans> {
@@ -80,34 +78,10 @@ fn spans_have_the_plain_losses_and_gradients() {
     assert_eq!(b.1, right);
 
     let sum = |losses: Vec<Tensor<1>>| losses.into_iter().reduce(|a, b| a + b).unwrap();
-    let theirs = (sum(all) + sum(outside_of_all)).backward();
+    let theirs = sum(all) + sum(outside_of_all);
     let [a, b] = batch.losses(&model, [1.0, 1.0], &Pass::eval()).unwrap();
-    let ours = (a + b).backward();
-    let (ours, theirs) = (each(&model, ours), each(&model, theirs));
-    let names: Vec<String> = model.named_parameters().into_iter().map(|one| one.name).collect();
-    assert_eq!((names.len(), ours.len()), (5 + 2 * 16 + 5 + 10, theirs.len()));
-    for ((name, ours), theirs) in names.iter().zip(ours).zip(theirs) {
-        let largest = theirs.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
-        // a key's bias moves all scores of a query alike
-        assert!(largest > 1e-6 || name.contains("key.bias"), "{name} has no gradient");
-        let far = ours.iter().zip(&theirs).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-        assert!(far < 2e-4 * largest.max(1.0), "{name}: {far} of {largest}");
-    }
-}
-
-struct Each(Gradients, Vec<Vec<f32>>);
-
-impl ModuleVisitor for Each {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        self.1.push(ptm_ops::read_f32(param.val().grad(&self.0).expect("every parameter takes part")));
-    }
-}
-
-/// The gradients of all parameters.
-fn each(model: &Model<SpanBoundaryHead>, gradients: Gradients) -> Vec<Vec<f32>> {
-    let mut each = Each(gradients, Vec::new());
-    model.visit(&mut each);
-    each.1
+    assert_eq!(model.named_parameters().len(), 5 + 2 * 16 + 5 + 10);
+    same_gradients(&model, &model.names(), a + b, theirs);
 }
 
 /// What is said of a token from outside depends on the boundary and the place, and on nothing else of the head's input.

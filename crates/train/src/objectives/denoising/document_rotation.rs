@@ -13,6 +13,11 @@ pub(super) fn apply(noisy: Noisy, rate: f64, random: &mut ChaCha8Rng) -> Noisy {
         return noisy;
     }
     let start = random.random_range(0..noisy.ids.len());
+    rotated(noisy, start)
+}
+
+/// `noisy` from a token on, and then what came before it.
+fn rotated(noisy: Noisy, start: usize) -> Noisy {
     if start == 0 {
         return noisy;
     }
@@ -26,6 +31,16 @@ mod tests {
     use super::super::super::draws::tests::{chi_square, random};
     use super::super::tests::noisy;
     use super::*;
+
+    /// By hand: "A B C. D E." from C on is "C. D E. A B", three sentences now.
+    #[test]
+    fn what_came_before_follows_the_end() {
+        let text = Noisy { sentences: vec![0, 3], ..noisy(5) };
+        let made = rotated(text.clone(), 2);
+        assert_eq!((made.ids, made.sentences), (vec![102, 103, 104, 100, 101], vec![0, 1, 3]));
+        assert_eq!(made.corrupted, [true; 5]);
+        assert_eq!(rotated(text.clone(), 0), text);
+    }
 
     #[test]
     fn any_token_may_be_the_first() {

@@ -7,7 +7,6 @@ use super::{Noisy, Token};
 
 /// `noisy` with a share of its sentences, rounded up, in each other's places.
 pub(super) fn apply(noisy: Noisy, rate: f64, random: &mut ChaCha8Rng) -> Noisy {
-    let tokens: Vec<Token> = noisy.tokens().collect();
     let count = noisy.sentences.len();
     let moving = ((count as f64 * rate).ceil() as usize).min(count);
     let mut order: Vec<usize> = (0..count).collect();
@@ -15,6 +14,12 @@ pub(super) fn apply(noisy: Noisy, rate: f64, random: &mut ChaCha8Rng) -> Noisy {
     for (place, from) in places.iter().zip(draws::permutation(moving, random)) {
         order[*place] = places[from];
     }
+    ordered(&noisy, &order)
+}
+
+/// The sentences of `noisy` in `order`.
+fn ordered(noisy: &Noisy, order: &[usize]) -> Noisy {
+    let tokens: Vec<Token> = noisy.tokens().collect();
     let end_of = |sentence: usize| noisy.sentences.get(sentence + 1).copied().unwrap_or(tokens.len());
     let sentences = order.iter().enumerate().flat_map(|(place, &from)| {
         tokens[noisy.sentences[from]..end_of(from)]
@@ -29,6 +34,18 @@ mod tests {
     use super::super::super::draws::tests::{chi_square, random};
     use super::super::tests::noisy;
     use super::*;
+
+    /// By hand: "A B. C D E. F." in the order third, first, second.
+    #[test]
+    fn sentences_come_as_they_are_ordered() {
+        let text = Noisy { sentences: vec![0, 2, 5], ..noisy(6) };
+        let made = ordered(&text, &[2, 0, 1]);
+        assert_eq!((made.ids, made.sentences), (vec![105, 100, 101, 102, 103, 104], vec![0, 1, 3]));
+        assert_eq!(made.corrupted, [true; 6]);
+        let made = ordered(&text, &[0, 2, 1]);
+        assert_eq!(made.ids, [100, 101, 105, 102, 103, 104]);
+        assert_eq!(draws::places(&made.corrupted), [2, 3, 4, 5]);
+    }
 
     #[test]
     fn every_order_is_as_likely() {

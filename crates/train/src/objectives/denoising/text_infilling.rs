@@ -2,6 +2,7 @@
 //! mask between two. The spans never overlap, so that exactly the wanted share is gone; the authors' code lets them, and
 //! loses somewhat less.
 
+use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, Poisson};
 use serde::{Deserialize, Serialize};
@@ -38,7 +39,7 @@ impl TextInfilling {
         Err(Error::recipe("objective.noises", problem))
     }
 
-    /// The lengths of the spans that take `budget` units together; the last is cut to what is left.
+    /// The lengths of the spans that take `budget` units together, as they are drawn: the last is cut to what is left.
     fn lengths(&self, budget: usize, random: &mut ChaCha8Rng) -> Vec<usize> {
         let poisson = Poisson::new(self.mean_span).expect("a mean that was checked");
         let mut lengths = Vec::new();
@@ -59,7 +60,9 @@ impl TextInfilling {
         let units = starts.len();
         starts.push(tokens.len());
 
-        let lengths = self.lengths(draws::count_of(units, self.rate), random);
+        let mut lengths = self.lengths(draws::count_of(units, self.rate), random);
+        // the one that was cut may stand anywhere
+        lengths.shuffle(random);
         let kept = units - lengths.iter().sum::<usize>();
         // spans and kept units in a row: every arrangement without overlap is as likely
         let is_span = draws::choose(kept + lengths.len(), lengths.len(), random);
@@ -143,6 +146,37 @@ mod tests {
         probabilities.push(1.0 - probabilities.iter().sum::<f64>());
         // 9 degrees of freedom: 27.9 at one in a thousand
         assert!(chi_square(&counts, &probabilities) < 27.9, "{counts:?}");
+    }
+
+    /// Where two spans of one and two tokens, and none else, stand in a text of six tokens: every arrangement of them and
+    /// the three kept tokens is as likely, the one that was cut before the other as often as behind it.
+    #[test]
+    fn every_arrangement_is_as_likely() {
+        let infilling = TextInfilling { rate: 0.5, ..TextInfilling::default() };
+        let (mut random, mut counts) = (random(5), std::collections::BTreeMap::<Vec<u32>, u64>::new());
+        for _ in 0..400_000 {
+            let made = infilling.apply(noisy(6), MASK, &mut random);
+            *counts.entry(made.ids).or_default() += 1;
+        }
+        // the spans apart, so that each arrangement gives another text
+        let apart = |ids: &[u32]| {
+            let places: Vec<usize> = (0..ids.len()).filter(|&place| ids[place] == MASK).collect();
+            matches!(places[..], [a, b] if b > a + 1)
+        };
+        let lost = |ids: &[u32]| {
+            let second = ids.iter().rposition(|id| *id == MASK).unwrap();
+            let before = if second == 0 { 99 } else { ids[second - 1] };
+            ids.get(second + 1).copied().unwrap_or(106) - before - 1
+        };
+        let of = |length: u32| -> Vec<u64> {
+            counts.iter().filter(|(ids, _)| apart(ids) && lost(ids) == length).map(|(_, count)| *count).collect()
+        };
+        // of three kept tokens and two spans apart from each other ten arrangements but four
+        let (one_last, two_last) = (of(1), of(2));
+        assert_eq!((one_last.len(), two_last.len()), (6, 6));
+        let all = [one_last, two_last].concat();
+        // 11 degrees of freedom: 31.3 at one in a thousand
+        assert!(all.iter().sum::<u64>() > 50_000 && chi_square(&all, &[1.0 / 12.0; 12]) < 31.3, "{all:?}");
     }
 
     #[test]

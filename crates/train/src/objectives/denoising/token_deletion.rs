@@ -10,8 +10,13 @@ pub(super) fn apply(noisy: Noisy, rate: f64, random: &mut ChaCha8Rng) -> Noisy {
     let length = noisy.ids.len();
     let count = draws::count_of(length, rate).min(length.saturating_sub(1));
     let deleted = draws::choose(length, count, random);
+    without(&noisy, &deleted)
+}
+
+/// `noisy` without those tokens.
+fn without(noisy: &Noisy, deleted: &[bool]) -> Noisy {
     let mut begins_sentence = false;
-    let kept = noisy.tokens().zip(deleted).filter_map(|(mut token, deleted)| {
+    let kept = noisy.tokens().zip(deleted).filter_map(|(mut token, &deleted)| {
         // a sentence that lost its first token begins with the next
         begins_sentence |= token.begins_sentence;
         if deleted {
@@ -28,6 +33,15 @@ mod tests {
     use super::super::super::draws::tests::{chi_square, random};
     use super::super::tests::noisy;
     use super::*;
+
+    /// By hand: of "A B C. D E F." B and D vanish, and the second sentence begins with E.
+    #[test]
+    fn nothing_stands_for_what_is_gone() {
+        let text = Noisy { sentences: vec![0, 3], ..noisy(6) };
+        let made = without(&text, &[false, true, false, true, false, false]);
+        assert_eq!((made.ids, made.sentences), (vec![100, 102, 104, 105], vec![0, 2]));
+        assert_eq!(made.corrupted, [false; 4]);
+    }
 
     #[test]
     fn so_many_tokens_from_anywhere() {

@@ -6,9 +6,15 @@ use super::super::draws;
 use super::Noisy;
 
 /// `noisy` with a share of its tokens masked, each set of so many as likely.
-pub(super) fn apply(mut noisy: Noisy, rate: f64, mask: u32, random: &mut ChaCha8Rng) -> Noisy {
+pub(super) fn apply(noisy: Noisy, rate: f64, mask: u32, random: &mut ChaCha8Rng) -> Noisy {
     let count = draws::count_of(noisy.ids.len(), rate);
-    for place in draws::places(&draws::choose(noisy.ids.len(), count, random)) {
+    let chosen = draws::choose(noisy.ids.len(), count, random);
+    masked(noisy, &chosen, mask)
+}
+
+/// `noisy` with the chosen tokens masked.
+fn masked(mut noisy: Noisy, chosen: &[bool], mask: u32) -> Noisy {
+    for place in draws::places(chosen) {
         noisy.ids[place] = mask;
         noisy.corrupted[place] = true;
     }
@@ -20,6 +26,14 @@ mod tests {
     use super::super::super::draws::tests::{chi_square, random};
     use super::super::tests::noisy;
     use super::*;
+
+    /// By hand: A B C D E becomes A _ C _ E.
+    #[test]
+    fn a_mask_stands_for_each_token() {
+        let made = masked(noisy(5), &[false, true, false, true, false], 4);
+        assert_eq!(made.ids, [100, 4, 102, 4, 104]);
+        assert_eq!((draws::places(&made.corrupted), made.sentences), (vec![1, 3], vec![0]));
+    }
 
     #[test]
     fn so_many_tokens_anywhere() {
