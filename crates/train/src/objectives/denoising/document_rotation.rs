@@ -13,6 +13,11 @@ pub(super) fn apply(noisy: Noisy, rate: f64, random: &mut ChaCha8Rng) -> Noisy {
         return noisy;
     }
     let start = random.random_range(0..noisy.ids.len());
+    turned(noisy, start)
+}
+
+/// `noisy` from the token at `start` on.
+pub(super) fn turned(noisy: Noisy, start: usize) -> Noisy {
     if start == 0 {
         return noisy;
     }

@@ -6,8 +6,7 @@ use super::super::draws;
 use super::{Noisy, Token};
 
 /// `noisy` with a share of its sentences, rounded up, in each other's places.
-pub(super) fn apply(noisy: Noisy, rate: f64, random: &mut ChaCha8Rng) -> Noisy {
-    let tokens: Vec<Token> = noisy.tokens().collect();
+pub(super) fn apply(noisy: &Noisy, rate: f64, random: &mut ChaCha8Rng) -> Noisy {
     let count = noisy.sentences.len();
     let moving = ((count as f64 * rate).ceil() as usize).min(count);
     let mut order: Vec<usize> = (0..count).collect();
@@ -15,6 +14,12 @@ pub(super) fn apply(noisy: Noisy, rate: f64, random: &mut ChaCha8Rng) -> Noisy {
     for (place, from) in places.iter().zip(draws::permutation(moving, random)) {
         order[*place] = places[from];
     }
+    arranged(noisy, &order)
+}
+
+/// The sentences in this order: `order[place]` is which of them stands there.
+pub(super) fn arranged(noisy: &Noisy, order: &[usize]) -> Noisy {
+    let tokens: Vec<Token> = noisy.tokens().collect();
     let end_of = |sentence: usize| noisy.sentences.get(sentence + 1).copied().unwrap_or(tokens.len());
     let sentences = order.iter().enumerate().flat_map(|(place, &from)| {
         tokens[noisy.sentences[from]..end_of(from)]
@@ -34,7 +39,7 @@ mod tests {
     fn every_order_is_as_likely() {
         let (mut random, mut counts) = (random(1), [0_u64; 6]);
         for _ in 0..100_000 {
-            let made = apply(noisy(25), 1.0, &mut random);
+            let made = apply(&noisy(25), 1.0, &mut random);
             let order: Vec<u32> = made.sentences.iter().map(|&place| (made.ids[place] - 100) / 10).collect();
             let orders = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]];
             counts[orders.iter().position(|known| *known == order[..]).unwrap()] += 1;
@@ -50,7 +55,7 @@ mod tests {
     fn those_that_do_not_move_stay() {
         let mut random = random(2);
         for _ in 0..100 {
-            let made = apply(noisy(100), 0.2, &mut random);
+            let made = apply(&noisy(100), 0.2, &mut random);
             let moved = (0..10).filter(|&s| made.ids[10 * s] != 100 + 10 * s as u32).count();
             assert!(moved == 0 || moved == 2, "two of ten change places, or none: {moved}");
             assert_eq!(made.corrupted.iter().filter(|flag| **flag).count(), 10 * moved);
