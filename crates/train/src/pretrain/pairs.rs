@@ -47,7 +47,8 @@ where
         const TRIES: usize = 100;
         let (ids, sentences) = window.stretch();
         for _ in 0..TRIES {
-            if let Examples::Denoised(pair) = self.objective.corrupt(&Text { ids, sentences: &sentences }, random)?
+            if let Examples::Denoised(pair) =
+                self.objective.corrupt(&Text { ids, sentences: &sentences }, None, random)?
                 && pair.source.len() <= self.longest
             {
                 return Ok(Some(pair));
