@@ -2,7 +2,8 @@
 
 The rule, after the paper's code: the number of dropped tokens and of their spans are rounded (half to even); dropped and
 kept tokens are each divided into that many segments by a shuffled row of "a segment begins here"; segments alternate,
-a kept one first. Writes span_corruption.json beside this file.
+a kept one first. Writes span_corruption.json beside this file. This is a restatement of the rule, not the authors' code,
+which transformers does not have in its package: what is compared is the rule as it was read here.
 
     python parity/objectives/span_corruption.py
 """

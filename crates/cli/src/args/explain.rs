@@ -8,12 +8,12 @@ use clap::{ArgAction, Args};
 #[derive(Args)]
 pub struct Explain {
     /// An objective, several with commas between them, or all
-    #[arg(value_name = "OBJECTIVE", required = true, value_delimiter = ',')]
-    pub objectives: Vec<String>,
+    #[arg(value_name = "OBJECTIVE")]
+    pub objectives: String,
 
-    /// The text, or - for standard input
-    #[arg(value_name = "TEXT")]
-    pub text: String,
+    /// The text, or - for standard input; further ones are other documents, for pairs that are of two
+    #[arg(value_name = "TEXT", required = true)]
+    pub texts: Vec<String>,
 
     /// What decides every random choice
     #[arg(long, value_name = "N", default_value_t = 0, env = "PTM_SEED", hide_env_values = true)]
@@ -23,7 +23,8 @@ pub struct Explain {
     #[arg(long = "set", value_name = "KEY=VALUE", action = ArgAction::Append, env = "PTM_SET", hide_env_values = true, value_delimiter = ';')]
     pub set: Vec<String>,
 
-    /// The model whose tokenizer reads the text: a directory, or an id of the hub [default: the built-in model]
+    /// The model whose tokenizer reads the text, and which draws the tokens of replaced_token_detection if it foretells
+    /// masked ones: a directory, or an id of the hub [default: the built-in model]
     #[arg(long, short, value_name = "MODEL", env = "PTM_MODEL", hide_env_values = true)]
     pub model: Option<String>,
 

@@ -1,6 +1,7 @@
 //! `ptm explain`: what pretraining objectives make of a text — what is read and said, where there is a loss, who sees
 //! whom. The objectives are those that models are trained by, not a re-enactment.
 
+mod generator;
 mod page;
 mod table;
 
@@ -8,15 +9,17 @@ use std::collections::HashMap;
 use std::io::Read;
 
 use anyhow::Context;
-use ptm_text::{EncodeOptions, Tokenizer, sentences};
-use ptm_train::objectives::picture::{Picture, Row};
-use ptm_train::objectives::{NAMES, ObjectiveConfig, Text, Vocabulary, generator};
+use ptm_text::Tokenizer;
+use ptm_text::corpus::{Document, document};
+use ptm_train::objectives::picture::{Picture, Row, Sight};
+use ptm_train::objectives::{Examples, NAMES, ObjectiveConfig, SequenceObjective, Text, Vocabulary};
 use serde_json::{Value, json};
 
 use crate::args::Explain;
 use crate::failure::hinted;
 use crate::output::Output;
 use crate::{hub, report};
+use generator::Generator;
 
 /// Longer texts make no picture that anybody could read.
 const MOST_TOKENS: usize = 256;
@@ -50,54 +53,60 @@ impl Tokens {
         token.map_or_else(|| format!("#{id}"), |token| token.replace(char::is_control, "·"))
     }
 
+    /// The segment of each place as a letter; none where there is but one.
+    pub fn segments(row: &Row) -> Option<Vec<char>> {
+        let several = row.segments.iter().any(|segment| *segment != row.segments[0]);
+        let letter = |&segment: &u32| char::from_digit(segment + 10, 36).map_or('?', |c| c.to_ascii_uppercase());
+        several.then(|| row.segments.iter().map(letter).collect())
+    }
+
     /// What is to be said at each place of a sequence: a token, or a class.
     pub fn said(&self, row: &Row) -> Vec<Option<String>> {
-        if !row.classes.is_empty() {
-            return row.classes.clone();
-        }
-        row.targets.iter().map(|id| id.map(|id| self.name(id))).collect()
+        let class = |place: usize| row.classes.get(place).cloned().flatten();
+        let said = |place| class(place).or_else(|| row.targets[place].map(|id| self.name(id)));
+        (0..row.ids.len()).map(said).collect()
     }
 
     /// Whether it is no word.
     pub fn is_special(&self, id: u32) -> bool {
         self.vocabulary.is_special(id)
     }
+}
 
-    /// The text's tokens, and where its sentences begin.
-    fn encode(&self, text: &str) -> anyhow::Result<(Vec<u32>, Vec<usize>)> {
-        let plain = EncodeOptions { add_special_tokens: false, ..EncodeOptions::default() };
-        let (mut ids, mut begins) = (Vec::new(), Vec::new());
-        for sentence in sentences(text) {
-            let own = self.tokenizer.encode(sentence, &plain)?.ids;
-            if !own.is_empty() {
-                begins.push(ids.len());
-                ids.extend(own);
-            }
-        }
-        Ok((ids, begins))
-    }
+/// Whether every token sees every token.
+pub fn sees_all(sight: &Sight) -> bool {
+    sight.visible.iter().all(|&visible| visible) && sight.asking.len().pow(2) == sight.visible.len()
 }
 
 pub fn run(args: &Explain, quiet: bool) -> anyhow::Result<()> {
-    let names = names(&args.objectives)?;
+    let asked: Vec<String> = args.objectives.split(',').map(|name| name.trim().to_owned()).collect();
+    let names = names(&asked)?;
     let settings = settings(&args.set)?;
-    let text = if args.text == "-" { standard_input()? } else { args.text.clone() };
-    let tokenizer = match &args.model {
-        Some(model) => Tokenizer::from_dir(&hub::resolve(model, args.revision.as_deref(), quiet)?)?,
+    let texts = texts(&args.texts)?;
+    let dir = args.model.as_ref().map(|model| hub::resolve(model, args.revision.as_deref(), quiet)).transpose()?;
+    let tokenizer = match &dir {
+        Some(dir) => Tokenizer::from_dir(dir)?,
         None => ptm_tasks::embedded_tokenizer()?,
     };
-    let tokens = Tokens::new(tokenizer);
-    let (ids, begins) = tokens.encode(&text)?;
-    if ids.len() > MOST_TOKENS {
-        let sentence =
-            format!("the text has {} tokens, more than the {MOST_TOKENS} that a picture can show", ids.len());
-        return Err(hinted(sentence, "give a sentence or two"));
+    let generator = match (&dir, &args.model) {
+        (Some(dir), Some(model)) if names.contains(&"replaced_token_detection") => Generator::open(dir, model)?,
+        _ => Generator::by_frequency(),
+    };
+    let documents: Vec<Document> = texts.iter().map(|text| document(text, &tokenizer)).collect::<Result<_, _>>()?;
+    for (number, document) in (1..).zip(&documents) {
+        let length = document.ids.len();
+        if length > MOST_TOKENS {
+            let which = if documents.len() > 1 { format!("text {number}") } else { "the text".to_owned() };
+            let sentence = format!("{which} has {length} tokens, more than the {MOST_TOKENS} that a picture can show");
+            return Err(hinted(sentence, "give a sentence or two"));
+        }
     }
-    let whole = Text { ids: &ids, sentences: &begins };
-    let all = args.objectives.iter().any(|asked| asked.trim() == "all");
+    let tokens = Tokens::new(tokenizer);
+    let all = asked.iter().any(|asked| asked == "all");
+    let given = Given { documents: &documents, settings: &settings, seed: args.seed, says: !all && !quiet };
     let mut explained = Vec::new();
     for name in names {
-        match pictures(name, &settings, &whole, &tokens.vocabulary, args.seed) {
+        match pictures(name, &given, &tokens.vocabulary, &generator) {
             Ok(pictures) => explained.push(Explained { name: name.to_owned(), pictures }),
             // of all objectives those that this text or tokenizer isn't for
             Err(error) if all && matches!(error.downcast_ref(), Some(ptm_train::Error::Input(_))) => {
@@ -113,7 +122,7 @@ pub fn run(args: &Explain, quiet: bool) -> anyhow::Result<()> {
     }
 
     if let Some(file) = &args.html {
-        let page = page::page(&text, args.seed, &explained, &tokens);
+        let page = page::page(&texts, args.seed, &explained, &tokens);
         ptm_models::files::write_atomic(file, page.as_bytes())?;
     }
     let mut output = Output::new();
@@ -135,7 +144,7 @@ pub fn run(args: &Explain, quiet: bool) -> anyhow::Result<()> {
 fn names(asked: &[String]) -> anyhow::Result<Vec<&'static str>> {
     let mut names: Vec<&'static str> = Vec::new();
     for asked in asked {
-        let asked = asked.trim().replace('-', "_");
+        let asked = asked.replace('-', "_");
         let found: Vec<&'static str> = NAMES.into_iter().filter(|name| asked == "all" || asked == *name).collect();
         if found.is_empty() {
             let known = NAMES.join(", ");
@@ -170,24 +179,57 @@ fn settings(given: &[String]) -> anyhow::Result<toml::Table> {
     Ok(settings)
 }
 
+/// The texts, one of which may stand on standard input.
+fn texts(given: &[String]) -> anyhow::Result<Vec<String>> {
+    if given.iter().filter(|text| *text == "-").count() > 1 {
+        return Err(hinted("standard input can be read once", "give - for one text, and the others as arguments"));
+    }
+    given.iter().map(|text| if text == "-" { standard_input() } else { Ok(text.clone()) }).collect()
+}
+
 fn standard_input() -> anyhow::Result<String> {
     let mut text = String::new();
     std::io::stdin().take(MOST_BYTES).read_to_string(&mut text).context("standard input")?;
     Ok(text)
 }
 
+/// What is explained.
+struct Given<'a> {
+    /// The text, and after it those of other documents.
+    documents: &'a [Document],
+    settings: &'a toml::Table,
+    seed: u64,
+    /// Whether it is said when texts are not read.
+    says: bool,
+}
+
 /// What the objective of that name makes of the text.
 fn pictures(
     name: &str,
-    settings: &toml::Table,
-    text: &Text<'_>,
+    given: &Given<'_>,
     vocabulary: &Vocabulary,
-    seed: u64,
+    generator: &Generator,
 ) -> anyhow::Result<Vec<Picture>> {
-    let objective = ObjectiveConfig::new(name, settings.clone())?.build(vocabulary)?;
+    let objective = ObjectiveConfig::new(name, given.settings.clone())?.build(vocabulary)?;
     let start = objective.decoder_start(vocabulary)?;
-    let made = objective.corrupt(text, &mut generator(seed, 0, 0)).with_context(|| name.to_owned())?;
-    Ok(made.pictures(start))
+    let texts: Vec<Text<'_>> =
+        given.documents.iter().map(|one| Text { ids: &one.ids, sentences: &one.sentences }).collect();
+    let (text, others) = texts.split_first().context("no text")?;
+    let others = if objective.needs_other() { others } else { &[] };
+    if texts.len() > 1 && others.is_empty() && given.says {
+        report::note(&format!("{name} makes nothing of other documents: the first text is read alone"));
+    }
+    let cases = objective.cases(text, others, given.seed).with_context(|| name.to_owned())?;
+    let mut pictures = Vec::new();
+    for made in cases {
+        if let (SequenceObjective::Detection(objective), Examples::Detection(one)) = (&objective, &made) {
+            let drawn = generator.drawn(one, objective.config().temperature)?;
+            pictures.push(Picture { note: generator.said().to_owned(), ..one.picture(&drawn) });
+        } else {
+            pictures.extend(made.pictures(start));
+        }
+    }
+    Ok(pictures)
 }
 
 fn value(explained: &Explained, seed: u64, tokens: &Tokens) -> Value {
@@ -204,6 +246,7 @@ fn value(explained: &Explained, seed: u64, tokens: &Tokens) -> Value {
                 "loss_positions": losses,
                 "targets": said,
                 "target_ids": row.targets,
+                "segments": row.segments,
                 "order": row.order,
             })
         }).collect();
@@ -212,7 +255,7 @@ fn value(explained: &Explained, seed: u64, tokens: &Tokens) -> Value {
             let visible: Vec<Vec<u8>> = sight.visible.chunks(width).map(|row| row.iter().map(|&v| u8::from(v)).collect()).collect();
             json!({"name": sight.name, "of": picture.rows[sight.row].name, "queries": sight.asking, "visible": visible})
         }).collect();
-        json!({"rows": rows, "attention": attention})
+        json!({"note": picture.note, "rows": rows, "attention": attention})
     });
     json!({"objective": explained.name, "seed": seed, "examples": examples.collect::<Vec<_>>()})
 }

@@ -16,7 +16,7 @@ use ptm_ops::Indices;
 use ptm_text::{Packed, PackedError, PositionStyle};
 
 pub use self::classes::Classes;
-pub use self::detections::Detections;
+pub use self::detections::{Detections, LoneGenerator};
 pub use self::masks::Masks;
 pub use self::sentence_pairs::SentencePairs;
 pub use self::spans::Spans;

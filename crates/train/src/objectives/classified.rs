@@ -1,6 +1,8 @@
 //! Examples of which classes are foretold, not tokens: one of a whole sequence, or one of each of some tokens. ERNIE 2.0's tasks
 //! make such.
 
+use super::sentence_reordering::SentenceReordering;
+
 /// A sequence with classes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Classified {
@@ -28,8 +30,14 @@ impl Classified {
         made
     }
 
-    /// What the class at a place is called: by name, else by number.
+    /// What the class at a place is called: by name, else, as those of sentence reordering, by their order.
     pub fn said(&self, number: u32) -> String {
-        self.classes.get(number as usize).map_or_else(|| format!("class {number}"), |&name| name.to_owned())
+        self.classes.get(number as usize).map_or_else(|| order(number), |&name| name.to_owned())
     }
+}
+
+/// A class of sentence reordering: where each segment stood, from 1.
+fn order(number: u32) -> String {
+    let order: Vec<String> = SentenceReordering::order(number).iter().map(|place| (place + 1).to_string()).collect();
+    format!("order {}", order.join(" "))
 }

@@ -139,17 +139,23 @@ impl TaskObjective {
         }
     }
 
-    /// What it makes of a text alone, and the text as it would be read with nothing changed.
+    /// What it makes of a text, and the text as it would be read with nothing changed. `other` is of another document, for
+    /// the distance of sentences.
     ///
     /// # Errors
     /// When the text holds nothing for the task, or the task is knowledge masking, which has no classes.
-    pub fn classify(&self, text: &Text<'_>, random: &mut ChaCha8Rng) -> Result<(Classified, Vec<u32>)> {
+    pub fn classify(
+        &self,
+        text: &Text<'_>,
+        other: Option<&Text<'_>>,
+        random: &mut ChaCha8Rng,
+    ) -> Result<(Classified, Vec<u32>)> {
         Ok(match self {
             Self::Knowledge(_) => return Err(Error::Input("knowledge masking foretells tokens, not classes".into())),
             Self::Reordering(objective) => (objective.corrupt(text, random)?, Vec::new()),
             Self::Distance(objective) => {
-                let length = text.ids.len() + sentence_distance::FRAME;
-                (objective.corrupt(text, None, length, random)?, Vec::new())
+                let length = text.ids.len().max(2) + sentence_distance::FRAME;
+                (objective.corrupt(text, other, length, random)?, Vec::new())
             }
             Self::Capitalization(objective) => {
                 let made = objective.classify(text)?;

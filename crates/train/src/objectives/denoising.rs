@@ -184,7 +184,7 @@ impl Denoising {
                 Noise::TokenMasking { rate } => token_masking::apply(noisy, *rate, self.mask, random),
                 Noise::TokenDeletion { rate } => token_deletion::apply(noisy, *rate, random),
                 Noise::TextInfilling(infilling) => infilling.apply(noisy, self.mask, random),
-                Noise::SentencePermutation { rate } => sentence_permutation::apply(noisy, *rate, random),
+                Noise::SentencePermutation { rate } => sentence_permutation::apply(&noisy, *rate, random),
                 Noise::DocumentRotation { rate } => document_rotation::apply(noisy, *rate, random),
             };
         }
@@ -195,6 +195,8 @@ impl Denoising {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::super::draws::tests::random;
     use super::super::tests::vocabulary;
     use super::*;
@@ -236,6 +238,48 @@ mod tests {
             left.dedup();
             assert_eq!(left.len(), count, "{noises:?}");
         }
+    }
+
+    /// BART's published noises one after the other, by the same draws; `parity/objectives/denoising.py` says what is compared.
+    #[test]
+    fn the_same_draws_make_the_published_noise() {
+        let golden: Value = serde_json::from_str(include_str!("../../../../parity/objectives/denoising.json")).unwrap();
+        let numbers = |value: &Value| -> Vec<usize> {
+            value.as_array().unwrap().iter().map(|n| n.as_u64().unwrap() as usize).collect()
+        };
+        let ids = |value: &Value| numbers(value).into_iter().map(|id| id as u32).collect::<Vec<u32>>();
+        let mask = golden["mask"].as_u64().unwrap() as u32;
+        let mut put_in = 0;
+        for case in golden["cases"].as_array().unwrap() {
+            let (whole, words, sentences) = (ids(&case["ids"]), numbers(&case["words"]), numbers(&case["sentences"]));
+            let begins: Vec<bool> = (0..whole.len() + 100).map(|id| id >= 100 && words.contains(&(id - 100))).collect();
+            let noisy = Noisy::new(&Text { ids: &whole, sentences: &sentences }, &begins);
+            let moved = sentence_permutation::arranged(&noisy, &numbers(&case["order"]));
+            assert_eq!(moved.ids, ids(&case["permuted"]));
+
+            let tokens: Vec<Token> = moved.tokens().collect();
+            let starts = text_infilling::starts(&tokens, words.len() < whole.len());
+            assert_eq!(starts.len(), words.len() + 1);
+            // spans and kept units as they take turns: the length of a span, or none
+            let spans: Vec<Vec<usize>> = case["spans"].as_array().unwrap().iter().map(numbers).collect();
+            let (mut row, mut unit) = (Vec::new(), 0);
+            while unit < words.len() {
+                let length = spans.iter().find(|span| span[0] == unit).map(|span| span[1]);
+                unit += length.unwrap_or(1);
+                row.push(length);
+            }
+            let inserts = numbers(&case["inserts"]);
+            put_in += inserts.len();
+            inserts.into_iter().for_each(|place| row.insert(place, Some(0)));
+            let is_span: Vec<bool> = row.iter().map(Option::is_some).collect();
+            let lengths = row.into_iter().flatten().collect();
+            let filled = text_infilling::filled(&tokens, &starts, lengths, &is_span, mask);
+            assert_eq!(filled.ids, ids(&case["infilled"]));
+
+            let turned = document_rotation::turned(filled, case["offset"].as_u64().unwrap() as usize);
+            assert_eq!(turned.ids, ids(&case["rotated"]));
+        }
+        assert!(put_in > 3, "spans of no token");
     }
 
     #[test]

@@ -109,21 +109,35 @@ impl Masking {
         together: bool,
         random: &mut ChaCha8Rng,
     ) -> Masked {
-        let mut chosen: Vec<(usize, u32)> = Vec::new();
-        let mut made = Masked { ids, segments, ..Masked::default() };
-        for unit in units {
-            let fate = together.then(|| self.fate(random));
-            for place in unit.clone() {
-                let id = made.ids[place];
-                chosen.push((place, id));
-                let fate = fate.unwrap_or_else(|| self.fate(random));
-                made.ids[place] = self.replace(id, fate, random);
+        let mut fate = Fate::Keep;
+        hidden(ids, segments, units, |place, id, unit| {
+            if !together || place == unit.start {
+                fate = self.fate(random);
             }
-        }
-        chosen.sort_unstable();
-        (made.chosen, made.targets) = chosen.into_iter().unzip();
-        made
+            self.replace(id, fate, random)
+        })
     }
+}
+
+/// The text with what `stands_for` each token of `units`, of which it hears the place, the id and the unit.
+fn hidden(
+    ids: Vec<u32>,
+    segments: Vec<u32>,
+    units: &[Range<usize>],
+    mut stands_for: impl FnMut(usize, u32, &Range<usize>) -> u32,
+) -> Masked {
+    let mut chosen: Vec<(usize, u32)> = Vec::new();
+    let mut made = Masked { ids, segments, ..Masked::default() };
+    for unit in units {
+        for place in unit.clone() {
+            let id = made.ids[place];
+            chosen.push((place, id));
+            made.ids[place] = stands_for(place, id, unit);
+        }
+    }
+    chosen.sort_unstable();
+    (made.chosen, made.targets) = chosen.into_iter().unzip();
+    made
 }
 
 /// The units that can be chosen in `ids`: tokens that are not special, or whole words of them.
@@ -152,6 +166,11 @@ pub(crate) fn choose(
     let total: usize = units.iter().map(ExactSizeIterator::len).sum();
     let count = draws::count_of(total, rate).min(most.unwrap_or(usize::MAX));
     units.shuffle(random);
+    fitting(units, count)
+}
+
+/// Those of the units, in their order, that have up to `count` tokens together.
+fn fitting(mut units: Vec<Range<usize>>, count: usize) -> Vec<Range<usize>> {
     let mut left = count;
     units.retain(|unit| {
         let fits = unit.len() <= left;
@@ -164,8 +183,108 @@ pub(crate) fn choose(
 #[cfg(test)]
 mod tests {
     use super::super::draws::tests::{chi_square, random};
+    use serde_json::Value;
+
+    use super::super::Text;
+    use super::super::next_sentence::{NextSentence, NextSentenceConfig, Otherwise};
     use super::super::tests::vocabulary;
+    use super::super::vocabulary::tests::of_pieces;
     use super::*;
+
+    fn numbers(value: &Value) -> Vec<usize> {
+        value.as_array().unwrap().iter().map(|n| n.as_u64().unwrap() as usize).collect()
+    }
+
+    fn ids(value: &Value) -> Vec<u32> {
+        numbers(value).into_iter().map(|id| id as u32).collect()
+    }
+
+    /// What `parity/objectives/masking.py` wrote, and its vocabulary.
+    fn golden() -> (Value, Vocabulary) {
+        let golden: Value = serde_json::from_str(include_str!("../../../../parity/objectives/masking.json")).unwrap();
+        let piece = |i: usize| if i.is_multiple_of(3) { format!("##piece{i}\n") } else { format!("word{i}\n") };
+        let vocabulary = of_pieces(&(0..60).map(piece).collect::<String>());
+        assert_eq!(golden["mask"].as_u64(), vocabulary.mask().ok().map(u64::from));
+        (golden, vocabulary)
+    }
+
+    /// Hides `units` of `made` as the draws of a case say, and compares what is read and foretold.
+    fn agrees(read: Vec<u32>, units: &[Range<usize>], case: &Value, vocabulary: &Vocabulary) {
+        let masking = Masking::new(0.8, 0.1, vocabulary).unwrap();
+        let [replaced, random, words] = ["replaced", "random", "words"].map(|key| numbers(&case[key]));
+        let segments = vec![0; read.len()];
+        let made = hidden(read, segments, units, |place, id, _| match (replaced[place], random[place]) {
+            (1, _) => masking.replace(id, Fate::Mask, &mut super::draws::tests::random(0)),
+            (_, 1) => words[place] as u32,
+            _ => masking.replace(id, Fate::Keep, &mut super::draws::tests::random(0)),
+        });
+        assert_eq!(made.ids, ids(&case["input_ids"]));
+        let mut labels = vec![-100; made.ids.len()];
+        made.chosen.iter().zip(&made.targets).for_each(|(&place, &id)| labels[place] = i64::from(id));
+        assert_eq!(Value::from(labels), case["labels"]);
+    }
+
+    /// The tokens that were drawn, of `units`.
+    fn drawn(units: Vec<Range<usize>>, case: &Value) -> Vec<Range<usize>> {
+        let chosen = numbers(&case["chosen"]);
+        assert_eq!(units.iter().map(|unit| unit.start).collect::<Vec<_>>(), {
+            let free = numbers(&case["free"]);
+            (0..free.len()).filter(|&place| free[place] == 1).collect::<Vec<_>>()
+        });
+        units.into_iter().filter(|unit| chosen[unit.start] == 1).collect()
+    }
+
+    /// transformers' collator for masked language modelling, given the same draws.
+    #[test]
+    fn the_same_draws_hide_the_same_tokens() {
+        let (golden, vocabulary) = golden();
+        for case in golden["tokens"].as_array().unwrap() {
+            let read = ids(&case["ids"]);
+            let units = drawn(units(&read, false, &vocabulary), case);
+            agrees(read, &units, case, &vocabulary);
+        }
+    }
+
+    /// transformers' collator for whole words, given the same order of words: which pieces are of one word, and which words
+    /// are hidden. Its share is of all tokens, special ones too.
+    #[test]
+    fn the_same_order_hides_the_same_words() {
+        let (golden, vocabulary) = golden();
+        for case in golden["words"].as_array().unwrap() {
+            let read = ids(&case["ids"]);
+            let order: Vec<Vec<usize>> = case["order"].as_array().unwrap().iter().map(numbers).collect();
+            let order: Vec<Range<usize>> = order.iter().map(|word| word[0]..word[0] + word.len()).collect();
+            let mut sorted = order.clone();
+            sorted.sort_unstable_by_key(|word| word.start);
+            assert_eq!(sorted, units(&read, true, &vocabulary));
+            let count = super::draws::count_of(read.len(), case["rate"].as_f64().unwrap());
+            agrees(read, &fitting(order, count), case, &vocabulary);
+        }
+    }
+
+    /// transformers' collator for the order of sentences: frame, segments, label, and tokens by the same draws.
+    #[test]
+    fn the_same_draws_make_the_same_pairs() {
+        let (golden, vocabulary) = golden();
+        for case in golden["order"].as_array().unwrap() {
+            let read = ids(&case["ids"]);
+            let at = read.iter().position(|&id| id == 3).unwrap();
+            let (a, b) = (&read[1..at], &read[at + 1..read.len() - 1]);
+            let label = case["label"].as_u64().unwrap() as u32;
+            // the text as the document has it
+            let (first, second) = if label == 1 { (b, a) } else { (a, b) };
+            let config =
+                NextSentenceConfig { negatives: f64::from(label), short: 0.0, ..NextSentenceConfig::default() };
+            let objective = NextSentence::new(config, Otherwise::Swapped, &vocabulary).unwrap();
+            let whole = [first, second].concat();
+            let text = Text { ids: &whole, sentences: &[0, first.len()] };
+            let pair = objective.corrupt(&text, None, read.len(), &mut random(1)).unwrap();
+            assert_eq!((pair.label, pair.masked.original()), (label, read.clone()));
+            assert_eq!(pair.masked.segments, ids(&case["segments"]));
+            let units = drawn(units(&read, false, &vocabulary), case);
+            agrees(read, &units, case, &vocabulary);
+        }
+    }
 
     #[test]
     fn eighty_ten_ten() {

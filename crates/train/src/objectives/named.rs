@@ -1,5 +1,8 @@
 //! Objectives by name, with their settings: what recipes and commands say.
 
+use std::collections::BTreeMap;
+
+use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
@@ -23,7 +26,7 @@ use super::span_corruption::{SpanCorruption, SpanCorruptionConfig};
 use super::span_masking::{MaskedSpans, SpanMasking, SpanMaskingConfig};
 use super::t5_variants::{T5Variant, Variant, VariantConfig};
 use super::token_document::{TokenDocument, TokenDocumentConfig};
-use super::{Text, Vocabulary};
+use super::{Text, Vocabulary, generator};
 use crate::error::{Error, Result};
 
 /// An objective and its settings, as a table whose `name` says which.
@@ -304,16 +307,25 @@ impl SequenceObjective {
         }
     }
 
-    /// What a text becomes.
+    /// Whether a pair may be of two documents.
+    pub fn needs_other(&self) -> bool {
+        match self {
+            Self::SentencePair(objective) => objective.needs_other(),
+            Self::Task(TaskObjective::Distance(_)) | Self::Permutation(_) => true,
+            _ => false,
+        }
+    }
+
+    /// What a text becomes. `other` is a text of another document, for pairs that may be of two.
     ///
     /// # Errors
     /// When the text is too short, or too long for the vocabulary's sentinels.
-    pub fn corrupt(&self, text: &Text<'_>, random: &mut ChaCha8Rng) -> Result<Examples> {
+    pub fn corrupt(&self, text: &Text<'_>, other: Option<&Text<'_>>, random: &mut ChaCha8Rng) -> Result<Examples> {
         Ok(match self {
             Self::Masked(objective) => Examples::Masked(objective.corrupt(text, random)?),
             Self::SentencePair(objective) => {
                 let length = text.ids.len() + FRAME;
-                Examples::SentencePair(objective.corrupt(text, None, length, random)?)
+                Examples::SentencePair(objective.corrupt(text, other, length, random)?)
             }
             Self::SpanMasking(objective) => Examples::MaskedSpans(objective.corrupt(text, random)?),
             Self::Detection(objective) => Examples::Detection(objective.corrupt(text, random)?),
@@ -323,26 +335,61 @@ impl SequenceObjective {
                 Examples::Knowledge(made.collect::<Result<_>>()?)
             }
             Self::Task(objective) => {
-                let (made, read) = objective.classify(text, random)?;
+                let (made, read) = objective.classify(text, other, random)?;
                 Examples::Classified(made, read)
             }
             Self::Causal(objective) => Examples::Causal(objective.corrupt(text, random)?),
-            Self::Permutation(objective) => Examples::Permuted(objective.corrupt(text, None, random)?),
+            Self::Permutation(objective) => Examples::Permuted(objective.corrupt(text, other, random)?),
             Self::Denoising(objective) => Examples::Denoised(objective.corrupt(text, random)?),
             Self::SpanCorruption(objective) => Examples::Denoised(objective.corrupt(text, random)?),
             Self::T5Variant(objective) => Examples::Denoised(objective.corrupt(text, random)?),
         })
     }
+
+    /// What a text becomes in each case that the objective tells apart, as a pair that follows and one that doesn't: of the
+    /// examples that training would make of it with `seed`, the first of each case; of other objectives the first of all.
+    /// `others` are texts of other documents, of which each example may draw one.
+    ///
+    /// # Errors
+    /// As [`Self::corrupt`].
+    pub fn cases(&self, text: &Text<'_>, others: &[Text<'_>], seed: u64) -> Result<Vec<Examples>> {
+        // a case that is rarer than one in a thousand is not looked for
+        const TRIES: u64 = 1000;
+        let tries = match self {
+            Self::SentencePair(_) | Self::Task(TaskObjective::Distance(_)) => TRIES,
+            Self::Permutation(_) if !others.is_empty() => TRIES,
+            _ => 1,
+        };
+        let mut cases = BTreeMap::new();
+        for number in 0..tries {
+            let mut random = generator(seed, 0, number);
+            let other = if others.len() > 1 { others.choose(&mut random) } else { others.first() };
+            let made = self.corrupt(text, other, &mut random)?;
+            cases.entry(made.case()).or_insert(made);
+        }
+        Ok(cases.into_values().collect())
+    }
 }
 
 impl Examples {
-    /// What they look like, one after the other; encoder-decoders begin with `start`.
+    /// Which of the cases that the objective tells apart.
+    fn case(&self) -> u32 {
+        match self {
+            Self::SentencePair(pair) => pair.label,
+            Self::Classified(one, _) => one.labels.first().copied().unwrap_or(0),
+            Self::Permuted(segments) => u32::from(segments.iter().any(|one| one.elsewhere)),
+            _ => 0,
+        }
+    }
+
+    /// What they look like, one after the other; encoder-decoders begin with `start`, and ELECTRA's generator knows how often
+    /// each token occurs in the text.
     pub fn pictures(&self, start: u32) -> Vec<Picture> {
         match self {
             Self::Masked(one) => vec![one.picture()],
             Self::SentencePair(one) => vec![one.picture()],
             Self::MaskedSpans(one) => vec![one.picture()],
-            Self::Detection(one) => vec![one.picture()],
+            Self::Detection(one) => vec![one.picture(&one.drawn_by_frequency())],
             Self::Knowledge(stages) => stages.iter().map(|(level, one)| one.picture_at(*level)).collect(),
             Self::Classified(one, read) => vec![one.picture(read)],
             Self::Causal(blocks) => blocks.iter().map(Causal::picture).collect(),
@@ -370,8 +417,8 @@ mod tests {
             let config = ObjectiveConfig::new(name, toml::Table::new()).unwrap();
             let objective = config.build(&vocabulary()).unwrap();
             let text = Text { ids: &ids, sentences: &[0, 15, 30] };
-            let made = objective.corrupt(&text, &mut random(1)).unwrap();
-            assert_eq!(made, objective.corrupt(&text, &mut random(1)).unwrap(), "{name}");
+            let made = objective.corrupt(&text, None, &mut random(1)).unwrap();
+            assert_eq!(made, objective.corrupt(&text, None, &mut random(1)).unwrap(), "{name}");
             for picture in made.pictures(0) {
                 let losses =
                     |row: &Row| row.targets.iter().any(Option::is_some) || row.classes.iter().any(Option::is_some);
@@ -381,6 +428,35 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn every_case_of_a_pair_is_found() {
+        let (ids, own) = ((20..40).collect::<Vec<u32>>(), [0, 5, 12]);
+        let (others, starts) = ([(60..70).collect::<Vec<u32>>(), (80..90).collect()], [0, 4]);
+        let text = Text { ids: &ids, sentences: &own };
+        let others = others.each_ref().map(|ids| Text { ids, sentences: &starts });
+        let cases = |name: &str, settings: &str, others: &[Text<'_>]| {
+            let objective = ObjectiveConfig::new(name, table(settings)).unwrap().build(&vocabulary()).unwrap();
+            let made = objective.cases(&text, others, 1).unwrap();
+            assert_eq!(made, objective.cases(&text, others, 1).unwrap(), "{name}");
+            (made.iter().map(Examples::case).collect::<Vec<_>>(), made)
+        };
+        for (name, settings, alone, beside) in [
+            ("next_sentence", "", &[0][..], &[0, 1][..]),
+            ("next_sentence", "negatives = 0", &[0], &[0]),
+            ("sentence_order", "", &[0, 1], &[0, 1]),
+            ("sentence_distance", "", &[0, 1], &[0, 1, 2]),
+            ("permutation_lm", "", &[0], &[0, 1]),
+            ("masked_lm", "", &[0], &[0]),
+        ] {
+            assert_eq!((&cases(name, settings, &[]).0[..], &cases(name, settings, &others).0[..]), (alone, beside));
+        }
+        // the second segment of a pair that doesn't follow is of one of the others
+        let Examples::SentencePair(pair) = &cases("next_sentence", "", &others).1[1] else { panic!("a pair") };
+        let original = pair.masked.original();
+        let second = original.split(|&id| id == 1).nth(1).unwrap();
+        assert!(second.iter().all(|id| (60..70).contains(id)) || second.iter().all(|id| (80..90).contains(id)));
     }
 
     #[test]

@@ -18,6 +18,8 @@ pub struct Picture {
     pub rows: Vec<Row>,
     /// Who sees whom.
     pub sights: Vec<Sight>,
+    /// What else is to be known of it; empty where nothing is.
+    pub note: String,
 }
 
 /// One sequence that a model reads.
@@ -31,8 +33,10 @@ pub struct Row {
     pub corrupted: Vec<bool>,
     /// What is to be said at each place that has a loss, `[n]`.
     pub targets: Vec<Option<u32>>,
-    /// Classes that are to be said instead of tokens, `[n]`; empty where there are none.
+    /// Classes that are to be said in the place of tokens, `[n]`; empty where there are none.
     pub classes: Vec<Option<String>>,
+    /// The segment of each token, `[n]`; empty where all are of one.
+    pub segments: Vec<u32>,
     /// The place of each token in the order of prediction, `[n]`; empty where the order is the text's.
     pub order: Vec<Option<u32>>,
 }
@@ -40,7 +44,7 @@ pub struct Row {
 impl Row {
     fn new(name: &'static str, ids: Vec<u32>) -> Self {
         let n = ids.len();
-        Self { name, ids, corrupted: vec![false; n], targets: vec![None; n], classes: Vec::new(), order: Vec::new() }
+        Self { name, ids, corrupted: vec![false; n], targets: vec![None; n], ..Self::default() }
     }
 }
 
@@ -77,7 +81,7 @@ impl Denoised {
             Sight::new("attention", 0, (0..n).collect(), n, |_, _| true),
             Sight::new("attention", 1, (0..m).collect(), m, |query, key| key <= query),
         ];
-        Picture { rows: vec![source, target], sights }
+        Picture { rows: vec![source, target], sights, ..Picture::default() }
     }
 }
 
@@ -88,7 +92,7 @@ impl Causal {
         let mut row = Row::new("decoder", self.ids.clone());
         row.targets = self.targets.iter().copied().map(Some).collect();
         let sight = Sight::new("attention", 0, (0..n).collect(), n, |query, key| self.sees(query, key));
-        Picture { rows: vec![row], sights: vec![sight] }
+        Picture { rows: vec![row], sights: vec![sight], ..Picture::default() }
     }
 }
 
@@ -102,7 +106,7 @@ impl Masked {
             row.targets[place] = Some(target);
         }
         let sight = Sight::new("attention", 0, (0..n).collect(), n, |_, _| true);
-        Picture { rows: vec![row], sights: vec![sight] }
+        Picture { rows: vec![row], sights: vec![sight], ..Picture::default() }
     }
 }
 
@@ -121,10 +125,13 @@ impl Masked {
 }
 
 impl SentencePair {
-    /// As an encoder has it; the name says whether the second segment follows.
+    /// As an encoder has it, which says at the first token whether the second segment follows.
     pub fn picture(&self) -> Picture {
         let mut picture = self.masked.picture();
-        picture.rows[0].name = ["encoder, in order", "encoder, not in order"][self.label.min(1) as usize];
+        let row = &mut picture.rows[0];
+        row.classes = vec![None; row.ids.len()];
+        row.classes[0] = Some(["in order", "not in order"][self.label.min(1) as usize].to_owned());
+        row.segments.clone_from(&self.masked.segments);
         picture
     }
 }
@@ -148,26 +155,31 @@ impl Classified {
     pub fn picture(&self, read: &[u32]) -> Picture {
         let n = self.ids.len();
         let mut row = Row::new("encoder", self.ids.clone());
+        row.segments.clone_from(&self.segments);
         row.corrupted = (0..n).map(|place| read.get(place).is_some_and(|own| *own != self.ids[place])).collect();
         row.classes = vec![None; n];
         for (&place, &label) in self.places.iter().zip(&self.labels) {
             row.classes[place] = Some(self.said(label));
         }
         let sight = Sight::new("attention", 0, (0..n).collect(), n, |_, _| true);
-        Picture { rows: vec![row], sights: vec![sight] }
+        Picture { rows: vec![row], sights: vec![sight], ..Picture::default() }
     }
 }
 
 impl Detection {
-    /// As generator and discriminator have it. What the generator will draw only a model knows: here every hidden place of
-    /// the discriminator still has its mask.
-    pub fn picture(&self) -> Picture {
+    /// As the generator has it, and the discriminator when the generator says `drawn`.
+    ///
+    /// # Panics
+    /// As [`Self::replaced`].
+    pub fn picture(&self, drawn: &[u32]) -> Picture {
         let mut picture = self.masked.picture();
         picture.rows[0].name = "generator";
-        let mut row = picture.rows[0].clone();
-        row.name = "discriminator";
-        row.targets = self.masked.original().into_iter().map(Some).collect();
-        let n = row.ids.len();
+        let (ids, replaced) = self.replaced(drawn);
+        let n = ids.len();
+        let mut row = Row::new("discriminator", ids);
+        let class = |&replaced: &bool| Some(if replaced { "replaced" } else { "original" }.to_owned());
+        row.classes = replaced.iter().map(class).collect();
+        row.corrupted = replaced;
         picture.rows.push(row);
         picture.sights.push(Sight::new("attention", 1, (0..n).collect(), n, |_, _| true));
         picture
@@ -178,14 +190,21 @@ impl Permuted {
     /// As XLNet's two streams have it; the memory, which all see, is left out.
     pub fn picture(&self) -> Picture {
         let n = self.ids.len();
-        let mut row = Row::new(if self.backwards { "text, backwards" } else { "text" }, self.ids.clone());
+        let name = match (self.backwards, self.elsewhere) {
+            (false, false) => "text",
+            (true, false) => "text, backwards",
+            (false, true) => "two texts",
+            (true, true) => "two texts, backwards",
+        };
+        let mut row = Row::new(name, self.ids.clone());
+        row.segments.clone_from(&self.segments);
         self.targets.iter().for_each(|&place| row.targets[place] = Some(self.ids[place]));
         row.order = self.ranks.clone();
         let sights = vec![
             Sight::new("content stream", 0, (0..n).collect(), n, |query, key| query == key || self.sees(query, key)),
             Sight::new("query stream", 0, self.targets.clone(), n, |query, key| self.sees(query, key)),
         ];
-        Picture { rows: vec![row], sights }
+        Picture { rows: vec![row], sights, ..Picture::default() }
     }
 }
 

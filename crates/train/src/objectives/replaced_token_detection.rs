@@ -58,6 +58,18 @@ impl Detection {
         let replaced = ids.iter().zip(&original).map(|(id, original)| id != original).collect();
         (ids, replaced)
     }
+
+    /// What a generator draws that knows only how often each token occurs in the text: enough to show the objective.
+    pub fn drawn_by_frequency(&self) -> Vec<u32> {
+        let original = self.masked.original();
+        let mut logits = vec![f32::NEG_INFINITY; original.iter().max().map_or(0, |&id| id as usize + 1)];
+        // what frames the text is never hidden, and so never foretold
+        for id in &original[1..original.len().max(2) - 1] {
+            let count = original.iter().filter(|other| *other == id).count();
+            logits[*id as usize] = (count as f32).ln();
+        }
+        self.draws.iter().map(|&draw| drawn(&logits, 1.0, draw)).collect()
+    }
 }
 
 /// Replaced-token detection with the tokens that it needs.
@@ -151,6 +163,21 @@ mod tests {
         let config = ReplacedTokenConfig { masked: 0.0, ..ReplacedTokenConfig::default() };
         let made = objective(config).corrupt(&text(&ids), &mut random(1)).unwrap();
         assert_eq!(made.masked.ids[1..41], ids);
+    }
+
+    /// By hand: of 11, 12, 11 and 13 the first half is 11, the third quarter 12.
+    #[test]
+    fn frequent_tokens_are_drawn_more_often() {
+        let masked = Masked {
+            ids: vec![3, 4, 4, 11, 4, 1],
+            segments: vec![0; 6],
+            chosen: vec![1, 2, 4],
+            targets: vec![11, 12, 13],
+        };
+        let made = Detection { masked, draws: vec![0.49, 0.51, 0.99] };
+        assert_eq!(made.drawn_by_frequency(), [11, 12, 13]);
+        let draws = vec![0.8, 0.1, 0.6];
+        assert_eq!(Detection { draws, ..made }.drawn_by_frequency(), [13, 11, 12]);
     }
 
     #[test]

@@ -73,6 +73,22 @@ impl SentenceReordering {
         (fewer + rank.sum::<usize>()) as u32
     }
 
+    /// Where each segment of a class stood: what [`Self::class`] numbers.
+    pub fn order(class: u32) -> Vec<usize> {
+        let (mut rank, mut count) = (class as usize, 1);
+        while rank >= factorial(count) {
+            rank -= factorial(count);
+            count += 1;
+        }
+        let mut left: Vec<usize> = (0..count).collect();
+        let next = |later: usize| {
+            let place = rank / factorial(later);
+            rank %= factorial(later);
+            left.remove(place)
+        };
+        (0..count).rev().map(next).collect()
+    }
+
     /// One example. The number of segments is uniform from 1 to m, or to the number of sentences if that is less; segments
     /// are of whole sentences.
     ///
@@ -113,6 +129,7 @@ mod tests {
             [&[0], &[0, 1], &[1, 0], &[0, 1, 2], &[0, 2, 1], &[1, 0, 2], &[1, 2, 0], &[2, 0, 1], &[2, 1, 0]];
         for (class, order) in (0..).zip(orders) {
             assert_eq!(SentenceReordering::class(order), class, "{order:?}");
+            assert_eq!(SentenceReordering::order(class), order, "{class}");
         }
         assert_eq!([2, 3, 4].map(|most| objective(most).classes()), [3, 9, 33]);
         assert_eq!(SentenceReordering::class(&[3, 2, 1, 0]), 32);

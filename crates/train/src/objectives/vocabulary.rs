@@ -346,6 +346,11 @@ pub(crate) mod tests {
         Vocabulary::new(&tokenizer("paris\nParis\nin\nMc\nmc\n##Don\n##don\nRome\n.\n"))
     }
 
+    /// Five special tokens, then these, a line each.
+    pub(crate) fn of_pieces(words: &str) -> Vocabulary {
+        Vocabulary::new(&tokenizer(words))
+    }
+
     fn wordpiece() -> Tokenizer {
         tokenizer("play\n##ing\nchess\n")
     }

@@ -52,7 +52,7 @@ where
         let (ids, sentences) = window.stretch();
         let mut last = None;
         for _ in 0..TRIES {
-            match self.objective.corrupt(&Text { ids, sentences: &sentences }, random) {
+            match self.objective.corrupt(&Text { ids, sentences: &sentences }, None, random) {
                 Ok(Examples::Denoised(pair)) if pair.source.len() <= self.longest => return Ok(Some(pair)),
                 Ok(_) => {}
                 Err(error) => last = Some(error),

@@ -175,6 +175,7 @@ fn segment() -> Permuted {
         targets: vec![1, 2, 4, 5],
         ranks: [None, Some(4), Some(1), Some(6), Some(0), Some(2), Some(3), Some(5)].to_vec(),
         backwards: false,
+        elsewhere: false,
     }
 }
 
@@ -369,7 +370,9 @@ fn learn<M: Learns>(mut model: M, names: Names, objective: &str, settings: &str,
     for step in 0..steps {
         let made = (0..8).map(|number| {
             let ids = text(40, (7 * step + 3 * number) as u32 % WORDS);
-            objective.corrupt(&Text { ids: &ids, sentences: &[0, 15, 30] }, &mut generator(1, step, number)).unwrap()
+            objective
+                .corrupt(&Text { ids: &ids, sentences: &[0, 15, 30] }, None, &mut generator(1, step, number))
+                .unwrap()
         });
         let (loss, _) = model.loss(made.collect());
         losses.push(number(loss.clone()));

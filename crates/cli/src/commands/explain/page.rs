@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use ptm_train::objectives::picture::{Picture, Sight};
 
-use super::{Explained, Tokens};
+use super::{Explained, Tokens, sees_all};
 
 /// Pixels of a line, of a character, of a cell of a mask.
 const LINE: usize = 18;
@@ -27,6 +27,7 @@ body { font: 15px/1.5 sans-serif; margin: 2em; }
 figure { margin: 0; } figcaption { font-weight: bold; }
 svg text { font: 12px monospace; fill: var(--ink); } svg .faint { fill: var(--faint); }
 .box { fill: var(--box); } .changed { fill: var(--changed); } .loss { fill: var(--loss); } .cell { fill: var(--cell); } .blind { fill: var(--blind); }
+.note { max-width: 32em; margin: .2em 0; font-size: 13px; color: var(--faint); }
 .key { display: inline-block; width: 1em; height: 1em; vertical-align: -2px; margin: 0 .3em 0 1em; }
 </style>
 </head>
@@ -42,18 +43,20 @@ const LEGEND: &str = "<p><span class=\"key\" style=\"background:var(--box)\"></s
 ";
 
 /// The page.
-pub fn page(text: &str, seed: u64, all: &[Explained], tokens: &Tokens) -> String {
-    let mut page =
-        format!("{HEAD}<blockquote>{}</blockquote>\n<p>Seed {seed}.</p>\n{LEGEND}<div class=\"all\">\n", escape(text));
+pub fn page(texts: &[String], seed: u64, all: &[Explained], tokens: &Tokens) -> String {
+    let texts: Vec<String> = texts.iter().map(|text| format!("<blockquote>{}</blockquote>\n", escape(text))).collect();
+    let texts = texts.concat();
+    let mut page = format!("{HEAD}{texts}<p>Seed {seed}.</p>\n{LEGEND}<div class=\"all\">\n");
     for one in all {
         for (number, picture) in one.pictures.iter().enumerate() {
             let which = if one.pictures.len() > 1 { format!(", example {}", number + 1) } else { String::new() };
             let caption = escape(&one.name);
-            let _ = writeln!(
-                page,
-                "<figure><figcaption>{caption}{which}</figcaption>\n{}</figure>",
-                drawn(picture, tokens)
-            );
+            let note = match &picture.note[..] {
+                "" => String::new(),
+                note => format!("<p class=\"note\">{}</p>\n", escape(note)),
+            };
+            let drawn = drawn(picture, tokens);
+            let _ = writeln!(page, "<figure><figcaption>{caption}{which}</figcaption>\n{note}{drawn}</figure>");
         }
     }
     page.push_str("</div>\n</body>\n</html>\n");
@@ -73,6 +76,13 @@ fn drawn(picture: &Picture, tokens: &Tokens) -> String {
         let says = wide(&mut said.iter().flatten().map(|name| name.chars().count()).chain(["predicts".len()]));
         let mut right = left + reads + GAP;
         label(&mut body, left, top, row.name);
+        if let Some(segments) = Tokens::segments(row) {
+            label(&mut body, right, top, "segment");
+            for (place, letter) in segments.iter().enumerate() {
+                let _ = writeln!(body, "<text x=\"{right}\" y=\"{}\">{letter}</text>", top + (place + 1) * LINE + 13);
+            }
+            right += "segment".len() * CHARACTER + GAP;
+        }
         let has_loss = said.iter().any(Option::is_some);
         if has_loss {
             label(&mut body, right, top, "predicts");
@@ -97,6 +107,12 @@ fn drawn(picture: &Picture, tokens: &Tokens) -> String {
             right += 6 * CHARACTER + GAP;
         }
         for sight in picture.sights.iter().filter(|sight| sight.row == number) {
+            if sees_all(sight) {
+                let said = format!("{}: all see all", sight.name);
+                label(&mut body, right, top, &said);
+                right += said.len() * CHARACTER + GAP;
+                continue;
+            }
             label(&mut body, right, top, sight.name);
             mask(&mut body, right, top, sight, row.ids.len());
             right += (row.ids.len() * CELL).max(sight.name.len() * CHARACTER) + GAP;

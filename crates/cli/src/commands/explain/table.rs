@@ -15,9 +15,18 @@ const LONGEST: usize = 16;
 /// Prints the objective's examples.
 pub fn show(output: &mut Output, explained: &Explained, tokens: &Tokens) -> io::Result<()> {
     for (number, picture) in explained.pictures.iter().enumerate() {
+        if number > 0 {
+            output.line("")?;
+        }
         let which = if explained.pictures.len() > 1 { format!(", example {}", number + 1) } else { String::new() };
         output.line(&format!("{}{which}", output.strong(&explained.name)))?;
+        if !picture.note.is_empty() {
+            output.line(&output.faint(&picture.note))?;
+        }
         for row in 0..picture.rows.len() {
+            if row > 0 {
+                output.line("")?;
+            }
             sequence(output, picture, row, tokens)?;
         }
     }
@@ -33,9 +42,17 @@ fn sequence(output: &mut Output, picture: &Picture, number: usize, tokens: &Toke
     let said: Vec<String> = said.into_iter().map(|said| said.map_or_else(String::new, |said| short(&said))).collect();
     let wide = width(names.iter().map(String::as_str).chain([row.name]));
     let wide_said = width(said.iter().map(String::as_str).chain(["predicts"]));
-    let sights: Vec<&Sight> = picture.sights.iter().filter(|sight| sight.row == number && n <= WIDEST).collect();
+    let sights: Vec<&Sight> = picture.sights.iter().filter(|sight| sight.row == number).collect();
+    // a solid block says less than words
+    let (all, sights): (Vec<&Sight>, Vec<&Sight>) = sights.into_iter().partition(|sight| super::sees_all(sight));
+    let too_wide = n > WIDEST && !sights.is_empty();
+    let sights = if too_wide { Vec::new() } else { sights };
 
     let mut head = vec!["    ".to_owned(), padded(row.name, wide)];
+    let segments = Tokens::segments(row);
+    if segments.is_some() {
+        head.push("segment".to_owned());
+    }
     if has_loss {
         head.push(format!("  {}", padded("predicts", wide_said)));
     }
@@ -53,6 +70,9 @@ fn sequence(output: &mut Output, picture: &Picture, number: usize, tokens: &Toke
             (false, false) => token,
         };
         let mut line = vec![output.faint(&format!("{place:>4}")), token];
+        if let Some(segments) = &segments {
+            line.push(format!("{:<7}", segments[place]));
+        }
         if has_loss {
             let arrow = if said[place].is_empty() { ' ' } else { '→' };
             line.push(format!("{arrow} {}", output.strong(&padded(&said[place], wide_said))));
@@ -68,7 +88,10 @@ fn sequence(output: &mut Output, picture: &Picture, number: usize, tokens: &Toke
         }
         output.line(line.join("  ").trim_end())?;
     }
-    if n > WIDEST {
+    for sight in all {
+        output.line(&output.faint(&format!("      {}: all see all", sight.name)))?;
+    }
+    if too_wide {
         output.line(&output.faint("      who sees whom is too wide for a table: --html shows it, --json has it"))?;
     }
     Ok(())

@@ -1,14 +1,48 @@
 //! Sequences for generator and discriminator.
 
+use std::path::Path;
+
 use burn::prelude::*;
-use ptm_models::{Body, Electra, Pass, Rows};
+use ptm_models::heads::MaskedLmHead;
+use ptm_models::{Body, Electra, Model, Pass, Rows};
 use ptm_ops::Indices;
 use ptm_text::{Packed, PositionStyle};
 
 use super::masks::{Masks, foretold};
 use super::packed;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::objectives::replaced_token_detection::{Detection, drawn};
+
+/// A masked language model that fills hidden places on its own, without a discriminator beside it.
+#[derive(Debug)]
+pub struct LoneGenerator(Model<MaskedLmHead>);
+
+impl LoneGenerator {
+    /// The model in `dir`.
+    ///
+    /// # Errors
+    /// When a file is missing or damaged.
+    pub fn open(dir: &Path) -> Result<Self> {
+        Ok(Self(Model::open(dir, &Device::flex())?.model))
+    }
+
+    /// What it draws for the hidden places of a text, `[m]`.
+    ///
+    /// # Errors
+    /// When the text doesn't fit the model.
+    pub fn drawn(&self, text: &Detection, temperature: f64) -> Result<Vec<u32>> {
+        let size = self.0.config().vocab_size;
+        if let Some(id) = text.masked.ids.iter().find(|&&id| id as usize >= size) {
+            let problem = format!("the tokenizer gives the id {id}, but the generator's vocab_size is {size}");
+            return Err(Error::Input(format!("{problem}: they are of two models")));
+        }
+        let masks = Masks::new(std::slice::from_ref(&text.masked), self.0.config().positions())?;
+        let logits = self.0.logits(&masks.input(), &Rows::Chosen(masks.rows().clone()), &Pass::eval())?;
+        let width = logits.dims()[1].max(1);
+        let logits = ptm_ops::read_f32(logits);
+        Ok(logits.chunks_exact(width).zip(&text.draws).map(|(row, &draw)| drawn(row, temperature, draw)).collect())
+    }
+}
 
 /// Sequences with hidden tokens, of which others will be drawn.
 #[derive(Clone, Debug)]

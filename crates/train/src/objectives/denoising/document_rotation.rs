@@ -13,11 +13,11 @@ pub(super) fn apply(noisy: Noisy, rate: f64, random: &mut ChaCha8Rng) -> Noisy {
         return noisy;
     }
     let start = random.random_range(0..noisy.ids.len());
-    rotated(noisy, start)
+    turned(noisy, start)
 }
 
-/// `noisy` from a token on, and then what came before it.
-fn rotated(noisy: Noisy, start: usize) -> Noisy {
+/// `noisy` from the token at `start` on.
+pub(super) fn turned(noisy: Noisy, start: usize) -> Noisy {
     if start == 0 {
         return noisy;
     }
@@ -36,10 +36,10 @@ mod tests {
     #[test]
     fn what_came_before_follows_the_end() {
         let text = Noisy { sentences: vec![0, 3], ..noisy(5) };
-        let made = rotated(text.clone(), 2);
+        let made = turned(text.clone(), 2);
         assert_eq!((made.ids, made.sentences), (vec![102, 103, 104, 100, 101], vec![0, 1, 3]));
         assert_eq!(made.corrupted, [true; 5]);
-        assert_eq!(rotated(text.clone(), 0), text);
+        assert_eq!(turned(text.clone(), 0), text);
     }
 
     #[test]

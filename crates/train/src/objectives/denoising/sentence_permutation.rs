@@ -6,7 +6,7 @@ use super::super::draws;
 use super::{Noisy, Token};
 
 /// `noisy` with a share of its sentences, rounded up, in each other's places.
-pub(super) fn apply(noisy: Noisy, rate: f64, random: &mut ChaCha8Rng) -> Noisy {
+pub(super) fn apply(noisy: &Noisy, rate: f64, random: &mut ChaCha8Rng) -> Noisy {
     let count = noisy.sentences.len();
     let moving = ((count as f64 * rate).ceil() as usize).min(count);
     let mut order: Vec<usize> = (0..count).collect();
@@ -14,11 +14,11 @@ pub(super) fn apply(noisy: Noisy, rate: f64, random: &mut ChaCha8Rng) -> Noisy {
     for (place, from) in places.iter().zip(draws::permutation(moving, random)) {
         order[*place] = places[from];
     }
-    ordered(&noisy, &order)
+    arranged(noisy, &order)
 }
 
-/// The sentences of `noisy` in `order`.
-fn ordered(noisy: &Noisy, order: &[usize]) -> Noisy {
+/// The sentences in this order: `order[place]` is which of them stands there.
+pub(super) fn arranged(noisy: &Noisy, order: &[usize]) -> Noisy {
     let tokens: Vec<Token> = noisy.tokens().collect();
     let end_of = |sentence: usize| noisy.sentences.get(sentence + 1).copied().unwrap_or(tokens.len());
     let sentences = order.iter().enumerate().flat_map(|(place, &from)| {
@@ -39,10 +39,10 @@ mod tests {
     #[test]
     fn sentences_come_as_they_are_ordered() {
         let text = Noisy { sentences: vec![0, 2, 5], ..noisy(6) };
-        let made = ordered(&text, &[2, 0, 1]);
+        let made = arranged(&text, &[2, 0, 1]);
         assert_eq!((made.ids, made.sentences), (vec![105, 100, 101, 102, 103, 104], vec![0, 1, 3]));
         assert_eq!(made.corrupted, [true; 6]);
-        let made = ordered(&text, &[0, 2, 1]);
+        let made = arranged(&text, &[0, 2, 1]);
         assert_eq!(made.ids, [100, 101, 105, 102, 103, 104]);
         assert_eq!(draws::places(&made.corrupted), [2, 3, 4, 5]);
     }
@@ -51,7 +51,7 @@ mod tests {
     fn every_order_is_as_likely() {
         let (mut random, mut counts) = (random(1), [0_u64; 6]);
         for _ in 0..100_000 {
-            let made = apply(noisy(25), 1.0, &mut random);
+            let made = apply(&noisy(25), 1.0, &mut random);
             let order: Vec<u32> = made.sentences.iter().map(|&place| (made.ids[place] - 100) / 10).collect();
             let orders = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]];
             counts[orders.iter().position(|known| *known == order[..]).unwrap()] += 1;
@@ -67,7 +67,7 @@ mod tests {
     fn those_that_do_not_move_stay() {
         let mut random = random(2);
         for _ in 0..100 {
-            let made = apply(noisy(100), 0.2, &mut random);
+            let made = apply(&noisy(100), 0.2, &mut random);
             let moved = (0..10).filter(|&s| made.ids[10 * s] != 100 + 10 * s as u32).count();
             assert!(moved == 0 || moved == 2, "two of ten change places, or none: {moved}");
             assert_eq!(made.corrupted.iter().filter(|flag| **flag).count(), 10 * moved);

@@ -54,11 +54,8 @@ impl TextInfilling {
 
     pub(super) fn apply(&self, noisy: Noisy, mask: u32, random: &mut ChaCha8Rng) -> Noisy {
         let tokens: Vec<Token> = noisy.tokens().collect();
-        // units: words or tokens, each from its start to the next
-        let mut starts: Vec<usize> =
-            (0..tokens.len()).filter(|&place| place == 0 || !self.whole_words || tokens[place].begins_word).collect();
-        let units = starts.len();
-        starts.push(tokens.len());
+        let starts = starts(&tokens, self.whole_words);
+        let units = starts.len() - 1;
 
         let mut lengths = self.lengths(draws::count_of(units, self.rate), random);
         // the one that was cut may stand anywhere
@@ -70,9 +67,15 @@ impl TextInfilling {
     }
 }
 
+/// Where units, words or tokens, begin, and where the last ends.
+pub(super) fn starts(tokens: &[Token], whole_words: bool) -> Vec<usize> {
+    let begins = |place: &usize| *place == 0 || !whole_words || tokens[*place].begins_word;
+    (0..tokens.len()).filter(begins).chain([tokens.len()]).collect()
+}
+
 /// The tokens, whose units begin at `starts` and end at its last, with a mask for each span: spans, of `lengths` units, and
 /// kept units take turns as `is_span` says.
-fn filled(tokens: &[Token], starts: &[usize], lengths: Vec<usize>, is_span: &[bool], mask: u32) -> Noisy {
+pub(super) fn filled(tokens: &[Token], starts: &[usize], lengths: Vec<usize>, is_span: &[bool], mask: u32) -> Noisy {
     let mut lengths = lengths.into_iter();
     let mut unit = 0;
     let mut made = Vec::with_capacity(tokens.len());
