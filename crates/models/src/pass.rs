@@ -15,23 +15,31 @@ pub struct Pass {
     seed: Option<u64>,
     calls: Cell<u64>,
     recomputes: bool,
+    /// The rate of all dropouts, instead of their own.
+    rate: Option<f32>,
 }
 
 impl Pass {
     /// Inference: no dropout.
     pub fn eval() -> Self {
-        Self { seed: None, calls: Cell::new(0), recomputes: false }
+        Self { seed: None, calls: Cell::new(0), recomputes: false, rate: None }
     }
 
     /// A training step.
     pub fn train(seed: u64) -> Self {
-        Self { seed: Some(seed), calls: Cell::new(0), recomputes: false }
+        Self { seed: Some(seed), calls: Cell::new(0), recomputes: false, rate: None }
     }
 
     /// Gradient checkpointing: layers keep their inputs alone, and are computed again for their gradients. It changes no
     /// number but by the order of a sum, where several layers look at the same.
     pub fn recomputing(self, recomputes: bool) -> Self {
         Self { recomputes, ..self }
+    }
+
+    /// Dropout at this rate, where one is given, at every place where the model's own rate is above 0.
+    #[must_use]
+    pub fn with_dropout(self, rate: Option<f32>) -> Self {
+        Self { rate, ..self }
     }
 
     /// One layer: `run(layer, inputs, pass)`, which a pass that recomputes runs again with the same random numbers.
@@ -44,11 +52,11 @@ impl Pass {
         if !(self.recomputes && self.is_training()) {
             return run(layer, inputs, self);
         }
-        let (seed, begun) = (self.seed, self.calls.get());
+        let (seed, rate, begun) = (self.seed, self.rate, self.calls.get());
         let ended = Arc::new(AtomicU64::new(begun));
         let counted = ended.clone();
         let y = ptm_ops::recomputed(layer, inputs, move |layer, inputs| {
-            let pass = Self { seed, calls: Cell::new(begun), recomputes: false };
+            let pass = Self { seed, calls: Cell::new(begun), recomputes: false, rate };
             let y = run(layer, inputs, &pass);
             counted.store(pass.calls.get(), Relaxed);
             y
@@ -64,6 +72,7 @@ impl Pass {
 
     /// The dropout of the next place that has one.
     pub fn dropout(&self, rate: f32) -> Dropout {
+        let rate = if rate > 0.0 { self.rate.unwrap_or(rate) } else { rate };
         self.draw(rate).map_or(Dropout::OFF, |seed| Dropout::new(rate, seed))
     }
 
@@ -102,6 +111,10 @@ mod tests {
         assert_ne!(first, Pass::train(2).dropout(0.1));
         assert!(!Pass::eval().dropout(0.5).is_on());
         assert!(!a.dropout(0.0).is_on());
+        let other = Pass::train(1).with_dropout(Some(0.3));
+        assert_eq!(other.dropout(0.1), Pass::train(1).dropout(0.3));
+        assert!(!other.dropout(0.0).is_on() && !Pass::eval().with_dropout(Some(0.3)).dropout(0.1).is_on());
+        assert!(!Pass::train(1).with_dropout(Some(0.0)).dropout(0.1).is_on());
     }
 
     #[test]

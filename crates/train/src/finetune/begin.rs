@@ -22,6 +22,7 @@ use super::plan::Plan;
 use super::reading::Reading;
 use super::{Finetuning, Item, judge};
 use crate::checkpoint::Folder;
+use crate::courses::Courses;
 use crate::error::{Error, Result};
 use crate::objective::{Aim, Objective};
 use crate::recipe::{BatchConfig, Recipe, Task};
@@ -306,6 +307,7 @@ impl<'a> Job<'a> {
             run: recipe.run,
             optimizer: recipe.optimizer,
             schedule: recipe.schedule,
+            courses: Courses::default(),
             tune: recipe.tune,
             fgm: recipe.regularize.fgm,
             evaluate: recipe.evaluate,

@@ -22,7 +22,7 @@ use super::plan::Plan;
 use super::recipe::{Micro, Recipe, Stage};
 use super::sentence_pairs::SentencePairTask;
 use super::spans::SpansTask;
-use super::task::Pretraining;
+use super::task::{Listed, Pretraining};
 use super::{Pretrained, metrics};
 use crate::checkpoint::Folder;
 use crate::error::{Error, Result};
@@ -305,12 +305,17 @@ impl<'a> Job<'a> {
         let train = Plan {
             task: Arc::new(task),
             mixture: self.mixture.clone(),
+            listed: Arc::new(Listed::new(&self.mixture)),
             part,
             seed,
             stages: self.stages(longest, own)?,
             workers: corpus.workers,
         };
-        let validation = judges.then(|| Plan { part: Part::Validation(split), ..train.clone() });
+        let validation = judges.then(|| Plan {
+            part: Part::Validation(split),
+            listed: Arc::new(Listed::new(&self.mixture)),
+            ..train.clone()
+        });
         if let Some(plan) = &validation {
             // better said now than after the first steps
             plan.sample(1, usize::MAX)?;
@@ -372,6 +377,7 @@ impl<'a> Job<'a> {
             run: recipe.run,
             optimizer: recipe.optimizer,
             schedule: recipe.schedule,
+            courses: recipe.batch.courses(),
             tune: recipe.tune,
             fgm: 0.0,
             evaluate: recipe.evaluate,

@@ -8,9 +8,9 @@ use std::thread;
 use ptm_text::corpus::{Mixture, Part};
 use rand::seq::SliceRandom;
 
-use super::cutting::{Cut, Cutting, Window, count};
+use super::cutting::{Cut, Cutting, Window, sizes};
 use super::recipe::{Micro, Stage};
-use super::task::{Others, Pretraining, Turn};
+use super::task::{Listed, Others, Pretraining, Turn};
 use crate::error::{Error, Result};
 use crate::feed::{Cursor, Feed, Place, Ready};
 use crate::objectives::generator;
@@ -25,6 +25,8 @@ const AHEAD: usize = 1 << 20;
 pub(crate) struct Plan<T> {
     pub task: Arc<T>,
     pub mixture: Mixture,
+    /// The documents of the part, where they are few.
+    pub listed: Arc<Listed>,
     pub part: Part,
     pub seed: u64,
     /// How much a step sees, with the length of each stage.
@@ -36,7 +38,7 @@ pub(crate) struct Plan<T> {
 impl<T> Clone for Plan<T> {
     fn clone(&self) -> Self {
         let (task, mixture, stages) = (self.task.clone(), self.mixture.clone(), self.stages.clone());
-        Self { task, mixture, stages, ..*self }
+        Self { task, mixture, stages, listed: self.listed.clone(), ..*self }
     }
 }
 
@@ -68,12 +70,26 @@ pub(crate) fn micro_batches(windows: Vec<Window>, micro: Micro) -> Vec<Vec<Windo
     batches
 }
 
+/// Of windows that are read in both directions one of each in turn, each in the order in which they come: half of a batch
+/// reads backwards.
+fn alternating(windows: Vec<Window>) -> Vec<Window> {
+    let count = windows.len();
+    let (backwards, forwards): (Vec<Window>, Vec<Window>) = windows.into_iter().partition(|window| window.backwards);
+    if backwards.is_empty() {
+        return forwards;
+    }
+    let (mut forwards, mut backwards) = (forwards.into_iter(), backwards.into_iter());
+    let mut next = |_| [forwards.next(), backwards.next()];
+    (0..count).flat_map(&mut next).flatten().collect()
+}
+
 impl<T: Pretraining> Plan<T> {
     /// The stage of a step, and how documents are cut in it.
     fn stage(&self, steps: u64) -> (Stage, Cut, usize) {
         let last = self.stages.len() - 1;
         let index = self.stages.iter().position(|(stage, _)| steps < stage.until).unwrap_or(last);
         let (stage, length) = self.stages[index];
+        let stage = Stage { micro: self.task.micro(stage.micro, length), ..stage };
         (stage, self.task.cut(length), length)
     }
 
@@ -86,7 +102,7 @@ impl<T: Pretraining> Plan<T> {
         let sizes: Vec<usize> = batches.iter().map(Vec::len).collect();
         let windows: Vec<Window> = batches.into_iter().flatten().collect();
         let share = windows.len().div_ceil(workers).max(1);
-        let others = Others { mixture: &self.mixture, part: self.part, turn };
+        let others = Others { mixture: &self.mixture, part: self.part, listed: &self.listed, turn };
         let example = |window: &Window| {
             let (corpus, epoch) = window.pass();
             // what is judged is corrupted the same whenever it is; corpora are few
@@ -136,8 +152,14 @@ impl<T: Pretraining> Plan<T> {
             windows.push(window);
         }
         // no pass over corpora has this number
-        windows.shuffle(&mut generator(self.seed, u64::MAX, steps));
-        let batches = micro_batches(windows, stage.micro);
+        let random = &mut generator(self.seed, u64::MAX, steps);
+        windows.shuffle(random);
+        let mut batches = micro_batches(alternating(windows), stage.micro);
+        if let Micro::Tokens(budget) = stage.micro {
+            self.fill(&mut batches, budget, stage.accumulate, cutting, cut)?;
+            // what filled them is not for the last step alone
+            batches.shuffle(random);
+        }
         let mut made: Vec<Vec<Vec<Window>>> = Vec::new();
         for batch in batches {
             match made.last_mut() {
@@ -145,13 +167,43 @@ impl<T: Pretraining> Plan<T> {
                 _ => made.push(vec![batch]),
             }
         }
-        // batches by tokens are rarely filled to the last one: a stage ends all the same after its steps
+        // batches by tokens may be more: a stage ends all the same after its steps
         made.truncate(left);
         if steps + made.len() as u64 >= stage.until {
             // the next stage cuts in another way
             cutting.leave();
         }
         Ok(made)
+    }
+
+    /// Fills the last one of `batches` and adds as many as the last step lacks: how many batches so many tokens make is not
+    /// known before.
+    fn fill(
+        &self,
+        batches: &mut Vec<Vec<Window>>,
+        budget: usize,
+        accumulate: usize,
+        cutting: &mut Cutting,
+        cut: Cut,
+    ) -> Result<()> {
+        let longest = cut.longest();
+        let mut tokens: usize = batches.last().map_or(0, |batch| batch.iter().map(Window::tokens).sum());
+        loop {
+            // another might not fit, which cannot be given back
+            let full = tokens + longest > budget;
+            if full && batches.len().is_multiple_of(accumulate) {
+                return Ok(());
+            }
+            if full || batches.is_empty() {
+                batches.push(Vec::new());
+                tokens = 0;
+            }
+            let window = cutting.next(cut)?;
+            tokens += window.tokens();
+            if let Some(batch) = batches.last_mut() {
+                batch.push(window);
+            }
+        }
     }
 
     /// Makes everything from `cursor` on; `give` gets the steps and says whether to go on.
@@ -204,19 +256,29 @@ impl<T: Pretraining> Plan<T> {
     /// Those of reading the corpora.
     pub fn steps_of_epoch(&self) -> Result<u64> {
         let (stage, cut, _) = self.stage(u64::MAX);
-        let (mut windows, mut tokens) = (0.0, 0);
+        let (mut windows, mut shared, mut full, mut filled) = (0, 0.0, 0.0, 0);
         for (corpus, _) in self.mixture.corpora() {
             for number in 0..corpus.len() {
                 if self.part.holds(corpus.hash(number)?) {
-                    let (of_windows, of_tokens) = count(corpus.length(number)?, cut);
-                    windows += of_windows;
-                    tokens += of_tokens;
+                    let (whole, part) = sizes(corpus, number, cut)?;
+                    shared += part;
+                    windows += whole.len();
+                    for tokens in whole {
+                        // as batches by tokens are filled
+                        if is_full(stage.micro, usize::from(filled > 0), filled, tokens) {
+                            (full, filled) = (full + 1.0, 0);
+                        }
+                        filled += tokens;
+                    }
                 }
             }
         }
         let micro = match stage.micro {
-            Micro::Examples(size) => windows / size as f64,
-            Micro::Tokens(budget) => tokens as f64 / budget as f64,
+            Micro::Examples(size) => (windows as f64 + shared) / size as f64,
+            Micro::Tokens(budget) => {
+                let last = filled as f64 / budget as f64;
+                full + last + shared / (budget / cut.longest()).max(1) as f64
+            }
         };
         Ok((micro / stage.accumulate as f64).ceil() as u64)
     }
@@ -243,5 +305,102 @@ impl<T: Pretraining> Plan<T> {
             }
         }
         Ok(windows)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ptm_models::{Configuration, EncoderConfig, XlnetConfig};
+    use serde_json::json;
+
+    use super::super::cutting::tests::sentences;
+    use super::super::made::Made;
+    use super::super::masked::{Hidden, MaskedTask};
+    use super::super::permutation::PermutationTask;
+    use super::*;
+    use crate::objectives::masked_lm::{Format, MaskedLm, MaskedLmConfig};
+    use crate::objectives::permutation::{PermutationConfig, PermutationLm};
+    use crate::objectives::tests::vocabulary;
+
+    fn plan<T: Pretraining>(task: T, mixture: &Mixture, micro: Micro, accumulate: usize, length: usize) -> Plan<T> {
+        let stage = Stage { until: u64::MAX, length: Some(length), micro, accumulate };
+        let listed = Arc::new(Listed::new(mixture));
+        let (task, mixture) = (Arc::new(task), mixture.clone());
+        Plan { task, mixture, listed, part: Part::All, seed: 3, stages: vec![(stage, length)], workers: 2 }
+    }
+
+    fn masked(format: Format) -> MaskedTask {
+        let objective = MaskedLmConfig { format, ..MaskedLmConfig::default() };
+        let objective = Hidden::Tokens(Box::new(MaskedLm::new(objective, &vocabulary()).unwrap()));
+        let config = json!({"model_type": "bert", "vocab_size": 240, "hidden_size": 8, "num_hidden_layers": 1,
+            "num_attention_heads": 1, "intermediate_size": 8, "max_position_embeddings": 64});
+        let config = EncoderConfig::from_json(config.as_object().unwrap().clone()).unwrap();
+        MaskedTask { objective, vocabulary: vocabulary(), made: Made::new(config) }
+    }
+
+    /// The steps of the first stretches.
+    fn steps<T: Pretraining>(plan: &Plan<T>) -> Vec<Vec<Vec<Window>>> {
+        let mut cutting = Cutting::new(&plan.mixture, plan.part, plan.seed, None).unwrap();
+        let mut steps: Vec<Vec<Vec<Window>>> = Vec::new();
+        for _ in 0..4 {
+            steps.extend(plan.gather(&mut cutting, steps.len() as u64).unwrap());
+        }
+        steps
+    }
+
+    fn tokens(batch: &[Window]) -> usize {
+        batch.iter().map(Window::tokens).sum()
+    }
+
+    #[test]
+    fn every_step_has_all_its_micro_batches_and_they_are_full() {
+        let dir = tempfile::tempdir().unwrap();
+        let mixture = Mixture::new(vec![(sentences(dir.path(), 300), 1.0)]).unwrap();
+        for format in [Format::Stretches, Format::FullSentences, Format::DocSentences] {
+            for accumulate in [1, 3, 5] {
+                let plan = plan(masked(format), &mixture, Micro::Tokens(100), accumulate, 26);
+                let steps = steps(&plan);
+                assert!(steps.len() >= 4 * STRETCH);
+                for step in steps {
+                    assert_eq!(step.len(), accumulate, "{format:?}");
+                    assert!(step.iter().all(|batch| (77..=100).contains(&tokens(batch))), "{format:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn batches_of_short_documents_have_more_of_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let mixture = Mixture::new(vec![(sentences(dir.path(), 300), 1.0)]).unwrap();
+        let sizes = |format: Format| -> Vec<usize> {
+            let batches = steps(&plan(masked(format), &mixture, Micro::Examples(4), 2, 66)).concat();
+            assert!(batches.iter().all(|batch| tokens(batch) <= 4 * 66), "{format:?}");
+            batches.iter().map(Vec::len).collect()
+        };
+        assert!(sizes(Format::Stretches).iter().chain(&sizes(Format::FullSentences)).all(|&size| size == 4));
+        let more = sizes(Format::DocSentences);
+        assert!(more.iter().all(|&size| size >= 4) && more.iter().sum::<usize>() > 5 * more.len(), "{more:?}");
+    }
+
+    #[test]
+    fn half_of_each_batch_reads_backwards() {
+        let dir = tempfile::tempdir().unwrap();
+        let mixture = Mixture::new(vec![(sentences(dir.path(), 300), 1.0)]).unwrap();
+        let task = || {
+            let objective = PermutationLm::new(PermutationConfig::default(), &vocabulary()).unwrap();
+            let config = json!({"model_type": "xlnet", "vocab_size": 240, "d_model": 8, "n_layer": 1, "n_head": 1,
+                "d_inner": 8});
+            let config = XlnetConfig::from_json(config.as_object().unwrap().clone()).unwrap();
+            PermutationTask { objective, made: Made::new(config) }
+        };
+        for micro in [Micro::Examples(6), Micro::Examples(5), Micro::Tokens(120)] {
+            for batch in steps(&plan(task(), &mixture, micro, 1, 30)).concat() {
+                let backwards = batch.iter().filter(|window| window.backwards).count();
+                // by tokens a stretch of steps may end between the two directions of one text
+                let most = if matches!(micro, Micro::Tokens(_)) { 2 } else { batch.len() % 2 };
+                assert!((2 * backwards).abs_diff(batch.len()) <= most, "{backwards} of {}", batch.len());
+            }
+        }
     }
 }
