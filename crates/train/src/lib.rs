@@ -6,6 +6,7 @@ pub mod adapt;
 mod adversarial;
 pub mod batch_search;
 pub mod checkpoint;
+pub mod courses;
 mod environment;
 mod error;
 pub mod evaluate;

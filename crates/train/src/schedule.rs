@@ -166,6 +166,21 @@ impl Schedule {
         }
     }
 
+    /// The same shape with another warm-up; none of one that has no such.
+    pub fn with_warmup(self, other: f64) -> Option<Self> {
+        let mut this = self;
+        match &mut this {
+            Self::Constant { warmup }
+            | Self::Linear { warmup }
+            | Self::Cosine { warmup, .. }
+            | Self::CosineRestarts { warmup, .. }
+            | Self::Polynomial { warmup, .. }
+            | Self::InverseRoot { warmup, .. } => *warmup = other,
+            Self::T5 { .. } | Self::OneCycle { .. } | Self::Range { .. } => return None,
+        }
+        Some(this)
+    }
+
     /// Says which constant can't work.
     ///
     /// # Errors

@@ -9,6 +9,7 @@ use ptm_models::Pass;
 
 use crate::adversarial;
 use crate::checkpoint::{Best, Checkpoint, Folder, Parts, State, Window};
+use crate::courses::Courses;
 use crate::error::{Error, Result};
 use crate::journal::{Journal, Line};
 use crate::objective::{Judgement, Objective};
@@ -32,6 +33,8 @@ pub struct Settings {
     pub optimizer: OptimizerConfig,
     /// Its schedule.
     pub schedule: Schedule,
+    /// Parts of the run with a learning rate or a dropout of their own.
+    pub courses: Courses,
     /// Which parameters learn.
     pub tune: Tune,
     /// How far word embeddings are moved against the loss, 0 for not at all ([`crate::recipe::Regularize::fgm`]).
@@ -185,7 +188,8 @@ pub fn train<O: Objective>(
             return Err(Error::Diverged { step });
         }
 
-        let factor = settings.schedule.factor(at.state.step as f64, at.total());
+        let lr = settings.optimizer.lr();
+        let factor = settings.courses.factor(&settings.schedule, lr, at.state.step as f64, at.total());
         let clip = GradientSum::clip_factor(norm, Some(settings.run.clip).filter(|limit| *limit > 0.0));
         model = at.optimizer.step(model, gradients, factor, clip);
 
@@ -440,7 +444,10 @@ pub(crate) fn gradients<O: Objective>(
     let mut losses = vec![0.0; objective.parts().len()];
     for (number, batch) in micro.iter().enumerate() {
         let seed = seed_of(settings.seed, step, number as u64);
-        let pass = || Pass::train(seed).recomputing(settings.run.gradient_checkpointing).dropping(drops);
+        let pass = || {
+            let (recomputes, rate) = (settings.run.gradient_checkpointing, settings.courses.dropout(step));
+            Pass::train(seed).recomputing(recomputes).dropping(drops).with_dropout(rate)
+        };
         let parts = objective.losses(model, batch, &scales, &pass())?;
         add(&mut losses, &parts);
         let mut own = GradientSum::default();

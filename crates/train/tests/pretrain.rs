@@ -407,14 +407,17 @@ fn runs_that_are_stopped_go_on_with_the_same_bits() {
     let families = [("gpt2", GPT2), ("t5", T5), ("xlnet", XLNET), ("roberta", ROBERTA), ("electra", ELECTRA)];
     let own = [("bert", BERT), ("spanbert", BERT), ("ernie", ERNIE), ("ernie-2", ERNIE)];
     let others = [("bart", BART), ("distilbert", DISTILBERT), ("t5-mixture", T5), ("bart-mixture", BART)];
+    let formats = [("full", ROBERTA), ("doc", ROBERTA)];
     let mixture = place.mixture("");
-    for (name, model) in families.into_iter().chain(own).chain(others) {
+    for (name, model) in families.into_iter().chain(own).chain(others).chain(formats) {
         let objective = match name {
             "t5-mixture" | "bart-mixture" => Some(mixture.as_str()),
             "spanbert" => Some("objective.name=span_masking"),
             "ernie-2" => Some(CONTINUAL),
             "bert" => Some("objective.name=next_sentence"),
             "ernie" => Some(KNOWLEDGE),
+            "full" => Some("objective={name='masked_lm',format='full_sentences'}"),
+            "doc" => Some("objective={name='masked_lm',format='doc_sentences'}"),
             _ => None,
         };
         let segments = (name == "ernie-2").then_some("model.config.type_vocab_size=4");
@@ -434,6 +437,84 @@ fn runs_that_are_stopped_go_on_with_the_same_bits() {
         place.run(&others);
         assert!(traces(&whole.output, 12) == traces(&others.output, 12), "{name}");
     }
+}
+
+/// The numbers of a log's lines of steps.
+fn told(output: &Path, name: &str) -> Vec<f64> {
+    let log = fs::read_to_string(output.join("log.jsonl")).unwrap();
+    let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    lines.filter_map(|line| line.get(name).and_then(Value::as_f64)).collect()
+}
+
+/// LAMB's mixed batches: a second length with a warm-up of its own, dropout off at the end.
+#[test]
+fn lamb_learns_over_two_lengths_and_goes_on_with_the_same_bits() {
+    let place = Workplace::new();
+    let more = [
+        "optimizer={name='lamb',lr=1e-2}",
+        "schedule={name='linear',warmup=0.25}",
+        "batch={size=4,length=48,accumulate=2,phases=[{until=12,length=16,size=8,lr=1.4e-2,warmup=0.5},\
+         {until=16},{until=20,dropout=0.0}]}",
+    ];
+    let whole = place.recipe("whole", ROBERTA, 20, &more);
+    place.run(&whole);
+    let rates = told(&whole.output, "lr");
+    let expected = |step: usize| {
+        let (peak, step, warm, total) = if step < 12 { (1.4e-2, step, 6.0, 12.0) } else { (1e-2, step - 12, 2.0, 8.0) };
+        let step = step as f64;
+        peak * if step < warm { step / warm } else { 1.0 - (step - warm) / (total - warm) }
+    };
+    assert_eq!(rates.len(), 20);
+    for (step, rate) in rates.iter().enumerate() {
+        assert!((rate - expected(step)).abs() < 1e-8, "{step}: {rate} is not {}", expected(step));
+    }
+    let parts = place.recipe("parts", ROBERTA, 20, &more);
+    for stop in [5, 12, 14, 17] {
+        let stopped = pretrain(&parts, &place.sources(), false, &mut Until(stop, 0));
+        assert!(matches!(stopped, Err(Error::Stopped)), "at {stop}");
+    }
+    place.run(&parts);
+    assert!(traces(&whole.output, 20) == traces(&parts.output, 20));
+    // dropout made a difference as long as it was on, and none was left at the end
+    let on = place.recipe("on", ROBERTA, 20, &[more[0], more[1], &more[2].replace(",dropout=0.0", "")]);
+    place.run(&on);
+    let (a, b) = (told(&whole.output, "loss"), told(&on.output, "loss"));
+    assert!(a[..16] == b[..16] && a[16..20] != b[16..20], "{a:?} {b:?}");
+}
+
+/// GPT-3's way: batches that grow.
+#[test]
+fn batches_grow_and_runs_go_on_in_the_middle() {
+    let place = Workplace::new();
+    let more = ["batch.size=12", "batch.phases=[{until=3,size=2},{until=6,size=4},{until=9,size=8}]"];
+    let whole = place.recipe("whole", GPT2, 12, &more);
+    let outcome = place.run(&whole);
+    // blocks of 32 tokens
+    assert_eq!(outcome.state.tokens, 32 * 3 * (2 + 4 + 8 + 12));
+    let parts = place.recipe("parts", GPT2, 12, &more);
+    for stop in [2, 3, 7] {
+        let stopped = pretrain(&parts, &place.sources(), false, &mut Until(stop, 0));
+        assert!(matches!(stopped, Err(Error::Stopped)), "at {stop}");
+    }
+    place.run(&parts);
+    assert!(traces(&whole.output, 12) == traces(&parts.output, 12));
+}
+
+/// A run of so many minutes ends by the clock, the time before it was stopped counted.
+#[test]
+fn time_goes_on_where_a_run_stopped() {
+    const SECONDS: f64 = 3.0;
+    let place = Workplace::new();
+    let mut recipe = place.recipe("timed", GPT2, 1, &["evaluate.every=100000", "log.every=100000"]);
+    (recipe.run.steps, recipe.run.minutes) = (None, Some(SECONDS / 60.0));
+    let begun = std::time::Instant::now();
+    let stopped = pretrain(&recipe, &place.sources(), false, &mut Until(3, 0));
+    assert!(matches!(stopped, Err(Error::Stopped)));
+    let outcome = place.run(&recipe);
+    assert!(outcome.state.finished && outcome.state.step > 3, "{:?}", outcome.state);
+    assert!(outcome.state.seconds >= SECONDS && outcome.state.seconds <= begun.elapsed().as_secs_f64());
+    // what was finished by the clock stays so
+    assert_eq!(place.run(&recipe).state.step, outcome.state.step);
 }
 
 /// Every task learns; the run is as long as its stages, and a second one goes on with a task more.
@@ -540,6 +621,8 @@ fn epochs_are_as_many_steps_as_the_text_gives() {
         ("across", GPT2, &["batch.size=4"]),
         ("tokens", GPT2, &["batch={tokens=100,length=20}"]),
         ("both", XLNET, &["batch.size=9"]),
+        ("full", ROBERTA, &["batch.size=5", "objective={name='masked_lm',format='full_sentences'}"]),
+        ("doc", ROBERTA, &["batch.size=3", "objective={name='masked_lm',format='doc_sentences'}"]),
     ] {
         let mut recipe = place.recipe(name, model, 1, more);
         (recipe.run.steps, recipe.run.epochs) = (None, 1.0);

@@ -23,6 +23,7 @@ use super::plan::Plan;
 use super::reading::{Reading, Starts};
 use super::{Finetuning, Item, judge, source_prefix};
 use crate::checkpoint::Folder;
+use crate::courses::Courses;
 use crate::error::{Error, Result};
 use crate::objective::{Aim, Objective};
 use crate::recipe::{BatchConfig, Recipe, Task};
@@ -335,6 +336,7 @@ impl<'a> Job<'a> {
             run: recipe.run,
             optimizer: recipe.optimizer,
             schedule: recipe.schedule,
+            courses: Courses::default(),
             tune: recipe.tune,
             fgm: recipe.regularize.fgm,
             evaluate: recipe.evaluate,

@@ -222,7 +222,8 @@ impl Segments {
         })
     }
 
-    /// Gives `then` what the model reads, with its memory, and the rows that are predicted.
+    /// Gives `then` what the model reads, with its memory, and the rows that are predicted. The memory is computed here, from
+    /// the tokens before the segments; why so, and what it costs, says `pretrain/permutation.rs`.
     fn read<R>(
         &self,
         model: &Model<LanguageModelHead, Xlnet>,

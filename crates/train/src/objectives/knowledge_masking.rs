@@ -191,7 +191,7 @@ impl KnowledgeMasking {
         vocabulary: &Vocabulary,
     ) -> Result<Self> {
         let KnowledgeMaskingConfig { rate, masked, random, whole_words, most, .. } = config;
-        let hidden = MaskedLmConfig { rate, masked, random, whole_words, most, patterns: 0 };
+        let hidden = MaskedLmConfig { rate, masked, random, whole_words, most, ..MaskedLmConfig::default() };
         let masked_lm = MaskedLm::new(hidden, vocabulary)?;
         Ok(Self { config, masked_lm, phrases, entities, vocabulary: vocabulary.clone() })
     }

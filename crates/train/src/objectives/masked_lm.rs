@@ -26,11 +26,37 @@ pub struct MaskedLmConfig {
     pub most: usize,
     /// Static masking: so many patterns a text, in turn (BERT: 10). 0 is dynamic: a fresh one each time.
     pub patterns: u64,
+    /// What pretraining makes sequences of.
+    pub format: Format,
+}
+
+/// What a sequence is made of. RoBERTa's (Liu et al. 2019, §4.2) but those of pairs, which are
+/// [`super::next_sentence::Unit`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Format {
+    /// So many tokens of one document, wherever its sentences end. The default, and no format of RoBERTa's.
+    #[default]
+    Stretches,
+    /// As many whole sentences as fit, of one document and the next, with a separator between two: FULL-SENTENCES, by which
+    /// RoBERTa's models were trained.
+    FullSentences,
+    /// As many whole sentences as fit, of one document: DOC-SENTENCES. Where documents are short, batches have more of them:
+    /// `batch.size` sequences mean as many tokens as these would have at their full length.
+    DocSentences,
 }
 
 impl Default for MaskedLmConfig {
     fn default() -> Self {
-        Self { rate: 0.15, masked: 0.8, random: 0.1, whole_words: false, most: 0, patterns: 0 }
+        Self {
+            rate: 0.15,
+            masked: 0.8,
+            random: 0.1,
+            whole_words: false,
+            most: 0,
+            patterns: 0,
+            format: Format::Stretches,
+        }
     }
 }
 
@@ -185,17 +211,51 @@ mod tests {
         let objective = MaskedLm::new(config, &vocabulary).unwrap();
         let ids = [20, 21, 101, 22, 102, 103, 23, 24, 104, 25];
         let words = [1..2, 2..4, 4..7, 7..8, 8..10, 10..11];
-        let mut counts = [0_u64; 6];
-        for seed in 0..5000 {
-            let made = objective.corrupt(&text(&ids), &mut random(seed)).unwrap();
-            for (word, count) in words.iter().zip(&mut counts) {
+        // the words of each order that fit in three tokens, one after the other: how likely each set of them is
+        let mut expected = [0.0; 64];
+        for order in orders(6) {
+            let (mut set, mut left) = (0_usize, 3);
+            for word in order {
+                if words[word].len() <= left {
+                    set |= 1 << word;
+                    left -= words[word].len();
+                }
+            }
+            expected[set] += 1.0 / 720.0;
+        }
+        let (mut counts, mut random) = ([0_u64; 64], random(1));
+        for _ in 0..100_000 {
+            let made = objective.corrupt(&text(&ids), &mut random).unwrap();
+            let mut set = 0;
+            for (number, word) in words.iter().enumerate() {
                 let hidden = word.clone().filter(|place| made.chosen.contains(place)).count();
                 assert!(hidden == 0 || hidden == word.len(), "{made:?}");
-                *count += u64::from(hidden > 0);
+                set |= usize::from(hidden > 0) << number;
             }
-            assert!(made.chosen.len() <= 3 && !made.chosen.is_empty());
+            counts[set] += 1;
         }
-        assert!(counts.iter().all(|&count| count > 500), "{counts:?}");
+        let possible: Vec<usize> = (0..64).filter(|&set| expected[set] > 0.0).collect();
+        assert_eq!(possible.iter().map(|&set| counts[set]).sum::<u64>(), 100_000, "{counts:?}");
+        let of = |set: &usize| (counts[*set], expected[*set]);
+        let (counts, expected): (Vec<u64>, Vec<f64>) = possible.iter().map(of).unzip();
+        // the long word alone, each of six pairs of a long and a short one, the three short ones: seven degrees of freedom
+        assert_eq!(counts.len(), 8);
+        assert!(chi_square(&counts, &expected) < 24.3, "{counts:?} {expected:?}");
+    }
+
+    /// All orders of the numbers below `count`.
+    fn orders(count: usize) -> Vec<Vec<usize>> {
+        if count == 0 {
+            return vec![Vec::new()];
+        }
+        let insert = |order: Vec<usize>| {
+            (0..count).map(move |place| {
+                let mut order = order.clone();
+                order.insert(place, count - 1);
+                order
+            })
+        };
+        orders(count - 1).into_iter().flat_map(insert).collect()
     }
 
     #[test]

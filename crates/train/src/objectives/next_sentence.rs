@@ -5,7 +5,7 @@ use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use super::masked_lm::{MaskedLm, MaskedLmConfig};
+use super::masked_lm::{Format, MaskedLm, MaskedLmConfig};
 use super::masking::Masked;
 use super::{Text, Vocabulary, draws};
 use crate::error::{Error, Result};
@@ -82,6 +82,10 @@ impl NextSentence {
             if !(0.0..=1.0).contains(&share) {
                 return Err(Error::recipe(key, format!("is {share}, but should be a share from 0 to 1")));
             }
+        }
+        if config.masking.format != Format::default() {
+            let problem = "is for sequences without pairs, of masked_lm: what a segment is says objective.unit";
+            return Err(Error::recipe("objective.masking.format", problem));
         }
         let masked_lm = MaskedLm::new(config.masking.clone(), vocabulary)?;
         Ok(Self { config, otherwise, masked_lm, cls: vocabulary.cls()?, sep: vocabulary.sep()? })
@@ -193,6 +197,7 @@ mod tests {
         NextSentenceConfig { short: 0.0, ..NextSentenceConfig::default() }
     }
 
+    const DRAWS: u64 = 100_000;
     const DOCUMENT: Text<'_> = Text { ids: &[20, 21, 22, 23, 24, 25, 26, 27, 28], sentences: &[0, 3, 5] };
     const OTHER: Text<'_> = Text { ids: &[60, 61, 62, 63, 64, 65], sentences: &[0, 4] };
 
@@ -200,9 +205,9 @@ mod tests {
     #[test]
     fn segments_are_of_whole_sentences() {
         let objective = objective(Otherwise::Random, whole());
-        let mut counts = [0_u64; 6];
-        for seed in 0..6000 {
-            let made = objective.corrupt(&DOCUMENT, Some(&OTHER), 32, &mut random(seed)).unwrap();
+        let (mut counts, mut random) = ([0_u64; 6], random(1));
+        for _ in 0..DRAWS {
+            let made = objective.corrupt(&DOCUMENT, Some(&OTHER), 32, &mut random).unwrap();
             let ids = made.masked.original();
             let possible: [(u32, &[u32]); 6] = [
                 (0, &[3, 20, 21, 22, 1, 23, 24, 25, 26, 27, 28, 1]),
@@ -225,9 +230,9 @@ mod tests {
     fn order_is_swapped_half_the_time() {
         let config = NextSentenceConfig { unit: Unit::Sentences, ..whole() };
         let objective = objective(Otherwise::Swapped, config);
-        let mut counts = [0_u64; 4];
-        for seed in 0..4000 {
-            let made = objective.corrupt(&DOCUMENT, None, 32, &mut random(seed)).unwrap();
+        let (mut counts, mut random) = ([0_u64; 4], random(1));
+        for _ in 0..DRAWS {
+            let made = objective.corrupt(&DOCUMENT, None, 32, &mut random).unwrap();
             let possible: [(u32, &[u32]); 4] = [
                 (0, &[3, 20, 21, 22, 1, 23, 24, 1]),
                 (1, &[3, 23, 24, 1, 20, 21, 22, 1]),
@@ -241,22 +246,35 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_longer_than_it_may_be() {
+    fn a_tenth_is_shorter_and_each_length_as_likely() {
         let ids: Vec<u32> = (10..110).collect();
         let text = Text { ids: &ids, sentences: &[0, 7, 60, 61] };
         let objective = objective(Otherwise::Random, NextSentenceConfig::default());
-        let (mut lengths, mut short) = (Vec::new(), 0);
-        for seed in 0..2000 {
-            let made = objective.corrupt(&text, Some(&text), 40, &mut random(seed)).unwrap();
+        let (mut lengths, mut random) = ([0_u64; 36], random(1));
+        for _ in 0..DRAWS {
+            let made = objective.corrupt(&text, Some(&text), 40, &mut random).unwrap();
             let length = made.masked.ids.len();
             assert!((5..=40).contains(&length));
             let inner = made.masked.original()[1..].iter().filter(|&&id| id == 1).count();
             assert_eq!(inner, 2, "two separators");
-            short += u64::from(length < 40);
-            lengths.push(length);
+            lengths[length - 5] += 1;
         }
-        // a random second segment from the last sentence on has but 39 tokens: never short by itself
-        assert!((100..320).contains(&short), "{short} of 2000 are short");
+        // a random second segment from the last sentence on has 39 tokens: only what is meant to be short is; a tenth is
+        // of any length that there is, the longest too
+        let mut expected = [0.1 / 36.0; 36];
+        expected[35] += 0.9;
+        // 35 degrees of freedom: 66.6 at one in a thousand
+        assert!(chi_square(&lengths, &expected) < 66.6, "{lengths:?}");
+        let short: u64 = lengths[..35].iter().sum();
+        assert!(chi_square(&[short, DRAWS - short], &[0.1 * 35.0 / 36.0, 0.9 + 0.1 / 36.0]) < 10.8, "{short}");
+    }
+
+    #[test]
+    fn formats_are_for_sequences_without_pairs() {
+        let masking = MaskedLmConfig { format: Format::FullSentences, ..MaskedLmConfig::default() };
+        let config = NextSentenceConfig { masking, ..whole() };
+        let error = NextSentence::new(config, Otherwise::Random, &vocabulary()).unwrap_err().to_string();
+        assert!(error.contains("objective.masking.format") && error.contains("objective.unit"), "{error}");
     }
 
     #[test]

@@ -26,7 +26,7 @@ pub struct PermutationConfig {
     pub short_spans: bool,
     /// How many tokens before the segment the memory holds.
     pub memory: usize,
-    /// Whether every text is read backwards too, which makes half of each batch.
+    /// Whether every text is read backwards too: half of each batch of an even `batch.size`, about half of others.
     pub backwards: bool,
 }
 
@@ -141,14 +141,13 @@ impl PermutationLm {
         random: &mut ChaCha8Rng,
     ) -> Permuted {
         let Range { start, end } = places;
-        let (ids, borders) = directed(text, backwards);
-        let memory = ids[start.saturating_sub(self.config.memory)..start].to_vec();
-        let (a, b) = ids[start..end].split_at(cut(start, end, &borders, random) - start);
+        let memory = directed(text.ids, start.saturating_sub(self.config.memory)..start, backwards);
+        let ids = directed(text.ids, start..end, backwards);
+        let (a, b) = ids.split_at(cut(start, end, &borders(text, start..end, backwards), random) - start);
         let other = other.filter(|other| !other.ids.is_empty() && draws::happens(0.5, random));
         let elsewhere = other.map(|other| {
-            let ids = directed(other, backwards).0;
-            let from = random.random_range(0..ids.len());
-            ids[from..ids.len().min(from + b.len())].to_vec()
+            let from = random.random_range(0..other.ids.len());
+            directed(other.ids, from..other.ids.len().min(from + b.len()), backwards)
         });
         let of_two = elsewhere.is_some();
         let made = self.permuted(memory, a, elsewhere.as_deref().unwrap_or(b), random);
@@ -218,24 +217,30 @@ fn frame(a: &[u32], b: &[u32]) -> [usize; FRAME] {
     [a.len(), length - 2, length - 1]
 }
 
-/// A text's tokens and the places where its sentences meet, as they are read.
-fn directed(text: &Text<'_>, backwards: bool) -> (Vec<u32>, Vec<usize>) {
-    let length = text.ids.len();
-    let borders = text.sentences.iter().copied().filter(|&start| start > 0 && start < length);
+/// The tokens at `places` as they are read, which count from the end of a text that is read `backwards`. Nothing else of
+/// it is looked at: a long text has many segments.
+fn directed(ids: &[u32], places: Range<usize>, backwards: bool) -> Vec<u32> {
     if backwards {
-        let mut borders: Vec<usize> = borders.map(|start| length - start).collect();
-        borders.reverse();
-        (text.ids.iter().rev().copied().collect(), borders)
+        ids[ids.len() - places.end..ids.len() - places.start].iter().rev().copied().collect()
     } else {
-        (text.ids.to_vec(), borders.collect())
+        ids[places].to_vec()
     }
 }
 
-/// Where A ends and B begins between `start` and `end`: where sentences meet, in the middle if they don't.
+/// Where sentences meet between two places, which count as those of [`directed`].
+fn borders(text: &Text<'_>, places: Range<usize>, backwards: bool) -> Vec<usize> {
+    let (starts, length) = (text.sentences, text.ids.len());
+    let Range { start, end } = places;
+    let (first, last) = if backwards { (length - end, length - start) } else { (start, end) };
+    let (from, to) = (starts.partition_point(|&at| at <= first), starts.partition_point(|&at| at < last));
+    // none lies between two that meet
+    let inner = starts.get(from..to).unwrap_or_default().iter();
+    if backwards { inner.rev().map(|&at| length - at).collect() } else { inner.copied().collect() }
+}
+
+/// Where A ends and B begins between `start` and `end`: at one of the borders between, in the middle without any.
 fn cut(start: usize, end: usize, borders: &[usize], random: &mut ChaCha8Rng) -> usize {
-    let from = borders.partition_point(|&border| border <= start);
-    let to = borders.partition_point(|&border| border < end);
-    if from < to { borders[random.random_range(from..to)] } else { usize::midpoint(start, end) }
+    if borders.is_empty() { usize::midpoint(start, end) } else { borders[random.random_range(0..borders.len())] }
 }
 
 /// The places in the order: of the targets and the frame those in `order`, of all others none.
@@ -427,6 +432,16 @@ mod tests {
             }
             assert_eq!(read, want);
         }
+    }
+
+    /// By hand: `[11 12 | 13 14 15 | 16]` and the places 1 to 5 from either end.
+    #[test]
+    fn places_count_from_where_reading_begins() {
+        let whole = Text { ids: &[11, 12, 13, 14, 15, 16], sentences: &[0, 2, 5] };
+        assert_eq!((directed(whole.ids, 1..5, false), borders(&whole, 1..5, false)), (vec![12, 13, 14, 15], vec![2]));
+        assert_eq!((directed(whole.ids, 1..5, true), borders(&whole, 1..5, true)), (vec![15, 14, 13, 12], vec![4]));
+        assert_eq!((borders(&whole, 0..6, true), borders(&whole, 0..6, false)), (vec![1, 4], vec![2, 5]));
+        assert!(borders(&whole, 2..3, false).is_empty() && borders(&whole, 2..5, false).is_empty());
     }
 
     #[test]

@@ -23,7 +23,7 @@ use super::plan::{Plan, count_all};
 use super::recipe::{Micro, Recipe, Stage};
 use super::sentence_pairs::SentencePairTask;
 use super::spans::SpansTask;
-use super::task::Pretraining;
+use super::task::{Listed, Pretraining};
 use super::text_tasks::{Reads, TextTasks};
 use super::{Pretrained, metrics};
 use crate::checkpoint::Folder;
@@ -336,7 +336,7 @@ impl<'a> Job<'a> {
         let mut task = PairsTask::<B> { objective, start, longest, tasks: None, made: Made::new(config.clone()) };
         if let Some((beside, mixture)) = beside.zip(self.mixture.as_ref()) {
             let length = stages.last().map_or(longest, |(_, length)| *length);
-            let (windows, _) = count_all(mixture, self.part()?, task.cut(length))?;
+            let windows = count_all(mixture, self.part()?, task.cut(length), Micro::Examples(1))?.windows();
             let reads = Reads {
                 tokenizer: &self.tokenizer,
                 ends: task.objective.ends(&self.vocabulary)?,
@@ -395,8 +395,10 @@ impl<'a> Job<'a> {
         let judges = corpus.validation > 0.0;
         let Some(mixture) = self.mixture.clone() else { return Ok(None) };
         let part = self.part()?;
-        let train = Plan { task: Arc::new(task), mixture, part, seed, stages, workers: corpus.workers };
-        let validation = judges.then(|| Plan { part: Part::Validation(split), ..train.clone() });
+        let list = || Arc::new(Listed::new(&mixture));
+        let (listed, held) = (list(), list());
+        let train = Plan { task: Arc::new(task), mixture, listed, part, seed, stages, workers: corpus.workers };
+        let validation = judges.then(|| Plan { part: Part::Validation(split), listed: held, ..train.clone() });
         if let Some(plan) = &validation {
             // better said now than after the first steps
             plan.sample(1, usize::MAX)?;
@@ -460,6 +462,7 @@ impl<'a> Job<'a> {
             run: recipe.run,
             optimizer: recipe.optimizer,
             schedule: recipe.schedule,
+            courses: recipe.batch.courses(),
             tune: recipe.tune,
             fgm: 0.0,
             evaluate: recipe.evaluate,

@@ -1,9 +1,10 @@
-//! Documents cut into what becomes an example each: stretches of one document, or blocks that documents fill one after
-//! the other. Where a cutting stands is told exactly, so that it can be gone on with.
+//! Documents cut into what becomes an example each: stretches of one document, whole sentences (RoBERTa's formats; Liu et
+//! al. 2019, §4.2), or blocks that documents fill one after the other. Where a cutting stands is told exactly, so that it
+//! can be gone on with.
 
 use std::sync::Arc;
 
-use ptm_text::corpus::{Document, Draws, Mixture, MixtureCursor, Part, Span};
+use ptm_text::corpus::{Corpus, Document, Draws, Mixture, MixtureCursor, Part, Span};
 
 use crate::error::{Error, Result};
 use crate::feed::Place;
@@ -19,6 +20,14 @@ pub enum Cut {
         /// Whether each document is read from its end too.
         both: bool,
     },
+    /// As many whole sentences, one after the other, as have so many tokens. A sentence is divided only where it is longer
+    /// than that, or where a few tokens would be alone otherwise.
+    Sentences {
+        /// Tokens, with those that stand between documents.
+        length: usize,
+        /// Whether what a document leaves free the next one fills, behind a token that stands between them.
+        across: bool,
+    },
     /// Blocks of exactly so many tokens, which documents fill one after the other.
     Across {
         /// Tokens.
@@ -27,6 +36,15 @@ pub enum Cut {
         /// nothing follows.
         frame: isize,
     },
+}
+
+impl Cut {
+    /// The most tokens of text that a window has.
+    pub fn longest(self) -> usize {
+        match self {
+            Self::Within { length, .. } | Self::Sentences { length, .. } | Self::Across { length, .. } => length,
+        }
+    }
 }
 
 /// A document that was drawn.
@@ -93,10 +111,19 @@ impl Window {
 
     /// The tokens of its only piece, and where sentences begin in them.
     pub fn stretch(&self) -> (&[u32], Vec<usize>) {
-        let Piece { drawn, from, to } = &self.pieces[0];
-        let Document { ids, sentences, .. } = &drawn.document;
-        let inner = sentences.iter().filter(|&&start| start > *from && start < *to).map(|start| start - from);
-        (&ids[*from..*to], [0].into_iter().chain(inner).collect())
+        self.pieces[0].text()
+    }
+
+    /// The tokens of all pieces with the token `between` between two of them, and where sentences begin in them.
+    pub fn joined(&self, between: u32) -> (Vec<u32>, Vec<usize>) {
+        let (mut ids, mut sentences) = (Vec::with_capacity(self.tokens() + self.pieces.len()), Vec::new());
+        for (number, piece) in self.pieces.iter().enumerate() {
+            ids.extend((number > 0).then_some(between));
+            let (own, starts) = piece.text();
+            sentences.extend(starts.into_iter().map(|start| ids.len() + start));
+            ids.extend_from_slice(own);
+        }
+        (ids, sentences)
     }
 
     /// The spans that its only piece has as a whole, in tokens of it.
@@ -107,20 +134,72 @@ impl Window {
     }
 }
 
+impl Piece {
+    /// Its tokens, and where sentences begin in them: the first is 0.
+    fn text(&self) -> (&[u32], Vec<usize>) {
+        let Document { ids, sentences, .. } = &self.drawn.document;
+        // a document may have many more than this part of it
+        let inner = &sentences[sentences.partition_point(|&start| start <= self.from)..];
+        let inner = inner.iter().take_while(|&&start| start < self.to).map(|start| start - self.from);
+        (&ids[self.from..self.to], [0].into_iter().chain(inner).collect())
+    }
+}
+
 /// Fewer tokens teach nothing: corrupting needs two.
 const LEAST: usize = 2;
 
-/// The stretch number `index` of a document of `length` tokens.
+/// What remains of a text becomes no example of its own with fewer tokens than this, unless it is all there is.
+fn few(most: usize) -> usize {
+    (most / 2).clamp(LEAST, 8)
+}
+
+/// The stretch number `index` of a document of `length` tokens. Where few would remain for the last one, the last two have
+/// as many each.
 fn stretch(length: usize, most: usize, both: bool, index: usize) -> Option<(usize, usize, bool)> {
     // each stretch in both directions, so that neighbours are of different ones
     let (number, backwards) = if both { (index / 2, index % 2 == 1) } else { (index, false) };
-    let from = number.checked_mul(most)?;
-    let to = from.saturating_add(most).min(length);
+    let (whole, rest) = (length / most, length % most);
+    let begin = |number: usize| match number {
+        _ if number > whole => length,
+        _ if number == whole && whole > 0 && (1..few(most)).contains(&rest) => length - (most + rest) / 2,
+        _ => number * most,
+    };
+    let (from, to) = (begin(number), begin(number + 1));
     (to >= from + LEAST).then_some((from, to, backwards))
 }
 
 fn too_short() -> Error {
     Error::Input("no document of the corpora has two tokens to learn from".into())
+}
+
+/// Where the sentences end that a sequence of `most` tokens has room for behind `filled` ones, from token `from` of a
+/// document on; `from` where there is no room for any.
+fn sentences_to(document: &Document, from: usize, filled: usize, most: usize) -> usize {
+    let Document { ids, sentences, .. } = document;
+    let room = from + (most - filled);
+    if ids.len() <= room {
+        return ids.len();
+    }
+    let behind = sentences.partition_point(|&start| start <= room);
+    let to = sentences[..behind].last().map_or(from, |&start| start.max(from));
+    if filled + to - from >= few(most) {
+        return to;
+    }
+    // the next one has to be divided; what remains of it should not be a few tokens either
+    let end = sentences.get(behind).copied().unwrap_or(ids.len());
+    room.min(end - few(most)).max(from + usize::from(filled == 0))
+}
+
+/// The same of a sequence that has sentences of one document alone: few tokens don't remain at the document's end.
+fn sentences_within(document: &Document, from: usize, most: usize) -> usize {
+    let to = sentences_to(document, from, 0, most);
+    let (length, few) = (document.ids.len(), few(most));
+    if !(1..few).contains(&(length - to)) {
+        return to;
+    }
+    let starts = document.sentences.iter().rev().skip_while(|&&start| start >= to);
+    let mut earlier = starts.take_while(|&&start| start >= from + few && length - start <= most);
+    earlier.find(|&&start| length - start >= few).copied().unwrap_or(from + (length - from).div_ceil(2))
 }
 
 /// Cuts the documents of a mixture, without end.
@@ -161,13 +240,26 @@ impl Cutting {
 
     /// How often all documents were seen, by tokens of the corpora.
     pub fn epochs(&self, mixture: &Mixture) -> f64 {
-        let tokens: Vec<f64> = mixture.corpora().iter().map(|(corpus, _)| corpus.tokens() as f64).collect();
-        let seen: f64 = self.draws.epochs().iter().zip(&tokens).map(|(epochs, tokens)| epochs * tokens).sum();
-        seen / tokens.iter().sum::<f64>()
+        // a document that was looked at alone was not given: the same as for whoever goes on before it
+        let ahead = self.document.is_some() && self.read == 0;
+        let cursor = if ahead { &self.before } else { self.draws.cursor() };
+        let (mut seen, mut all) = (0.0, 0.0);
+        for ((corpus, _), place) in mixture.corpora().iter().zip(&cursor.places) {
+            let tokens = corpus.tokens() as f64;
+            seen += (place.epoch as f64 + place.row as f64 / corpus.len() as f64) * tokens;
+            all += tokens;
+        }
+        seen / all
     }
 
-    /// Leaves what remains of the document in hand.
+    /// Leaves what remains of a document that was begun.
     pub fn leave(&mut self) {
+        if self.read > 0 {
+            self.close();
+        }
+    }
+
+    fn close(&mut self) {
         (self.document, self.read) = (None, 0);
     }
 
@@ -180,6 +272,16 @@ impl Cutting {
         self.document = Some(Arc::new(Drawn { corpus, epoch, document }));
         self.read = 0;
         Ok(())
+    }
+
+    /// Draws the next document where the last one gave nothing, `drawn` of them so far.
+    fn search(&mut self, drawn: &mut u64) -> Result<()> {
+        // each of them was seen, in whatever proportion they come
+        if *drawn > 16 * self.documents {
+            return Err(too_short());
+        }
+        *drawn += 1;
+        self.draw()
     }
 
     /// The next window.
@@ -199,15 +301,51 @@ impl Cutting {
                             let pieces = vec![Piece { drawn: document.clone(), from, to }];
                             return Ok(Window { pieces, backwards });
                         }
-                        self.leave();
+                        self.close();
                     }
-                    // each of them was seen, in whatever proportion they come
-                    if drawn > 16 * self.documents {
-                        return Err(too_short());
-                    }
-                    drawn += 1;
-                    self.draw()?;
+                    self.search(&mut drawn)?;
                 }
+            }
+            Cut::Sentences { length, across: false } => {
+                let mut drawn = 0;
+                loop {
+                    if let Some(document) = self.document.clone() {
+                        let (from, whole) = (self.read, document.document.ids.len());
+                        if from + LEAST <= whole {
+                            let to = sentences_within(&document.document, from, length);
+                            self.read = to;
+                            return Ok(Window { pieces: vec![Piece { drawn: document, from, to }], backwards: false });
+                        }
+                        self.close();
+                    }
+                    self.search(&mut drawn)?;
+                }
+            }
+            Cut::Sentences { length, across: true } => {
+                let (mut pieces, mut filled) = (Vec::new(), 0);
+                loop {
+                    // the token between two documents, and one behind it at least
+                    let before = filled + usize::from(filled > 0);
+                    if before >= length {
+                        break;
+                    }
+                    let Some(document) = &self.document else {
+                        self.draw()?;
+                        continue;
+                    };
+                    let (from, whole) = (self.read, document.document.ids.len());
+                    let to = sentences_to(&document.document, from, before, length);
+                    if to > from {
+                        pieces.push(Piece { drawn: document.clone(), from, to });
+                        filled = before + to - from;
+                        self.read = to;
+                    }
+                    if to < whole {
+                        break;
+                    }
+                    self.close();
+                }
+                Ok(Window { pieces, backwards: false })
             }
             Cut::Across { length, frame } => {
                 let (mut pieces, mut filled, mut empty) = (Vec::new(), 0, 0);
@@ -223,7 +361,7 @@ impl Cutting {
                         if empty > 16 * self.documents {
                             return Err(too_short());
                         }
-                        self.leave();
+                        self.close();
                         continue;
                     }
                     let to = count.min(self.read + length - filled);
@@ -231,7 +369,7 @@ impl Cutting {
                     filled += to - self.read;
                     self.read = to;
                     if to == count {
-                        self.leave();
+                        self.close();
                     }
                 }
                 Ok(Window { pieces, backwards: false })
@@ -240,27 +378,53 @@ impl Cutting {
     }
 }
 
-/// How many windows a document of so many tokens gives, and their tokens; of blocks in parts of one.
-pub fn count(tokens: usize, cut: Cut) -> (f64, u64) {
+/// The tokens of the windows that document `number` of a corpus gives, one direction after the other; and of windows that
+/// documents fill together how many it gives, in parts of one.
+///
+/// # Errors
+/// Those of reading it.
+pub fn sizes(corpus: &Corpus, number: u64, cut: Cut) -> Result<(Vec<usize>, f64)> {
+    let tokens = corpus.length(number)?;
+    let mut sizes = Vec::new();
     match cut {
         Cut::Within { length, both } => {
-            let times = 1 + usize::from(both);
-            let rest = tokens % length;
-            let kept = if rest < LEAST { tokens - rest } else { tokens };
-            ((kept.div_ceil(length) * times) as f64, (kept * times) as u64)
+            let all = (0..).map_while(|index| stretch(tokens, length, false, index));
+            sizes.extend(all.map(|(from, to, _)| to - from));
+            if both {
+                sizes.extend_from_within(..);
+            }
+        }
+        Cut::Sentences { length, across } => {
+            let document = corpus.document(number)?;
+            let mut from = 0;
+            while across && from < tokens || from + LEAST <= tokens {
+                let to = if across {
+                    sentences_to(&document, from, 0, length)
+                } else {
+                    sentences_within(&document, from, length)
+                };
+                if across && to == tokens {
+                    // the next document goes on to fill the last one
+                    return Ok((sizes, (to - from + 1) as f64 / length as f64));
+                }
+                sizes.push(to - from);
+                from = to;
+            }
         }
         Cut::Across { length, frame } => {
-            let tokens = tokens.saturating_add_signed(frame);
-            (tokens as f64 / length as f64, tokens as u64)
+            return Ok((sizes, tokens.saturating_add_signed(frame) as f64 / length as f64));
         }
     }
+    Ok((sizes, 0.0))
 }
 
 #[cfg(test)]
-mod tests {
-    use ptm_text::corpus::{Corpus, SpanKind, Split, TokenizedBy, Writer};
+pub(super) mod tests {
+    use ptm_text::corpus::{SpanKind, Split, TokenizedBy, Writer};
+    use rand::Rng;
 
     use super::*;
+    use crate::objectives::generator;
 
     /// Document `n` has `n % 23` tokens and one.
     fn corpus(dir: &std::path::Path, documents: u64) -> Corpus {
@@ -291,6 +455,8 @@ mod tests {
             Cut::Within { length: 5, both: true },
             Cut::Across { length: 16, frame: 1 },
             Cut::Across { length: 16, frame: -1 },
+            Cut::Sentences { length: 9, across: true },
+            Cut::Sentences { length: 9, across: false },
         ] {
             let mut whole = Cutting::new(&mixture, part, 3, None).unwrap();
             let all: Vec<_> = (0..400).map(|_| said(&whole.next(cut).unwrap())).collect();
@@ -313,11 +479,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let corpus = corpus(dir.path(), 46);
         let mixture = Mixture::new(vec![(corpus.clone(), 1.0)]).unwrap();
-        let lengths: Vec<usize> = (0..46).map(|n| corpus.length(n).unwrap()).collect();
         for (cut, tokens) in [
-            // single tokens are left out: two documents of one, and the rest of lengths 8, 15 and 22
-            (Cut::Within { length: 7, both: false }, 2 * (23 * 24 / 2 - 4)),
+            // single tokens are left out: two documents of one
+            (Cut::Within { length: 7, both: false }, 2 * (23 * 24 / 2 - 1)),
             (Cut::Within { length: 30, both: true }, 2 * 2 * (23 * 24 / 2 - 1)),
+            (Cut::Sentences { length: 9, across: false }, 2 * (23 * 24 / 2 - 1)),
         ] {
             let mut cutting = Cutting::new(&mixture, Part::All, 1, None).unwrap();
             let mut windows = Vec::new();
@@ -329,15 +495,123 @@ mod tests {
             numbers.dedup();
             assert_eq!(numbers.len(), windows.len(), "{cut:?}");
             assert!(windows.iter().all(|window| window.pass() == (0, 0)));
-            let counted: Vec<(f64, u64)> = lengths.iter().map(|&length| count(length, cut)).collect();
-            assert!((counted.iter().map(|one| one.0).sum::<f64>() - windows.len() as f64).abs() < 1e-9);
-            assert_eq!(counted.iter().map(|one| one.1).sum::<u64>(), tokens as u64);
-            assert!(windows.iter().all(|window| window.tokens() >= 2));
+            let counted: Vec<usize> = (0..46).flat_map(|number| sizes(&corpus, number, cut).unwrap().0).collect();
+            assert_eq!((counted.len(), counted.iter().sum::<usize>()), (windows.len(), tokens));
+            let short = |window: &Window| window.tokens() < few(7) && window.pieces[0].drawn.document.ids.len() > 2;
+            assert!(!windows.iter().any(short), "{cut:?}");
         }
         let mut cutting = Cutting::new(&mixture, Part::All, 1, None).unwrap();
         let cut = Cut::Across { length: 10, frame: 1 };
         let blocks: Vec<Window> = (0..70).map(|_| cutting.next(cut).unwrap()).collect();
         assert!(blocks.iter().all(|block| block.tokens() == 10));
+    }
+
+    /// By hand, at 16 tokens: what remains has 8 at least, and the last two share where it would be fewer.
+    #[test]
+    fn few_tokens_are_no_stretch() {
+        let all = |length: usize| -> Vec<(usize, usize)> {
+            let some = (0..5).map_while(|index| stretch(length, 16, false, index));
+            some.map(|(from, to, _)| (from, to)).collect()
+        };
+        assert_eq!(all(32), [(0, 16), (16, 32)]);
+        assert_eq!(all(33), [(0, 16), (16, 25), (25, 33)]);
+        assert_eq!(all(34), [(0, 16), (16, 25), (25, 34)]);
+        assert_eq!(all(40), [(0, 16), (16, 32), (32, 40)]);
+        assert_eq!((all(2), all(1)), (vec![(0, 2)], vec![]));
+    }
+
+    /// Documents of sentences of one to 40 tokens, at random.
+    pub fn sentences(dir: &std::path::Path, documents: u64) -> Corpus {
+        let by = TokenizedBy { class: None, size: 100, fingerprint: "f".into() };
+        let mut writer = Writer::create(dir, by).unwrap();
+        let mut random = generator(1, 2, 3);
+        for number in 0..documents {
+            let (mut ids, mut sentences) = (Vec::new(), Vec::new());
+            for _ in 0..random.random_range(1..12) {
+                sentences.push(ids.len());
+                let longest = if random.random_range(0..6) == 0 { 40 } else { 9 };
+                ids.extend((0..random.random_range(1..=longest)).map(|_| random.random_range(0..100_u32)));
+            }
+            writer.add(&Document { number, ids, sentences, spans: Vec::new() }, number, 1).unwrap();
+        }
+        writer.finish().unwrap()
+    }
+
+    #[test]
+    fn sentences_stay_whole_and_every_token_comes_once_a_pass() {
+        const MOST: usize = 24;
+        let dir = tempfile::tempdir().unwrap();
+        let corpus = sentences(dir.path(), 400);
+        let mixture = Mixture::new(vec![(corpus.clone(), 1.0)]).unwrap();
+        for across in [true, false] {
+            let cut = Cut::Sentences { length: MOST, across };
+            let mut cutting = Cutting::new(&mixture, Part::All, 1, None).unwrap();
+            let mut seen: Vec<Vec<u8>> = (0..400).map(|number| vec![0; corpus.length(number).unwrap()]).collect();
+            let (mut windows, mut divided, mut two) = (0, 0, 0);
+            loop {
+                let window = cutting.next(cut).unwrap();
+                assert!(across || window.pieces.len() == 1);
+                // the next pass may begin in the last one's last window
+                let ended = window.pieces.iter().any(|piece| piece.drawn.epoch > 0);
+                for Piece { drawn, from, to } in window.pieces.iter().filter(|piece| piece.drawn.epoch == 0) {
+                    let Document { number, ids, sentences, .. } = &drawn.document;
+                    seen[*number as usize][*from..*to].iter_mut().for_each(|times| *times += 1);
+                    if *to < ids.len() && !sentences.contains(to) {
+                        divided += 1;
+                        let index = sentences.partition_point(|start| start < to);
+                        let end = sentences.get(index).copied().unwrap_or(ids.len());
+                        let length = end - sentences[index - 1];
+                        // longer than a sequence, but where few tokens would be alone
+                        assert!(length + few(MOST) * (2 - usize::from(across)) > MOST, "one of {length} was divided");
+                        assert!(if across { end } else { ids.len() } - to >= few(MOST), "few remain");
+                    }
+                }
+                if ended {
+                    break;
+                }
+                windows += 1;
+                two += usize::from(window.pieces.len() > 1);
+                let tokens = window.tokens() + window.pieces.len() - 1;
+                assert!(tokens <= MOST);
+                let alone = !across && window.pieces[0].drawn.document.ids.len() < few(MOST);
+                assert!(tokens + 1 >= few(MOST) || alone, "{:?}", said(&window));
+            }
+            let mut missed = seen.iter().filter(|times| times.iter().any(|&times| times != 1));
+            // documents of one token are no example of their own
+            assert!(missed.all(|times| !across && times.len() == 1), "{across}");
+            let parts = (0..400).map(|number| sizes(&corpus, number, cut).unwrap());
+            let counted: f64 = parts.map(|(whole, part)| whole.len() as f64 + part).sum();
+            assert!(
+                (counted / f64::from(windows) - 1.0).abs() < if across { 0.1 } else { 1e-9 },
+                "{counted} {windows}"
+            );
+            assert!(divided > 100 && (two > 200) == across, "{divided} divided, {two} of several documents");
+        }
+    }
+
+    /// By hand: sentences of 4, 5 and 3 tokens, then a document of 2 and 9.
+    #[test]
+    fn documents_follow_each_other_behind_a_separator() {
+        let dir = tempfile::tempdir().unwrap();
+        let by = TokenizedBy { class: None, size: 100, fingerprint: "f".into() };
+        let mut writer = Writer::create(dir.path(), by).unwrap();
+        let one = Document { number: 0, ids: (10..22).collect(), sentences: vec![0, 4, 9], spans: Vec::new() };
+        let two = Document { number: 1, ids: (30..41).collect(), sentences: vec![0, 2], spans: Vec::new() };
+        writer.add(&one, 0, 1).unwrap();
+        writer.add(&two, 1, 1).unwrap();
+        let mixture = Mixture::new(vec![(writer.finish().unwrap(), 1.0)]).unwrap();
+        let first = |seed: u64| Cutting::new(&mixture, Part::All, seed, None).unwrap();
+        let cut = Cut::Sentences { length: 10, across: true };
+        let seed = (0..).find(|&seed| first(seed).next(cut).unwrap().pieces[0].drawn.document.number == 0).unwrap();
+        let mut cutting = first(seed);
+        let mut next = || cutting.next(cut).unwrap().joined(1);
+        assert_eq!(next(), ((10..19).collect(), vec![0, 4]));
+        assert_eq!(next(), (vec![19, 20, 21, 1, 30, 31], vec![0, 4]));
+        assert_eq!(next().0[..9], (32..41).collect::<Vec<u32>>());
+        let mut cutting = first(seed);
+        let mut next = || cutting.next(Cut::Sentences { length: 10, across: false }).unwrap().joined(1);
+        // behind 9 tokens 3 would remain, behind 4 enough, but 4 are few as well
+        assert_eq!([next(), next()].map(|one| one.0), [(10..16).collect::<Vec<u32>>(), (16..22).collect()]);
     }
 
     #[test]

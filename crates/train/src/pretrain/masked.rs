@@ -1,5 +1,5 @@
-//! Masked language modelling of encoders, and ERNIE's knowledge masking: each stretch of a document between the tokens that
-//! begin and end a sequence.
+//! Masked language modelling of encoders, and ERNIE's knowledge masking: each stretch of a document, or whole sentences in
+//! one of RoBERTa's formats, between the tokens that begin and end a sequence.
 
 use std::path::Path;
 
@@ -11,11 +11,12 @@ use rand_chacha::ChaCha8Rng;
 
 use super::cutting::{Cut, Window};
 use super::made::Made;
+use super::recipe::Micro;
 use super::task::{Answers, Others, Pretraining, Turn};
 use crate::error::Result;
 use crate::objectives::batches::Masks;
 use crate::objectives::knowledge_masking::KnowledgeMasking;
-use crate::objectives::masked_lm::MaskedLm;
+use crate::objectives::masked_lm::{Format, MaskedLm};
 use crate::objectives::masking::Masked;
 use crate::objectives::{Text, Vocabulary};
 
@@ -37,13 +38,34 @@ pub(crate) struct MaskedTask {
 /// Tokens that begin and end a sequence.
 const FRAME: usize = 2;
 
+impl MaskedTask {
+    fn format(&self) -> Format {
+        match &self.objective {
+            Hidden::Tokens(objective) => objective.config().format,
+            Hidden::Knowledge(_) => Format::Stretches,
+        }
+    }
+}
+
 impl Pretraining for MaskedTask {
     type Model = Model<MaskedLmHead>;
     type Example = Masked;
     type Batch = Masks;
 
     fn cut(&self, length: usize) -> Cut {
-        Cut::Within { length: length.saturating_sub(FRAME).max(2), both: false }
+        let length = length.saturating_sub(FRAME).max(2);
+        match self.format() {
+            Format::Stretches => Cut::Within { length, both: false },
+            Format::FullSentences => Cut::Sentences { length, across: true },
+            Format::DocSentences => Cut::Sentences { length, across: false },
+        }
+    }
+
+    fn micro(&self, micro: Micro, length: usize) -> Micro {
+        match micro {
+            Micro::Examples(size) if self.format() == Format::DocSentences => Micro::Tokens(size * length),
+            other => other,
+        }
     }
 
     fn pattern(&self, epoch: u64) -> u64 {
@@ -54,11 +76,11 @@ impl Pretraining for MaskedTask {
     }
 
     fn example(&self, window: &Window, others: &Others<'_>, random: &mut ChaCha8Rng) -> Result<Option<Masked>> {
-        let (ids, sentences) = window.stretch();
+        let (ids, sentences) = window.joined(self.vocabulary.sep()?);
         if ids.iter().all(|&id| self.vocabulary.is_special(id)) {
             return Ok(None);
         }
-        let text = Text { ids, sentences: &sentences };
+        let text = Text { ids: &ids, sentences: &sentences };
         let made = match &self.objective {
             Hidden::Tokens(objective) => objective.corrupt(&text, random),
             Hidden::Knowledge(objective) => {

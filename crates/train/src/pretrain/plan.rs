@@ -7,10 +7,11 @@ use std::thread;
 
 use ptm_text::corpus::{Mixture, Part};
 use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
 
-use super::cutting::{Cut, Cutting, Window, count};
+use super::cutting::{Cut, Cutting, Window, sizes};
 use super::recipe::{Micro, Stage};
-use super::task::{Others, Pretraining, Turn};
+use super::task::{Listed, Others, Pretraining, Turn};
 use super::text_tasks::{Row, TextTasks};
 use crate::error::{Error, Result};
 use crate::feed::{Cursor, Feed, Place, Ready};
@@ -26,6 +27,8 @@ const AHEAD: usize = 1 << 20;
 pub(crate) struct Plan<T> {
     pub task: Arc<T>,
     pub mixture: Mixture,
+    /// The documents of the part, where they are few.
+    pub listed: Arc<Listed>,
     pub part: Part,
     pub seed: u64,
     /// How much a step sees, with the length of each stage.
@@ -37,7 +40,7 @@ pub(crate) struct Plan<T> {
 impl<T> Clone for Plan<T> {
     fn clone(&self) -> Self {
         let (task, mixture, stages) = (self.task.clone(), self.mixture.clone(), self.stages.clone());
-        Self { task, mixture, stages, ..*self }
+        Self { task, mixture, stages, listed: self.listed.clone(), ..*self }
     }
 }
 
@@ -94,22 +97,93 @@ pub(crate) fn micro_batches(items: impl IntoIterator<Item = Item>, micro: Micro)
     batches
 }
 
-/// How many windows and tokens one pass over the documents of `part` gives, in the mean.
+/// Of windows that are read in both directions one of each in turn, each in the order in which they come: half of a batch
+/// reads backwards.
+fn alternating(items: Vec<Item>) -> Vec<Item> {
+    let count = items.len();
+    let is_backwards = |item: &Item| matches!(item, Item::Text(window) if window.backwards);
+    let (backwards, forwards): (Vec<Item>, Vec<Item>) = items.into_iter().partition(is_backwards);
+    if backwards.is_empty() {
+        return forwards;
+    }
+    let (mut forwards, mut backwards) = (forwards.into_iter(), backwards.into_iter());
+    let mut next = |_| [forwards.next(), backwards.next()];
+    (0..count).flat_map(&mut next).flatten().collect()
+}
+
+/// What one pass over the documents of a part gives.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counted {
+    /// Windows that documents give alone.
+    windows: usize,
+    /// Windows that documents fill together, in the mean.
+    shared: f64,
+    /// Tokens of all of them.
+    tokens: f64,
+    /// Micro-batches by tokens that the windows fill, and what is left over.
+    full: f64,
+    left: usize,
+}
+
+impl Counted {
+    /// All windows.
+    pub fn windows(&self) -> f64 {
+        self.windows as f64 + self.shared
+    }
+}
+
+/// What one pass over the documents of `part` gives, and how micro-batches are filled with it.
 ///
 /// # Errors
 /// Those of reading the corpora.
-pub(crate) fn count_all(mixture: &Mixture, part: Part, cut: Cut) -> Result<(f64, u64)> {
-    let (mut windows, mut tokens) = (0.0, 0);
+pub(crate) fn count_all(mixture: &Mixture, part: Part, cut: Cut, micro: Micro) -> Result<Counted> {
+    let mut all = Counted::default();
     for (corpus, _) in mixture.corpora() {
         for number in 0..corpus.len() {
             if part.holds(corpus.hash(number)?) {
-                let (of_windows, of_tokens) = count(corpus.length(number)?, cut);
-                windows += of_windows;
-                tokens += of_tokens;
+                let (whole, of_one) = sizes(corpus, number, cut)?;
+                all.shared += of_one;
+                all.windows += whole.len();
+                all.tokens += whole.iter().sum::<usize>() as f64 + of_one * cut.longest() as f64;
+                for tokens in whole {
+                    // as batches by tokens are filled
+                    if is_full(micro, usize::from(all.left > 0), all.left, tokens) {
+                        (all.full, all.left) = (all.full + 1.0, 0);
+                    }
+                    all.left += tokens;
+                }
             }
         }
     }
-    Ok((windows, tokens))
+    Ok(all)
+}
+
+/// Adds as many items from `next` to `batches` as the last step lacks: how many batches so many tokens make is not
+/// known before.
+fn fill(
+    batches: &mut Vec<Vec<Item>>,
+    budget: usize,
+    accumulate: usize,
+    longest: usize,
+    next: &mut dyn FnMut() -> Result<Item>,
+) -> Result<()> {
+    let mut tokens: usize = batches.last().map_or(0, |batch| batch.iter().map(Item::tokens).sum());
+    loop {
+        // another might not fit, which cannot be given back
+        let full = tokens + longest > budget;
+        if full && batches.len().is_multiple_of(accumulate) {
+            return Ok(());
+        }
+        if full || batches.is_empty() {
+            batches.push(Vec::new());
+            tokens = 0;
+        }
+        let item = next()?;
+        tokens += item.tokens();
+        if let Some(batch) = batches.last_mut() {
+            batch.push(item);
+        }
+    }
 }
 
 /// In place of the number of a pass over corpora, which none has: the shuffle of a stretch, and which tasks it is of.
@@ -122,6 +196,7 @@ impl<T: Pretraining> Plan<T> {
         let last = self.stages.len() - 1;
         let index = self.stages.iter().position(|(stage, _)| steps < stage.until).unwrap_or(last);
         let (stage, length) = self.stages[index];
+        let stage = Stage { micro: self.task.micro(stage.micro, length), ..stage };
         (stage, self.task.cut(length), length)
     }
 
@@ -134,7 +209,7 @@ impl<T: Pretraining> Plan<T> {
         let sizes: Vec<usize> = batches.iter().map(Vec::len).collect();
         let items: Vec<Item> = batches.into_iter().flatten().collect();
         let share = items.len().div_ceil(workers).max(1);
-        let others = Others { mixture: &self.mixture, part: self.part, turn };
+        let others = Others { mixture: &self.mixture, part: self.part, listed: &self.listed, turn };
         let example = |item: &Item| {
             let window = match item {
                 Item::Text(window) => window,
@@ -186,15 +261,19 @@ impl<T: Pretraining> Plan<T> {
         let mut random = generator(self.seed, TASKS, steps);
         let (mut items, mut tokens) = (Vec::new(), 0);
         while !enough(items.len(), tokens) {
-            let item = match self.task.tasks().and_then(|tasks| tasks.draw(&mut random)) {
-                Some(row) => Item::Row(row),
-                None => Item::Text(cutting.next(cut)?),
-            };
+            let item = self.draw(cutting, cut, &mut random)?;
             tokens += item.tokens();
             items.push(item);
         }
-        items.shuffle(&mut generator(self.seed, SHUFFLE, steps));
-        let batches = micro_batches(items, stage.micro);
+        let shuffle = &mut generator(self.seed, SHUFFLE, steps);
+        items.shuffle(shuffle);
+        let mut batches = micro_batches(alternating(items), stage.micro);
+        if let Micro::Tokens(budget) = stage.micro {
+            let longest = cut.longest();
+            fill(&mut batches, budget, stage.accumulate, longest, &mut || self.draw(cutting, cut, &mut random))?;
+            // what filled them is not for the last step alone
+            batches.shuffle(shuffle);
+        }
         let mut made: Vec<Vec<Vec<Item>>> = Vec::new();
         for batch in batches {
             match made.last_mut() {
@@ -202,13 +281,21 @@ impl<T: Pretraining> Plan<T> {
                 _ => made.push(vec![batch]),
             }
         }
-        // batches by tokens are rarely filled to the last one: a stage ends all the same after its steps
+        // batches by tokens may be more: a stage ends all the same after its steps
         made.truncate(left);
         if steps + made.len() as u64 >= stage.until {
             // the next stage cuts in another way
             cutting.leave();
         }
         Ok(made)
+    }
+
+    /// The next item: a row of a task beside the text, or a window.
+    fn draw(&self, cutting: &mut Cutting, cut: Cut, random: &mut ChaCha8Rng) -> Result<Item> {
+        match self.task.tasks().and_then(|tasks| tasks.draw(random)) {
+            Some(row) => Ok(Item::Row(row)),
+            None => cutting.next(cut).map(Item::Text),
+        }
     }
 
     /// Makes everything from `cursor` on; `give` gets the steps and says whether to go on.
@@ -261,13 +348,18 @@ impl<T: Pretraining> Plan<T> {
     /// Those of reading the corpora.
     pub fn steps_of_epoch(&self) -> Result<u64> {
         let (stage, cut, _) = self.stage(u64::MAX);
-        let (windows, tokens) = count_all(&self.mixture, self.part, cut)?;
+        let counted = count_all(&self.mixture, self.part, cut, stage.micro)?;
         // rows take places beside the windows
         let (rows, of_row) = self.task.tasks().map_or((0.0, 0.0), TextTasks::beside);
-        let (items, tokens) = (windows * (1.0 + rows), tokens as f64 + windows * rows * of_row);
+        let windows = counted.windows();
         let micro = match stage.micro {
-            Micro::Examples(size) => items / size as f64,
-            Micro::Tokens(budget) => tokens / budget as f64,
+            Micro::Examples(size) => windows * (1.0 + rows) / size as f64,
+            Micro::Tokens(budget) => {
+                let last = counted.left as f64 / budget as f64;
+                let text = counted.full + last + counted.shared / (budget / cut.longest()).max(1) as f64;
+                // of rows, which are of all lengths, batches are filled but for little
+                text + windows * rows * of_row / budget as f64
+            }
         };
         Ok((micro / stage.accumulate as f64).ceil() as u64)
     }
@@ -294,5 +386,108 @@ impl<T: Pretraining> Plan<T> {
             }
         }
         Ok(windows)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ptm_models::{Configuration, EncoderConfig, XlnetConfig};
+    use serde_json::json;
+
+    use super::super::cutting::tests::sentences;
+    use super::super::made::Made;
+    use super::super::masked::{Hidden, MaskedTask};
+    use super::super::permutation::PermutationTask;
+    use super::*;
+    use crate::objectives::masked_lm::{Format, MaskedLm, MaskedLmConfig};
+    use crate::objectives::permutation::{PermutationConfig, PermutationLm};
+    use crate::objectives::tests::vocabulary;
+
+    fn plan<T: Pretraining>(task: T, mixture: &Mixture, micro: Micro, accumulate: usize, length: usize) -> Plan<T> {
+        let stage = Stage { until: u64::MAX, length: Some(length), micro, accumulate };
+        let listed = Arc::new(Listed::new(mixture));
+        let (task, mixture) = (Arc::new(task), mixture.clone());
+        Plan { task, mixture, listed, part: Part::All, seed: 3, stages: vec![(stage, length)], workers: 2 }
+    }
+
+    fn masked(format: Format) -> MaskedTask {
+        let objective = MaskedLmConfig { format, ..MaskedLmConfig::default() };
+        let objective = Hidden::Tokens(Box::new(MaskedLm::new(objective, &vocabulary()).unwrap()));
+        let config = json!({"model_type": "bert", "vocab_size": 240, "hidden_size": 8, "num_hidden_layers": 1,
+            "num_attention_heads": 1, "intermediate_size": 8, "max_position_embeddings": 64});
+        let config = EncoderConfig::from_json(config.as_object().unwrap().clone()).unwrap();
+        MaskedTask { objective, vocabulary: vocabulary(), made: Made::new(config) }
+    }
+
+    /// The steps of the first stretches.
+    fn steps<T: Pretraining>(plan: &Plan<T>) -> Vec<Vec<Vec<Window>>> {
+        let mut cutting = Cutting::new(&plan.mixture, plan.part, plan.seed, None).unwrap();
+        let mut steps: Vec<Vec<Vec<Window>>> = Vec::new();
+        let window = |item: Item| match item {
+            Item::Text(window) => window,
+            Item::Row(_) => panic!("there are no tasks beside the text"),
+        };
+        let windows = |batch: Vec<Item>| batch.into_iter().map(window).collect();
+        for _ in 0..4 {
+            let made = plan.gather(&mut cutting, steps.len() as u64).unwrap();
+            steps.extend(made.into_iter().map(|step| step.into_iter().map(windows).collect()));
+        }
+        steps
+    }
+
+    fn tokens(batch: &[Window]) -> usize {
+        batch.iter().map(Window::tokens).sum()
+    }
+
+    #[test]
+    fn every_step_has_all_its_micro_batches_and_they_are_full() {
+        let dir = tempfile::tempdir().unwrap();
+        let mixture = Mixture::new(vec![(sentences(dir.path(), 300), 1.0)]).unwrap();
+        for format in [Format::Stretches, Format::FullSentences, Format::DocSentences] {
+            for accumulate in [1, 3, 5] {
+                let plan = plan(masked(format), &mixture, Micro::Tokens(100), accumulate, 26);
+                let steps = steps(&plan);
+                assert!(steps.len() >= 4 * STRETCH);
+                for step in steps {
+                    assert_eq!(step.len(), accumulate, "{format:?}");
+                    assert!(step.iter().all(|batch| (77..=100).contains(&tokens(batch))), "{format:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn batches_of_short_documents_have_more_of_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let mixture = Mixture::new(vec![(sentences(dir.path(), 300), 1.0)]).unwrap();
+        let sizes = |format: Format| -> Vec<usize> {
+            let batches = steps(&plan(masked(format), &mixture, Micro::Examples(4), 2, 66)).concat();
+            assert!(batches.iter().all(|batch| tokens(batch) <= 4 * 66), "{format:?}");
+            batches.iter().map(Vec::len).collect()
+        };
+        assert!(sizes(Format::Stretches).iter().chain(&sizes(Format::FullSentences)).all(|&size| size == 4));
+        let more = sizes(Format::DocSentences);
+        assert!(more.iter().all(|&size| size >= 4) && more.iter().sum::<usize>() > 5 * more.len(), "{more:?}");
+    }
+
+    #[test]
+    fn half_of_each_batch_reads_backwards() {
+        let dir = tempfile::tempdir().unwrap();
+        let mixture = Mixture::new(vec![(sentences(dir.path(), 300), 1.0)]).unwrap();
+        let task = || {
+            let objective = PermutationLm::new(PermutationConfig::default(), &vocabulary()).unwrap();
+            let config = json!({"model_type": "xlnet", "vocab_size": 240, "d_model": 8, "n_layer": 1, "n_head": 1,
+                "d_inner": 8});
+            let config = XlnetConfig::from_json(config.as_object().unwrap().clone()).unwrap();
+            PermutationTask { objective, made: Made::new(config) }
+        };
+        for micro in [Micro::Examples(6), Micro::Examples(5), Micro::Tokens(120)] {
+            for batch in steps(&plan(task(), &mixture, micro, 1, 30)).concat() {
+                let backwards = batch.iter().filter(|window| window.backwards).count();
+                // by tokens a stretch of steps may end between the two directions of one text
+                let most = if matches!(micro, Micro::Tokens(_)) { 2 } else { batch.len() % 2 };
+                assert!((2 * backwards).abs_diff(batch.len()) <= most, "{backwards} of {}", batch.len());
+            }
+        }
     }
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use toml::Value;
 
+use crate::courses::{Course, Courses};
 use crate::error::{Error, Result};
 use crate::objectives::ObjectiveConfig;
 use crate::optimizer::OptimizerConfig;
@@ -100,7 +101,7 @@ pub struct CorpusConfig {
 }
 
 /// `[batch]`
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Batches {
     /// Tokens of an example. Default: `objective.length` where the objective has one, otherwise as many as the model
@@ -121,7 +122,7 @@ pub struct Batches {
 }
 
 /// `[[batch.phases]]`, in their order; after the last one holds what `[batch]` says.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Phase {
     /// The step after which it ends.
@@ -138,6 +139,17 @@ pub struct Phase {
     /// As in `[batch]`, and the same by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accumulate: Option<usize>,
+    /// Its own peak of the learning rate, which goes with the root of the batch (You et al. 2020). Default:
+    /// `optimizer.lr`. With this or `warmup` the phase goes through the whole schedule from its first step to its last, and
+    /// what follows begins again with a warm-up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lr: Option<f32>,
+    /// Its own warm-up: steps, or below 1 a share of the phase's steps. Default: `schedule.warmup`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warmup: Option<f64>,
+    /// Dropout at this rate wherever the model's configuration has one above 0. Default: as that says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dropout: Option<f32>,
 }
 
 fn hundredth() -> f64 {
@@ -165,6 +177,14 @@ pub(crate) fn one_or_several<'de, D: serde::Deserializer<'de>>(from: D) -> Resul
 impl Default for Batches {
     fn default() -> Self {
         Self { length: None, size: None, tokens: None, accumulate: 1, phases: Vec::new() }
+    }
+}
+
+impl Batches {
+    /// How the phases learn.
+    pub fn courses(&self) -> Courses {
+        let course = |&Phase { until, lr, warmup, dropout, .. }: &Phase| Course { until, lr, warmup, dropout };
+        Courses(self.phases.iter().map(course).collect())
     }
 }
 
@@ -248,6 +268,31 @@ impl Recipe {
                 batch.phases.iter().any(|phase| phase.size.is_some() && phase.tokens.is_some()),
                 "batch.phases",
                 "give size or tokens, not both",
+            ),
+            (
+                batch.phases.iter().any(|phase| phase.lr.is_some_and(|lr| !(lr > 0.0 && lr.is_finite()))),
+                "batch.phases",
+                "lr should be above 0",
+            ),
+            (
+                batch.phases.iter().any(|phase| phase.lr.is_some()) && self.optimizer.lr().is_none(),
+                "batch.phases",
+                "lr of a phase needs optimizer.lr, which holds in the others",
+            ),
+            (
+                batch.phases.iter().any(|phase| phase.warmup.is_some_and(|w| !(0.0..f64::INFINITY).contains(&w))),
+                "batch.phases",
+                "warmup should be 0, a share below 1, or a number of steps",
+            ),
+            (
+                batch.phases.iter().any(|phase| phase.warmup.is_some()) && self.schedule.with_warmup(0.0).is_none(),
+                "batch.phases",
+                "warmup needs a schedule that has one",
+            ),
+            (
+                batch.phases.iter().any(|phase| phase.dropout.is_some_and(|d| !(0.0..1.0).contains(&d))),
+                "batch.phases",
+                "dropout should be from 0 (off) to below 1",
             ),
             (self.evaluate.every == Some(0), "evaluate.every", "should be above 0"),
             (self.evaluate.batch_tokens == 0, "evaluate.batch_tokens", "should be above 0"),
@@ -360,7 +405,8 @@ mod tests {
         assert_eq!(parse(&recipe.to_text(), &[]).unwrap(), recipe, "{}", recipe.to_text());
         let rich = format!(
             "{LEAST}[objective]\nname = 'span_corruption'\nrate = 0.3\n[model.config]\nmodel_type = 't5'\ndropout_rate = 0.0\n\
-             [batch]\ntokens = 4096\nlength = 512\n[[batch.phases]]\nuntil = 90\nlength = 128\naccumulate = 2\n"
+             [batch]\ntokens = 4096\nlength = 512\n[[batch.phases]]\nuntil = 90\nlength = 128\naccumulate = 2\n\
+             lr = 0.002\nwarmup = 0.4\ndropout = 0.0\n"
         );
         let recipe = parse(&rich, &["corpus.packed=['a','b']", "corpus.weights=[2,1]"]).unwrap();
         assert_eq!(parse(&recipe.to_text(), &[]).unwrap(), recipe, "{}", recipe.to_text());
@@ -378,6 +424,9 @@ mod tests {
             ("batch.phases=[{until=9},{until=9}]", "batch.phases"),
             ("batch.phases=[{until=9,length=2}]", "length"),
             ("batch.phases=[{until=9,step=2}]", "step"),
+            ("batch.phases=[{until=9,lr=0.0}]", "lr should"),
+            ("batch.phases=[{until=9,warmup=-1.0}]", "warmup should"),
+            ("batch.phases=[{until=9,dropout=1.0}]", "dropout should"),
             ("corpus.validation=1.0", "corpus.validation"),
             ("corpus.weights=[1,2]", "corpus.weights"),
             ("model.config=3", "model.config"),

@@ -2,16 +2,18 @@
 //! model on it. The loop, the feed and the judging are the same for all.
 
 use std::path::Path;
+use std::sync::OnceLock;
 
 use burn::module::Module;
 use burn::prelude::*;
 use ptm_models::Pass;
 use ptm_models::names::Names;
-use ptm_text::corpus::{Document, Mixture, Part};
+use ptm_text::corpus::{Corpus, Document, Mixture, Part};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
 use super::cutting::{Cut, Window};
+use super::recipe::Micro;
 use super::text_tasks::TextTasks;
 use crate::error::Result;
 use crate::objectives::denoised::Denoised;
@@ -32,6 +34,11 @@ pub(crate) trait Pretraining: Send + Sync + 'static {
 
     /// How documents are cut for examples of so many tokens.
     fn cut(&self, length: usize) -> Cut;
+
+    /// How much a micro-batch holds of examples of at most so many tokens, where a recipe says `micro`.
+    fn micro(&self, micro: Micro, _length: usize) -> Micro {
+        micro
+    }
 
     /// What the corruption of a pass over a corpus depends on: the number of the pass, or another for passes that see the
     /// same corruption.
@@ -138,25 +145,149 @@ pub(crate) enum Turn {
 pub(crate) struct Others<'a> {
     pub mixture: &'a Mixture,
     pub part: Part,
+    /// Those of the part, where they are few.
+    pub listed: &'a Listed,
     pub turn: Turn,
 }
 
+/// For each corpus of a mixture the documents of one part of it, listed when they are first needed.
+#[derive(Debug)]
+pub(crate) struct Listed(Vec<OnceLock<Vec<u64>>>);
+
+impl Listed {
+    /// Of a part that has not been looked at.
+    pub fn new(mixture: &Mixture) -> Self {
+        Self(mixture.corpora().iter().map(|_| OnceLock::new()).collect())
+    }
+
+    fn of(&self, index: usize, corpus: &Corpus, part: Part) -> Result<&[u64]> {
+        if let Some(known) = self.0[index].get() {
+            return Ok(known);
+        }
+        let mut numbers = Vec::new();
+        for number in 0..corpus.len() {
+            if part.holds(corpus.hash(number)?) {
+                numbers.push(number);
+            }
+        }
+        Ok(self.0[index].get_or_init(|| numbers))
+    }
+}
+
 impl Others<'_> {
-    /// A random document of the same corpus and part, and not the one that `window` is of; none where chance finds none.
+    /// A random document of the same corpus and part, each as likely, that is not the one that `window` is of, nor another
+    /// part or a copy of it; none where there is no other.
     ///
     /// # Errors
     /// When it cannot be read.
     pub fn draw(&self, window: &Window, random: &mut ChaCha8Rng) -> Result<Option<Document>> {
-        // of a part of a hundredth some hundred draws find one
-        const TRIES: usize = 1000;
+        // of a tenth of a corpus all of them miss once in a thousand times; the list of a smaller part is short
+        const TRIES: usize = 64;
         let drawn = &window.pieces[0].drawn;
         let (corpus, _) = &self.mixture.corpora()[drawn.corpus];
+        let own = corpus.hash(drawn.document.number)?;
         for _ in 0..TRIES {
             let number = random.random_range(0..corpus.len());
-            if number != drawn.document.number && self.part.holds(corpus.hash(number)?) {
+            let hash = corpus.hash(number)?;
+            if hash != own && self.part.holds(hash) {
+                return Ok(Some(corpus.document(number)?));
+            }
+        }
+        let listed = self.listed.of(drawn.corpus, corpus, self.part)?;
+        if listed.is_empty() {
+            return Ok(None);
+        }
+        for _ in 0..TRIES {
+            let number = listed[random.random_range(0..listed.len())];
+            if corpus.hash(number)? != own {
+                return Ok(Some(corpus.document(number)?));
+            }
+        }
+        // nearly all are parts of this one: the next that isn't
+        let (before, behind) = listed.split_at(random.random_range(0..listed.len()));
+        for &number in behind.iter().chain(before) {
+            if corpus.hash(number)? != own {
                 return Ok(Some(corpus.document(number)?));
             }
         }
         Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ptm_text::corpus::{Split, TokenizedBy, Writer};
+
+    use super::super::cutting::Cutting;
+    use super::*;
+    use crate::objectives::next_sentence::{FRAME, NextSentence, NextSentenceConfig, Otherwise};
+    use crate::objectives::tests::vocabulary;
+    use crate::objectives::{Text, generator};
+
+    fn corpus(dir: &Path, documents: u64, hash: impl Fn(u64) -> u64) -> Mixture {
+        let by = TokenizedBy { class: None, size: 140, fingerprint: "f".into() };
+        let mut writer = Writer::create(dir, by).unwrap();
+        for number in 0..documents {
+            let ids = (0..8).map(|i| 10 + ((number + i) % 130) as u32).collect();
+            writer.add(&Document { number, ids, sentences: vec![0, 4], spans: Vec::new() }, hash(number), 1).unwrap();
+        }
+        Mixture::new(vec![(writer.finish().unwrap(), 1.0)]).unwrap()
+    }
+
+    #[test]
+    fn half_of_the_pairs_are_negatives_however_little_is_held_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let mixture = corpus(dir.path(), 20_000, |number| number);
+        let part = Part::Validation(Split::new(0.0005, 0).unwrap());
+        let held: Vec<u64> = (0..20_000).filter(|&number| part.holds(number)).collect();
+        assert!((4..20).contains(&held.len()), "{held:?}");
+        let listed = Listed::new(&mixture);
+        let others = Others { mixture: &mixture, part, listed: &listed, turn: Turn::Judged(0) };
+        let objective = NextSentence::new(NextSentenceConfig::default(), Otherwise::Random, &vocabulary()).unwrap();
+        let mut cutting = Cutting::new(&mixture, part, 1, None).unwrap();
+        let (mut negatives, mut drawn, pairs) = (0, vec![0; held.len()], 20_000);
+        for number in 0..pairs {
+            let window = cutting.next(Cut::Within { length: 8, both: false }).unwrap();
+            let mut random = generator(1, 2, number);
+            let other = others.draw(&window, &mut random).unwrap().unwrap();
+            let own = window.pieces[0].drawn.document.number;
+            assert!(other.number != own);
+            drawn[held.iter().position(|&number| number == other.number).unwrap()] += 1_u64;
+            let (ids, sentences) = window.stretch();
+            let other = Text { ids: &other.ids, sentences: &other.sentences };
+            let text = Text { ids, sentences: &sentences };
+            let made = objective.corrupt(&text, Some(&other), ids.len() + FRAME, &mut random).unwrap();
+            negatives += made.label;
+        }
+        let squares = 4.0 * (f64::from(negatives) - pairs as f64 / 2.0).powi(2) / pairs as f64;
+        assert!(squares < 10.8, "{negatives} of {pairs}");
+        // each document is another one of all others as often
+        let expected = pairs as f64 / held.len() as f64;
+        let squares: f64 = drawn.iter().map(|&count| (count as f64 - expected).powi(2) / expected).sum();
+        // up to 18 degrees of freedom
+        assert!(squares < 42.3, "{drawn:?}");
+    }
+
+    #[test]
+    fn parts_of_one_document_are_no_other_document() {
+        let dir = tempfile::tempdir().unwrap();
+        // 0 to 997 are parts of one
+        let mixture = corpus(dir.path(), 1000, |number| number.max(997));
+        let (listed, part) = (Listed::new(&mixture), Part::All);
+        let others = Others { mixture: &mixture, part, listed: &listed, turn: Turn::Judged(0) };
+        let mut cutting = Cutting::new(&mixture, part, 1, None).unwrap();
+        for number in 0..300 {
+            let window = cutting.next(Cut::Within { length: 8, both: false }).unwrap();
+            let own = window.pieces[0].drawn.document.number;
+            let other = others.draw(&window, &mut generator(1, 2, number)).unwrap().unwrap().number;
+            assert!(own.max(997) != other.max(997), "{own} and {other}");
+        }
+        let alone = tempfile::tempdir().unwrap();
+        let mixture = corpus(alone.path(), 20, |_| 7);
+        let listed = Listed::new(&mixture);
+        let others = Others { mixture: &mixture, part, listed: &listed, turn: Turn::Judged(0) };
+        let window =
+            Cutting::new(&mixture, part, 1, None).unwrap().next(Cut::Within { length: 8, both: false }).unwrap();
+        assert!(others.draw(&window, &mut generator(1, 2, 3)).unwrap().is_none());
     }
 }
