@@ -80,6 +80,14 @@ pub fn head_of_class(family: Family, class: &str) -> Option<&'static str> {
     heads(family.kind()).into_iter().find_map(|(name, class)| (class(family) == Some(end)).then_some(name))
 }
 
+/// Whether ptm lacks the head of this class of `transformers`. Some of them spell their tensors as other heads do, and
+/// would be taken for those.
+pub fn lacks_head_of(class: &str) -> bool {
+    const LACKING: [&str; 4] =
+        ["XLNetForMultipleChoice", "XLNetForQuestionAnswering", "GPT2DoubleHeadsModel", "OpenAIGPTDoubleHeadsModel"];
+    LACKING.contains(&class)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -21,6 +21,7 @@ pub use self::family::{Family, Kind};
 pub(crate) use self::fields::field;
 use self::fields::{Fields, INNER, LAYERS, ROWS, WIDTH};
 pub use self::gpt::{DecoderConfig, ResidualInit};
+pub(crate) use self::shared::classes_of;
 pub use self::shared::{ClassifierStyle, Configuration};
 use self::shared::{activation, architectures, labels, parse, problem_type, read_file};
 pub use self::t5::T5Config;

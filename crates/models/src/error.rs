@@ -66,6 +66,16 @@ pub enum Error {
         /// Those it has.
         known: Vec<&'static str>,
     },
+    /// The model was saved by a class whose head ptm doesn't have.
+    #[error("{path}: this is a {class}, whose head ptm doesn't have; of its family it has {}", known.join(", "))]
+    ClassWithoutHead {
+        /// The file that names the class.
+        path: PathBuf,
+        /// The class.
+        class: String,
+        /// The heads of the family.
+        known: Vec<&'static str>,
+    },
     /// Tensors that the model needs are not in the weights.
     #[error("{label}: {} missing: {}; {hint}", count(names), some(names))]
     MissingTensors {

@@ -8,9 +8,10 @@ use burn::prelude::*;
 use ptm_ops::Indices;
 use ptm_text::Packed;
 
+use crate::auto;
 use crate::body::{Body, Sequences};
 use crate::cache::{Cache, Stepwise};
-use crate::config::Configuration;
+use crate::config::{Configuration, Family, classes_of};
 use crate::decoder::Decoder;
 use crate::encoder::{Encoder, Input};
 use crate::error::{Error, Result};
@@ -110,6 +111,10 @@ impl<H: Head<B>, B: Body> Model<H, B> {
 
     fn from_dir(dir: &Path, device: &Device, new_head: Option<u64>) -> Result<Loaded<Self>> {
         let config = B::Config::from_dir(dir)?;
+        // under a new head, and for the hidden states, the body is all that counts
+        if new_head.is_none() && H::NAME != <Bare as Head<B>>::NAME {
+            refuse_lacking(dir, config.family())?;
+        }
         let loaded = Self::from_weights(config, &Weights::open(dir)?, device, new_head);
         loaded.map_err(|error| error.in_file(&dir.join("config.json")))
     }
@@ -460,5 +465,14 @@ impl Model<ReplacedTokenHead> {
             return Err(Error::Input(problem));
         }
         Ok(self.head.loss(hidden, replaced, 1.0 / replaced.len().max(1) as f32))
+    }
+}
+/// Says that the model in `dir` was saved by a class whose head ptm doesn't have.
+fn refuse_lacking(dir: &Path, family: Family) -> Result<()> {
+    match classes_of(dir)?.into_iter().find(|class| auto::lacks_head_of(class)) {
+        Some(class) => {
+            Err(Error::ClassWithoutHead { path: dir.join("config.json"), class, known: auto::heads_of(family) })
+        }
+        None => Ok(()),
     }
 }

@@ -188,7 +188,8 @@ impl Family {
             Self::ALL.into_iter().find(|family| {
                 let rest = class.strip_prefix(family.class_prefix());
                 rest.is_some_and(|rest| {
-                    ["Model", "LMHeadModel", "MTModel", "EncoderModel"].contains(&rest) || rest.starts_with("For")
+                    ["Model", "LMHeadModel", "MTModel", "EncoderModel", "DoubleHeadsModel"].contains(&rest)
+                        || rest.starts_with("For")
                 })
             })
         });

@@ -145,6 +145,11 @@ pub(super) fn architectures(raw: &Map<String, Value>) -> Vec<String> {
     }
 }
 
+/// The classes that saved the model in `dir`.
+pub(crate) fn classes_of(dir: &Path) -> Result<Vec<String>> {
+    read_file(dir, |raw| Ok(architectures(&raw)))
+}
+
 /// Reads `config.json` of the directory `dir` with `read`.
 pub(super) fn read_file<C>(dir: &Path, read: impl FnOnce(Map<String, Value>) -> Result<C>) -> Result<C> {
     let path = dir.join("config.json");

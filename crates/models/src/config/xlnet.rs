@@ -137,7 +137,8 @@ impl XlnetConfig {
             same_length: fields.flag("same_length", false)?,
             backward_half: fields.flag("bi_data", false)?,
             clamp_length: length("clamp_len", 0)?,
-            memory_length: length("mem_len", 512)?,
+            // null is "all", which is not what files mean that don't say
+            memory_length: if raw.get("mem_len").is_some_and(Value::is_null) { 0 } else { length("mem_len", 512)? },
             reuse_length: length("reuse_len", 0)?,
             norm_eps: fields.number(&["layer_norm_eps"], 1e-12)?,
             initializer_range: fields.number(&["initializer_range"], 0.02)?,
@@ -255,12 +256,13 @@ mod tests {
     #[test]
     fn lengths_may_be_none() {
         let config = read(r#"{"model_type":"xlnet","clamp_len":-1,"mem_len":null,"reuse_len":null}"#).unwrap();
-        assert_eq!((config.clamp_length, config.memory_length, config.reuse_length), (0, 512, 0));
+        assert_eq!((config.clamp_length, config.memory_length, config.reuse_length), (0, 0, 0), "all is kept");
+        assert_eq!(read(r#"{"model_type":"xlnet"}"#).unwrap().memory_length, 512);
         let json = config.to_json("X");
         assert_eq!(json["clamp_len"], -1);
         assert!(json["reuse_len"].is_null());
         let again = XlnetConfig::from_json(json).unwrap();
-        assert_eq!((again.clamp_length, again.memory_length), (0, 512));
+        assert_eq!((again.clamp_length, again.memory_length), (0, 0));
     }
 
     #[test]

@@ -3,8 +3,8 @@
 
 use burn::prelude::*;
 use ptm_models::files::{Weights, write_safetensors};
-use ptm_models::heads::{Head, LanguageModelHead, SequenceHead, SpanHead, TokenHead};
-use ptm_models::{Bart, Body, Decoder, Model, T5};
+use ptm_models::heads::{Bare, Head, LanguageModelHead, SequenceHead, SpanHead, TokenHead};
+use ptm_models::{Bart, Body, Decoder, Model, T5, Xlnet};
 use tempfile::TempDir;
 
 use crate::bits;
@@ -114,4 +114,33 @@ fn heads_that_are_not_there() {
         error.contains("config.json: model_type \"openai-gpt\" is a decoder; this needs an encoder: bert"),
         "{error}"
     );
+}
+
+/// What a class with a head of another kind saved is not taken for what its tensors' names are like; its body is there.
+#[test]
+fn classes_whose_heads_are_not_there() {
+    fn said<H: Head<B>, B: Body>(case: &str, class: &str) -> String {
+        let to = TempDir::new().expect("a temporary directory");
+        let dir = dumps().join(case);
+        std::fs::copy(dir.join("model.safetensors"), to.path().join("model.safetensors")).expect("a dump");
+        let config = std::fs::read_to_string(dir.join("config.json")).expect("a dump");
+        let mut config: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&config).expect("JSON");
+        config.insert("architectures".into(), vec![class].into());
+        std::fs::write(to.path().join("config.json"), serde_json::to_string(&config).expect("JSON")).expect("room");
+        Model::<Bare, B>::open(to.path(), &Device::flex()).expect("a body");
+        Model::<H, B>::open_with_new_head(to.path(), 1, &Device::flex()).expect("a body under a new head");
+        Model::<H, B>::open(to.path(), &Device::flex()).map(|_| ()).unwrap_err().to_string()
+    }
+    if !dumps().join("xlnet-sequence").exists() {
+        return; // another set of dumps
+    }
+    for (error, class) in [
+        (said::<LanguageModelHead, Decoder>("gpt2-lm", "GPT2DoubleHeadsModel"), "GPT2DoubleHeadsModel"),
+        (said::<LanguageModelHead, Decoder>("gpt-lm", "OpenAIGPTDoubleHeadsModel"), "OpenAIGPTDoubleHeadsModel"),
+        (said::<SequenceHead, Xlnet>("xlnet-sequence", "XLNetForMultipleChoice"), "XLNetForMultipleChoice"),
+        (said::<SpanHead, Xlnet>("xlnet-qa", "XLNetForQuestionAnswering"), "XLNetForQuestionAnswering"),
+    ] {
+        assert!(error.contains("config.json") && error.contains(&format!("this is a {class}, whose head")), "{error}");
+        assert!(error.contains("sequence-classification"), "{error}");
+    }
 }

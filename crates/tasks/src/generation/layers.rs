@@ -248,6 +248,11 @@ fn with_family_defaults(config: &Map<String, Value>) -> Map<String, Value> {
     let ids = ids.iter().filter(|(key, _)| family != "mbart" || *key != "decoder_start_token_id");
     let mut all: Map<String, Value> = ids.map(|&(key, id)| (key.to_owned(), id.into())).collect();
     all.extend(config.iter().filter(|(_, value)| !value.is_null()).map(|(key, value)| (key.clone(), value.clone())));
+    // as BART's first summarizers say it
+    let forced = all.get("force_bos_token_to_be_generated").is_some_and(|value| value == true);
+    if let Some(bos) = all.get("bos_token_id").filter(|_| forced).cloned() {
+        all.entry("forced_bos_token_id").or_insert(bos);
+    }
     all
 }
 
@@ -267,6 +272,18 @@ mod tests {
     }
 
     const TASK: [(&str, Value); 0] = [];
+
+    #[test]
+    fn barts_first_summarizers_force_their_first_token() {
+        let of = |fields: Value| {
+            let Value::Object(config) = fields else { panic!("an object") };
+            with_family_defaults(&config).get("forced_bos_token_id").cloned()
+        };
+        assert_eq!(of(json!({"model_type": "bart", "force_bos_token_to_be_generated": true})), Some(json!(0)));
+        assert_eq!(of(json!({"model_type": "bart", "force_bos_token_to_be_generated": false})), None);
+        let both = json!({"model_type": "bart", "force_bos_token_to_be_generated": true, "forced_bos_token_id": 7});
+        assert_eq!(of(both), Some(json!(7)));
+    }
 
     #[test]
     fn layers_go_over_each_other() {
