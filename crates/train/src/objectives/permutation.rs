@@ -340,12 +340,12 @@ mod tests {
 
         let mut cuts = [0_u64; 4];
         for _ in 0..100_000 {
-            let place = cut(10, 30, &[4, 10, 12, 17, 18, 29, 30, 35], &mut random);
+            let place = cut(10, 30, &[12, 17, 18, 29], &mut random);
             cuts[[12, 17, 18, 29].iter().position(|border| *border == place).unwrap()] += 1;
         }
         // 3 degrees of freedom: 16.3 at one in a thousand
         assert!(chi_square(&cuts, &[0.25; 4]) < 16.3, "{cuts:?}");
-        assert_eq!(cut(10, 30, &[10, 30], &mut random), 20);
+        assert_eq!(cut(10, 30, &[], &mut random), 20);
     }
 
     /// The collator of transformers, given the same draws: the same targets, and the same sight of all words.
