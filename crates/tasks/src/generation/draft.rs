@@ -79,7 +79,7 @@ impl<'a, S: Speaker> DraftModel<'a, S> {
         self.read.truncate(same);
         let mut all = tokens.to_vec();
         let mut guesses = Vec::with_capacity(count);
-        for place in 0..count {
+        for _ in 0..count {
             let hidden = self.speaker.read(memory, &[&all[self.read.len()..]], false)?;
             self.read = all.clone();
             let mut scores = self.speaker.logits(hidden);
@@ -87,9 +87,9 @@ impl<'a, S: Speaker> DraftModel<'a, S> {
             let guess = if self.draws {
                 log_softmax(&mut scores);
                 scores.iter_mut().for_each(|score| *score = score.exp());
-                // the numbers of a place that the sequence itself leaves to guesses
-                let token =
-                    draws.at(all.len() - given.prompt.len() + (1 << 40) + place).weighted(scores.iter().copied());
+                // of each place the number that the sequence leaves to guesses: what was guessed there before and not
+                // looked at decided nothing
+                let token = draws.at(all.len() - given.prompt.len() + (1 << 40)).weighted(scores.iter().copied());
                 Guess { token: token as u32, distribution: Some(scores) }
             } else {
                 let best = super::process::best_first(&scores, 1);
