@@ -16,19 +16,17 @@ pub struct Pass {
     calls: Cell<u64>,
     recomputes: bool,
     drops: bool,
-    /// The rate of all dropouts, instead of their own.
-    rate: Option<f32>,
 }
 
 impl Pass {
     /// Inference: no dropout.
     pub fn eval() -> Self {
-        Self { seed: None, calls: Cell::new(0), recomputes: false, drops: false, rate: None }
+        Self { seed: None, calls: Cell::new(0), recomputes: false, drops: false }
     }
 
     /// A training step.
     pub fn train(seed: u64) -> Self {
-        Self { seed: Some(seed), calls: Cell::new(0), recomputes: false, drops: true, rate: None }
+        Self { seed: Some(seed), calls: Cell::new(0), recomputes: false, drops: true }
     }
 
     /// The same with dropout, and layers left out, only if `drops` says so.
@@ -42,12 +40,6 @@ impl Pass {
         Self { recomputes, ..self }
     }
 
-    /// Dropout at this rate, where one is given, at every place where the model's own rate is above 0.
-    #[must_use]
-    pub fn with_dropout(self, rate: Option<f32>) -> Self {
-        Self { rate, ..self }
-    }
-
     /// One layer: `run(layer, inputs, pass)`, which a pass that recomputes runs again with the same random numbers.
     pub(crate) fn layer<M: Module + 'static, const N: usize>(
         &self,
@@ -58,11 +50,11 @@ impl Pass {
         if !(self.recomputes && self.is_training()) {
             return run(layer, inputs, self);
         }
-        let (seed, begun, drops, rate) = (self.seed, self.calls.get(), self.drops, self.rate);
+        let (seed, begun, drops) = (self.seed, self.calls.get(), self.drops);
         let ended = Arc::new(AtomicU64::new(begun));
         let counted = ended.clone();
         let y = ptm_ops::recomputed(layer, inputs, move |layer, inputs| {
-            let pass = Self { seed, calls: Cell::new(begun), recomputes: false, drops, rate };
+            let pass = Self { seed, calls: Cell::new(begun), recomputes: false, drops };
             let y = run(layer, inputs, &pass);
             counted.store(pass.calls.get(), Relaxed);
             y
@@ -78,7 +70,6 @@ impl Pass {
 
     /// The dropout of the next place that has one.
     pub fn dropout(&self, rate: f32) -> Dropout {
-        let rate = if rate > 0.0 { self.rate.unwrap_or(rate) } else { rate };
         self.draw(rate).map_or(Dropout::OFF, |seed| Dropout::new(rate, seed))
     }
 
@@ -119,10 +110,6 @@ mod tests {
         let without = Pass::train(1).dropping(false);
         assert!(!without.dropout(0.5).is_on() && without.is_training());
         assert!(!a.dropout(0.0).is_on());
-        let other = Pass::train(1).with_dropout(Some(0.3));
-        assert_eq!(other.dropout(0.1), Pass::train(1).dropout(0.3));
-        assert!(!other.dropout(0.0).is_on() && !Pass::eval().with_dropout(Some(0.3)).dropout(0.1).is_on());
-        assert!(!Pass::train(1).with_dropout(Some(0.0)).dropout(0.1).is_on());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use ptm_text::dataset::{Dataset, Measured, Options, Survey, TextToText, Yardstick};
 use ptm_text::{EncodeOptions, Encoding, Input, Side, Tokenizer, Truncation};
 use serde_json::Value;
 
@@ -165,6 +166,19 @@ fn answers_are_those_of_transformers() {
     assert!(wrong.is_empty(), "{} answers differ:\n{}", wrong.len(), wrong[..wrong.len().min(400)].join("\n"));
 }
 
+/// Lengths of targets are those that a model learns.
+fn surveyed(file: &Path, tokenizer: &Tokenizer, rows: &[Value]) {
+    let lines = rows.iter().map(|row| serde_json::json!({"source": row["text"], "target": row["text"]}).to_string());
+    std::fs::write(file, lines.collect::<Vec<_>>().join("\n")).unwrap();
+    let data = Dataset::<TextToText>::open(&[file.to_owned()], &Options::default()).unwrap();
+    let yardstick = Yardstick { tokenizer: Some(tokenizer), ..Yardstick::default() };
+    let survey = Survey::of(&data, yardstick, &mut |_| true).unwrap();
+    let tokens = |key: &str| rows.iter().map(|row| row[key].as_array().unwrap().len() as f64).sum::<f64>();
+    let sum = |measured: &Measured| measured.lengths.mean * measured.texts as f64;
+    assert!((sum(&survey.read) - tokens("source")).abs() < 1e-6);
+    assert!((sum(&survey.targets.unwrap()) - tokens("target")).abs() < 1e-6);
+}
+
 /// Texts that a decoder is to say, `text_target` of the transformers library: `parity/tokenizers/targets.py`.
 #[test]
 fn target_texts() {
@@ -213,5 +227,6 @@ fn target_texts() {
             differ += usize::from(row["source"] != row["target"]);
         }
         assert!(differ > rows.as_array().unwrap().len() / 2, "{class}: {differ}");
+        surveyed(&place.join("rows.jsonl"), &tokenizer, rows.as_array().unwrap());
     }
 }

@@ -1,5 +1,5 @@
-//! Parts of a run that learn in another way: with a learning rate that goes up and comes down by itself, as in the second
-//! stage of LAMB's mixed batches (You et al. 2020, §4.1, "re-warm-up"), or with another dropout, as BART in its last steps.
+//! Parts of a run with a learning rate that goes up and comes down by itself, as in the second stage of LAMB's mixed batches
+//! (You et al. 2020, §4.1, "re-warm-up").
 
 use crate::schedule::Schedule;
 
@@ -12,8 +12,6 @@ pub struct Course {
     pub lr: Option<f32>,
     /// Its own warm-up: steps, or below 1 a share of its steps.
     pub warmup: Option<f64>,
-    /// Its own dropout.
-    pub dropout: Option<f32>,
 }
 
 /// The parts of a run in their order; after the last one nothing differs.
@@ -44,11 +42,6 @@ impl Courses {
         }
         between(schedule, begin, total)
     }
-
-    /// The dropout of a step, counted from 1, where it differs from the model's.
-    pub fn dropout(&self, step: u64) -> Option<f32> {
-        self.0.iter().find(|course| step <= course.until)?.dropout
-    }
 }
 
 #[cfg(test)]
@@ -60,14 +53,14 @@ mod tests {
         let linear = Schedule::Linear { warmup: 0.2 };
         let factor = |courses: &Courses, step: f64| courses.factor(&linear, Some(2.0), step, 100.0);
         let none = Courses::default();
-        let plain = Courses(vec![Course { until: 50, dropout: Some(0.0), ..Course::default() }]);
+        let plain = Courses(vec![Course { until: 50, ..Course::default() }]);
         for step in 0..100 {
             let step = f64::from(step);
             assert_eq!(factor(&none, step), linear.factor(step, 100.0));
-            assert_eq!(factor(&plain, step), linear.factor(step, 100.0), "dropout changes no learning rate");
+            assert_eq!(factor(&plain, step), linear.factor(step, 100.0), "a part without a course of its own");
         }
         // by hand: up to 1.5 times the peak in 32 of 80 steps, down to 0 by the last, up in 4 of 20, and down
-        let first = Course { until: 80, lr: Some(3.0), warmup: Some(0.4), dropout: None };
+        let first = Course { until: 80, lr: Some(3.0), warmup: Some(0.4) };
         let two = Courses(vec![first]);
         for (step, expected) in [
             (0.0, 0.0),
@@ -89,12 +82,5 @@ mod tests {
         {
             assert!((factor(&three, step) - expected).abs() < 1e-12, "{step}: {}", factor(&three, step));
         }
-    }
-
-    #[test]
-    fn dropout_is_that_of_the_part() {
-        let part = |until, dropout| Course { until, dropout, ..Course::default() };
-        let courses = Courses(vec![part(9, None), part(10, Some(0.0))]);
-        assert_eq!([1, 9, 10, 11].map(|step| courses.dropout(step)), [None, None, Some(0.0), None]);
     }
 }

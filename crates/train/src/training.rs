@@ -444,10 +444,7 @@ pub(crate) fn gradients<O: Objective>(
     let mut losses = vec![0.0; objective.parts().len()];
     for (number, batch) in micro.iter().enumerate() {
         let seed = seed_of(settings.seed, step, number as u64);
-        let pass = || {
-            let (recomputes, rate) = (settings.run.gradient_checkpointing, settings.courses.dropout(step));
-            Pass::train(seed).recomputing(recomputes).dropping(drops).with_dropout(rate)
-        };
+        let pass = || Pass::train(seed).recomputing(settings.run.gradient_checkpointing).dropping(drops);
         let parts = objective.losses(model, batch, &scales, &pass())?;
         add(&mut losses, &parts);
         let mut own = GradientSum::default();

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use rayon::prelude::*;
 use serde::Serialize;
 
 use super::align::Sentence;
@@ -226,7 +227,7 @@ impl Survey {
                     this.add(&example, &mut counts);
                     let prefix = if E::IS_WRITTEN_FROM { yardstick.prefix } else { "" };
                     piece.extend(example.inputs().into_iter().map(|(text, pair)| (format!("{prefix}{text}"), pair)));
-                    targets.extend(example.target().map(|target| (target.to_owned(), None)));
+                    targets.extend(example.target().map(str::to_owned));
                 }
                 Err(error) if error.is_of_one_row() => {
                     this.wrong += 1;
@@ -238,7 +239,7 @@ impl Survey {
             }
             if piece.len() >= PIECE {
                 read.measure(&piece, yardstick.tokenizer);
-                written.measure(&targets, yardstick.tokenizer);
+                written.measure_targets(&targets, yardstick.tokenizer);
                 piece.clear();
                 targets.clear();
                 if !heard(this.rows + this.wrong) {
@@ -247,7 +248,7 @@ impl Survey {
             }
         }
         read.measure(&piece, yardstick.tokenizer);
-        written.measure(&targets, yardstick.tokenizer);
+        written.measure_targets(&targets, yardstick.tokenizer);
         this.labels = counts.labels.into_iter().collect();
         this.labels.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
         this.read = read.measured(yardstick.max_length);
@@ -296,7 +297,6 @@ struct Lengths(BTreeMap<usize, u64>);
 
 impl Lengths {
     fn measure(&mut self, texts: &[(String, Option<String>)], tokenizer: Option<&Tokenizer>) {
-        let words = |text: &str| text.split_whitespace().count();
         let by_words = || texts.iter().map(|(a, b)| words(a) + b.as_deref().map_or(0, words)).collect::<Vec<usize>>();
         let lengths = tokenizer.map_or_else(by_words, |tokenizer| {
             let inputs: Vec<Input<'_>> =
@@ -307,6 +307,20 @@ impl Lengths {
                 Err(_) => Vec::new(),
             }
         });
+        self.count(lengths);
+    }
+
+    /// Of texts that a decoder is to say.
+    fn measure_targets(&mut self, texts: &[String], tokenizer: Option<&Tokenizer>) {
+        let length = |text: &String| match tokenizer {
+            // a text that no encoding exists for is without a length
+            Some(tokenizer) => Some(tokenizer.encode_target(text, &EncodeOptions::default()).ok()?.len()),
+            None => Some(words(text)),
+        };
+        self.count(texts.par_iter().filter_map(length).collect());
+    }
+
+    fn count(&mut self, lengths: Vec<usize>) {
         for length in lengths {
             *self.0.entry(length).or_default() += 1;
         }
@@ -319,6 +333,10 @@ impl Lengths {
             texts: self.0.values().sum(),
         }
     }
+}
+
+fn words(text: &str) -> usize {
+    text.split_whitespace().count()
 }
 
 pub(crate) fn spread(lengths: &BTreeMap<usize, u64>) -> Spread {

@@ -147,9 +147,6 @@ pub struct Phase {
     /// Its own warm-up: steps, or below 1 a share of the phase's steps. Default: `schedule.warmup`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warmup: Option<f64>,
-    /// Dropout at this rate wherever the model's configuration has one above 0. Default: as that says.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub dropout: Option<f32>,
 }
 
 fn hundredth() -> f64 {
@@ -183,7 +180,7 @@ impl Default for Batches {
 impl Batches {
     /// How the phases learn.
     pub fn courses(&self) -> Courses {
-        let course = |&Phase { until, lr, warmup, dropout, .. }: &Phase| Course { until, lr, warmup, dropout };
+        let course = |&Phase { until, lr, warmup, .. }: &Phase| Course { until, lr, warmup };
         Courses(self.phases.iter().map(course).collect())
     }
 }
@@ -288,11 +285,6 @@ impl Recipe {
                 batch.phases.iter().any(|phase| phase.warmup.is_some()) && self.schedule.with_warmup(0.0).is_none(),
                 "batch.phases",
                 "warmup needs a schedule that has one",
-            ),
-            (
-                batch.phases.iter().any(|phase| phase.dropout.is_some_and(|d| !(0.0..1.0).contains(&d))),
-                "batch.phases",
-                "dropout should be from 0 (off) to below 1",
             ),
             (self.evaluate.every == Some(0), "evaluate.every", "should be above 0"),
             (self.evaluate.batch_tokens == 0, "evaluate.batch_tokens", "should be above 0"),
@@ -406,7 +398,7 @@ mod tests {
         let rich = format!(
             "{LEAST}[objective]\nname = 'span_corruption'\nrate = 0.3\n[model.config]\nmodel_type = 't5'\ndropout_rate = 0.0\n\
              [batch]\ntokens = 4096\nlength = 512\n[[batch.phases]]\nuntil = 90\nlength = 128\naccumulate = 2\n\
-             lr = 0.002\nwarmup = 0.4\ndropout = 0.0\n"
+             lr = 0.002\nwarmup = 0.4\n"
         );
         let recipe = parse(&rich, &["corpus.packed=['a','b']", "corpus.weights=[2,1]"]).unwrap();
         assert_eq!(parse(&recipe.to_text(), &[]).unwrap(), recipe, "{}", recipe.to_text());
@@ -426,7 +418,6 @@ mod tests {
             ("batch.phases=[{until=9,step=2}]", "step"),
             ("batch.phases=[{until=9,lr=0.0}]", "lr should"),
             ("batch.phases=[{until=9,warmup=-1.0}]", "warmup should"),
-            ("batch.phases=[{until=9,dropout=1.0}]", "dropout should"),
             ("corpus.validation=1.0", "corpus.validation"),
             ("corpus.weights=[1,2]", "corpus.weights"),
             ("model.config=3", "model.config"),
