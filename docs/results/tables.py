@@ -4,6 +4,7 @@ python3 docs/results/tables.py
 """
 
 import json
+import shutil
 import statistics
 from pathlib import Path
 
@@ -103,13 +104,22 @@ def draw(file, title, curves):
     file.write_text("\n".join([*lines, "</svg>", ""]))
 
 
+TITLES = {"topics": "Topics", "names": "Names", "parts-of-speech": "Parts of speech", "senses": "Senses"}
+TITLES |= {"answers": "Answers", "all-senses": "Senses, the full set", "all-answers": "Answers, the full set"}
+
+
 def plots():
-    curves = []
-    for colour, way in enumerate(("full", "gradual", "top2", "head")):
-        for seed in range(3):
-            rows = [row for row in log(f"topics-{way}-{seed}") if "eval" in row]
-            curves.append((way, colour, [(row["step"], row["eval"]["accuracy"]) for row in rows]))
-    draw(HERE / "topics-validation.svg", "Topics: accuracy on the validation part", curves)
+    for task, metric in MAIN.items():
+        curves = []
+        for colour, way in enumerate(("full", "gradual", "top2", "head")):
+            for seed in range(3):
+                rows = [row for row in log(f"{task}-{way}-{seed}") if "eval" in row]
+                curves.append((way, colour, [(row["step"], row["eval"][metric]) for row in rows]))
+        draw(HERE / f"{task}-validation.svg", f"{TITLES[task]}: {metric} on the validation part", curves)
+        for picture in ("confusion", "reliability", "lengths"):
+            drawn = OUT / f"{task}-full-0/evaluation/{picture}.svg"
+            if drawn.is_file():
+                shutil.copy(drawn, HERE / f"{task}-{picture}.svg")
     ours = [(row["step"], row["loss"]) for row in log("topics-losses-0") if "loss" in row]
     theirs = list(enumerate((read(".", "losses.json") or {"losses": []})["losses"], 1))
     both = [("ptm", 0, ours), ("transformers", 1, theirs)]

@@ -12,7 +12,8 @@ The rule, on a text without the tokens that begin and end it:
 
 Where ptm differs on purpose: its spans never overlap (here the draws are repeated until they don't, and don't reach beyond the
 end); its budget is rounded half to even, as T5's; empty spans stand between words, here between any two tokens, so the cases
-of whole words have none; and sentences are those that its splitter finds, not what ends with a full stop.
+of whole words have none; and sentences are those that its splitter finds, not what ends with a full stop. A text of n tokens
+stays as it is by one rotation in n; with fairseq's offsets, which count the token that begins it, by two in n + 1.
 
     python parity/objectives/denoising.py
 """
