@@ -72,7 +72,7 @@ def log(run):
 
 def draw(file, title, curves):
     """Lines of (name, number of the colour, [(x, y)]) as SVG; lines of one name have one entry in the legend."""
-    curves = [curve for curve in curves if curve[2]]
+    curves = [curve for curve in curves if len(curve[2]) > 1]
     if not curves:
         return
     points = [point for curve in curves for point in curve[2]]

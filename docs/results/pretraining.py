@@ -1,0 +1,71 @@
+"""Prints the tables of docs/results.md from what docs/results/pretraining.sh left in runs/compare, and draws its curves.
+
+python3 docs/results/pretraining.py
+"""
+
+import json
+import statistics
+
+from tables import HERE, draw, figure
+
+OUT = HERE.parents[1] / "runs/compare"
+ARMS = ["nothing", "masked", "masked-1", "next-sentence", "replaced", "boundary", "dynamic", "static"]
+TASKS = {"topics": "accuracy", "names": "f1", "parts-of-speech": "accuracy"}
+
+
+def lines(arm):
+    file = OUT / arm / "log.jsonl"
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.is_file() else []
+
+
+def learnt():
+    """What each arm saw in its time, and how well it foretells held-out text at its end."""
+    print("| | steps | tokens | held-out losses |\n|---|---|---|---|")
+    for arm in ARMS[1:]:
+        rows = lines(arm)
+        judged = [row for row in rows if "eval" in row]
+        if judged:
+            last = judged[-1]
+            losses = ", ".join(f"{name} {value:.3f}" for name, value in last["eval"].items())
+            print(f"| {arm} | {last['step']} | {last.get('tokens', '')} | {losses} |")
+
+
+def taught():
+    """A row an arm: mean and deviation over seeds, and the widest bootstrap interval of one seed."""
+    print(f"| | {' | '.join(TASKS)} |\n|---|{'---|' * len(TASKS)}")
+    for arm in ARMS:
+        cells = []
+        for task, metric in TASKS.items():
+            found = []
+            for seed in range(3):
+                file = OUT / f"tasks/{arm}-{task}-{seed}/evaluation.json"
+                if file.is_file():
+                    found.append(figure(json.loads(file.read_text()), metric))
+            if not found:
+                cells.append("")
+                continue
+            values = [f["value"] for f in found]
+            spread = statistics.stdev(values) if len(values) > 1 else 0.0
+            width = max((f["high"] - f["low"]) / 2 for f in found)
+            cells.append(f"{statistics.mean(values):.3f} ± {spread:.3f} (interval of a seed ± {width:.3f})")
+        if any(cells):
+            print(f"| {arm} | {' | '.join(cells)} |")
+
+
+def curves():
+    for name, title, arms in [
+        ("compare-masked", "Held-out loss of masked tokens", ["masked", "masked-1", "next-sentence", "boundary"]),
+        ("compare-static", "Held-out loss on the small text", ["dynamic", "static"]),
+    ]:
+        drawn = []
+        for colour, arm in enumerate(arms):
+            rows = [row for row in lines(arm) if "eval" in row]
+            points = [(row["step"], row["eval"].get("masked_loss", row["eval"]["loss"])) for row in rows]
+            drawn.append((arm, colour, points))
+        draw(HERE / f"{name}.svg", title, drawn)
+
+
+if __name__ == "__main__":
+    learnt()
+    taught()
+    curves()
