@@ -11,7 +11,7 @@ use ptm_models::heads::{
 };
 use ptm_models::{
     Bart, BartConfig, BartDecoder, Body, Configuration, Decoder, Encoder, Input, Model, Pair, Pass, Permuted, Rows, T5,
-    T5Config, T5Encoder, Xlnet,
+    T5Config, T5Encoder, Visible, Xlnet,
 };
 use ptm_ops::{Indices, Mask};
 use ptm_text::{Packed, PositionStyle};
@@ -226,7 +226,8 @@ impl Tested for T5Encoder {
 impl Tested for Xlnet {
     fn input(batch: &Batch) -> Permuted<'_> {
         let (visible, targets) = batch.order.clone().unzip();
-        Permuted { batch: &batch.packed, visible: visible.flatten(), targets, memory: None, backwards: None }
+        let visible = visible.flatten().map_or(Visible::All, Visible::Pairs);
+        Permuted { batch: &batch.packed, visible, targets, memory: None, backwards: None }
     }
 
     fn with_input<T>(body: &Self, batch: &Batch, f: impl FnOnce(&Permuted<'_>) -> T) -> T {
