@@ -237,7 +237,7 @@ fn mask(kind: MaskKind, lengths: &[(usize, usize)], salt: u32) -> Mask {
         MaskKind::Spans => {
             let mut any = numbers(2 * lengths.iter().map(|l| l.0).sum::<usize>(), salt).into_iter();
             // some see nothing, and some spans end before they begin
-            let mut place = |keys: usize| ((any.next().expect("two a query") + 1.0) / 2.0 * (keys + 1) as f32) as u32;
+            let mut place = |keys: usize| ((any.next().expect("two a query") + 1.0) * 0.5 * (keys + 1) as f32) as u32;
             let spans = lengths.iter().flat_map(|&(q, k)| std::iter::repeat_n(k, q));
             Mask::Spans(spans.map(|keys| [place(keys), place(keys)]).collect())
         }
