@@ -121,11 +121,14 @@ CASES = {
     "xlnet-lm-uni": ("XLNetLMHeadModel", "xlnet", "permutation", dict(attn_type="uni", ff_activation="relu")),
     "xlnet-lm-clamp": ("XLNetLMHeadModel", "xlnet", "permutation", dict(clamp_len=3)),
     "xlnet-lm-bidata": ("XLNetLMHeadModel", "xlnet", "permutation", dict(bi_data=True)),
+    "xlnet-lm-untied": ("XLNetLMHeadModel", "xlnet", "permutation", dict(tie_word_embeddings=False)),
     "xlnet-memory": ("XLNetLMHeadModel", "xlnet", "memory", dict(mem_len=9, reuse_len=7)),
     "xlnet-memory-uni": ("XLNetLMHeadModel", "xlnet", "memory", dict(attn_type="uni", same_length=True)),
     "xlnet-sequence": ("XLNetForSequenceClassification", "xlnet", "sequence", {}),
     "xlnet-sequence-first": ("XLNetForSequenceClassification", "xlnet", "sequence", dict(summary_type="first", summary_use_proj=False)),
     "xlnet-sequence-mean": ("XLNetForSequenceClassification", "xlnet", "sequence", dict(summary_type="mean", summary_activation=None)),
+    "xlnet-multilabel": ("XLNetForSequenceClassification", "xlnet", "multilabel", dict(num_labels=4, problem_type="multi_label_classification")),
+    "xlnet-regression": ("XLNetForSequenceClassification", "xlnet", "regression", dict(num_labels=1, problem_type="regression")),
     "xlnet-token": ("XLNetForTokenClassification", "xlnet", "token", {}),
     "xlnet-qa": ("XLNetForQuestionAnsweringSimple", "xlnet", "span", dict(num_labels=2)),
     "xlnet-hidden": ("XLNetModel", "xlnet", "hidden", {}),
@@ -139,13 +142,17 @@ CASES = {
     "gpt2-lm-unscaled": ("GPT2LMHeadModel", "gpt2", "causal", dict(scale_attn_weights=False, n_inner=24, activation_function="silu")),
     "gpt2-sequence": ("GPT2ForSequenceClassification", "gpt2", "sequence", {}),
     "gpt2-multilabel": ("GPT2ForSequenceClassification", "gpt2", "multilabel", dict(num_labels=4, problem_type="multi_label_classification")),
+    "gpt2-regression": ("GPT2ForSequenceClassification", "gpt2", "regression", dict(num_labels=1, problem_type="regression")),
     "gpt2-token": ("GPT2ForTokenClassification", "gpt2", "token", {}),
     "gpt2-qa": ("GPT2ForQuestionAnswering", "gpt2", "span", dict(num_labels=2)),
     "gpt2-hidden": ("GPT2Model", "gpt2", "hidden", {}),
     "bart-lm": ("BartForConditionalGeneration", "bart", "seq2seq", {}),
     "bart-lm-scaled": ("BartForConditionalGeneration", "bart", "seq2seq", dict(scale_embedding=True, activation_function="relu")),
+    "bart-lm-untied": ("BartForConditionalGeneration", "bart", "seq2seq", dict(tie_word_embeddings=False)),
     "bart-causal": ("BartForCausalLM", "bart", "aligned", {}),
     "bart-sequence": ("BartForSequenceClassification", "bart", "sequence", {}),
+    "bart-multilabel": ("BartForSequenceClassification", "bart", "multilabel", dict(num_labels=4, problem_type="multi_label_classification")),
+    "bart-regression": ("BartForSequenceClassification", "bart", "regression", dict(num_labels=1, problem_type="regression")),
     "bart-qa": ("BartForQuestionAnswering", "bart", "span", dict(num_labels=2)),
     "bart-hidden": ("BartModel", "bart", "hidden", {}),
     "mbart-lm": ("MBartForConditionalGeneration", "mbart", "seq2seq", {}),
@@ -155,10 +162,12 @@ CASES = {
     "mbart-hidden": ("MBartModel", "mbart", "hidden", {}),
     "marian-lm": ("MarianMTModel", "marian", "seq2seq", {}),
     "marian-lm-apart": ("MarianMTModel", "marian", "seq2seq", dict(share_encoder_decoder_embeddings=False)),
+    "marian-lm-untied": ("MarianMTModel", "marian", "seq2seq", dict(tie_word_embeddings=False)),
     "marian-causal": ("MarianForCausalLM", "marian", "aligned", {}),
     "marian-hidden": ("MarianModel", "marian", "hidden", {}),
     "t5-lm": ("T5ForConditionalGeneration", "t5", "seq2seq", {}),
     "t5-lm-far": ("T5ForConditionalGeneration", "t5", "seq2seq", dict(relative_attention_num_buckets=8, relative_attention_max_distance=6)),
+    "t5-lm-untied": ("T5ForConditionalGeneration", "t5", "seq2seq", dict(tie_word_embeddings=False)),
     "t5-sequence": ("T5ForSequenceClassification", "t5", "sequence", {}),
     "t5-token": ("T5ForTokenClassification", "t5", "token", {}),
     "t5-qa": ("T5ForQuestionAnswering", "t5", "span", dict(num_labels=2)),
@@ -218,10 +227,10 @@ def batch(case, kind, cfg, z, g):
     pad = getattr(cfg, "pad_token_id", 0) or 0
     ids = torch.where(mask.bool(), ids, torch.full_like(ids, pad))
     x = dict(input_ids=ids, attention_mask=mask)
-    if kind == "sequence" and cfg.model_type in ("bart", "mbart"):  # the classifier reads the last </s>
+    if kind in ("sequence", "multilabel", "regression") and cfg.model_type in ("bart", "mbart"):  # the classifier reads the last </s>
         ids[:, 0] = 0
         ids[torch.arange(B), mask.sum(1) - 1] = 2
-    if kind == "sequence" and cfg.model_type in ("t5", "mt5"):
+    if kind in ("sequence", "multilabel", "regression") and cfg.model_type in ("t5", "mt5"):
         ids[torch.arange(B), mask.sum(1) - 1] = 1
     drop = lambda y: torch.where(mask.bool(), y, torch.full_like(y, -100))
     some = lambda: drop(torch.where(torch.rand(B, S, generator=g) < 0.4, ids, torch.full_like(ids, -100)))
@@ -323,6 +332,10 @@ def build(case, z, seed):
     torch.manual_seed(seed + 1)
     g = torch.Generator().manual_seed(seed + 2)
     m = cls(cfg).eval()
+    if cls is T.BartForConditionalGeneration and not cfg.tie_word_embeddings:
+        # a new model has one embedding for both sides, one that was opened has three: two are used
+        for side in (m.model.encoder, m.model.decoder):
+            side.embed_tokens.weight = torch.nn.Parameter(side.embed_tokens.weight.detach().clone())
     with torch.no_grad():  # biases and norms away from their trivial start values
         for p in m.parameters():
             if p.requires_grad:

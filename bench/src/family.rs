@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Result, bail};
 use burn::prelude::*;
 use ptm_models::heads::{LanguageModelHead, next_tokens};
-use ptm_models::{Bart, Body, Configuration, Decoder, Model, Pair, Pass, Permuted, Rows, T5, Xlnet};
+use ptm_models::{Bart, Body, Configuration, Decoder, Model, Pair, Pass, Permuted, Rows, T5, Visible, Xlnet};
 use ptm_ops::{AdamW, AdamWOptions, Indices};
 use ptm_text::Packed;
 
@@ -86,6 +86,7 @@ impl Reads for Xlnet {
 
     fn with<T>(data: &Data, f: impl FnOnce(&Permuted<'_>) -> T) -> T {
         let (visible, targets) = data.order.clone().unzip();
+        let visible = visible.map_or(Visible::All, Visible::Pairs);
         f(&Permuted { visible, targets, ..Permuted::from(&data.source) })
     }
 }

@@ -24,6 +24,8 @@ pub enum Mask<'a> {
     Causal,
     /// As causal, and every query of sequence `b` also sees its first `prefix[b]` keys.
     Prefix(&'a [usize]),
+    /// Of each packed query the first key of its sequence that it sees, and the one after the last.
+    Spans(&'a [[u32; 2]]),
     /// One flag a packed key: whether anyone sees it.
     Keys(&'a [bool]),
     /// The row-major `[tq, tk]` blocks of all sequences, one after the other; true is visible.
@@ -161,6 +163,7 @@ impl<'a> Call<'a> {
             Mask::Prefix(lengths) => {
                 assert_eq!(lengths.len(), sequences.len(), "a prefix length a sequence")
             }
+            Mask::Spans(spans) => assert_eq!(spans.len(), queries, "a span a query"),
             Mask::Keys(flags) => assert_eq!(flags.len(), keys, "a flag a key"),
             Mask::Full(flags) => assert_eq!(flags.len(), pairs, "a flag a pair"),
         }

@@ -89,10 +89,7 @@ impl Cache {
             return;
         }
         self.sequences = which.iter().map(|&b| self.sequences[b].clone()).collect();
-        if let Some(kept) = mostly_unnamed(self.rows(), self.sequences.iter().map(Vec::as_slice)) {
-            self.own.iter_mut().for_each(|store| store.keep(&kept));
-            self.sequences.iter_mut().flatten().for_each(|row| *row = place_in(&kept, *row));
-        }
+        self.give_up();
         if self.sources.is_empty() {
             return;
         }
@@ -123,7 +120,16 @@ impl Cache {
         self.sources.extend(other.sources.iter().map(|rows| Arc::from(moved(rows, held_sources))));
     }
 
-    /// Forgets the last `counts` tokens of each sequence.
+    /// Gives up the rows that no sequence names any more, if they are the greater part: each is moved seldom.
+    fn give_up(&mut self) {
+        if let Some(kept) = mostly_unnamed(self.rows(), self.sequences.iter().map(Vec::as_slice)) {
+            self.own.iter_mut().for_each(|store| store.keep(&kept));
+            self.sequences.iter_mut().flatten().for_each(|row| *row = place_in(&kept, *row));
+        }
+    }
+
+    /// Forgets the last `counts` tokens of each sequence. Rows that no sequence names any more are given up when they
+    /// are the greater part.
     ///
     /// # Panics
     /// When there is not one count for each sequence.
@@ -132,6 +138,7 @@ impl Cache {
         for (rows, count) in self.sequences.iter_mut().zip(counts) {
             rows.truncate(rows.len().saturating_sub(*count));
         }
+        self.give_up();
     }
 
     /// A batch of the `tokens` that follow in each sequence, at the positions that come next in `style`, which is the
@@ -392,5 +399,26 @@ mod tests {
         assert_eq!(cache.sequences, [vec![0], vec![3], vec![4]]);
         let next = cache.batch(&[[1_u32], [2], [3]], PositionStyle::Zero).unwrap();
         assert_eq!(next.positions, [1, 1, 1]);
+    }
+
+    /// As when most guesses are wrong: what is held is bounded by what is remembered.
+    #[test]
+    fn what_is_forgotten_is_given_up() {
+        let mut cache = Cache::new(2, 2, 2);
+        for step in 1..100 {
+            read(&mut cache, &[&[5, 6, 7, 8, 9], &[5, 6, 7]]);
+            cache.forget(&[4, 2]);
+            assert_eq!(cache.lengths(), [step, step]);
+            assert!(cache.rows() <= 4 * step, "{} rows for {step} tokens in each of two", cache.rows());
+        }
+        // each sequence still names its own rows, in order
+        let rows = cache.sequences.iter().flatten();
+        assert!(rows.clone().all(|&row| (row as usize) < cache.rows()));
+        assert_eq!(rows.collect::<std::collections::BTreeSet<_>>().len(), 198);
+        assert!(cache.sequences.iter().all(|rows| rows.is_sorted()));
+        cache.forget(&[99, 200]);
+        assert_eq!((cache.lengths(), cache.rows()), (vec![0, 0], 0));
+        read(&mut cache, &[&[5], &[6]]);
+        assert_eq!(cache.sequences, [vec![0], vec![1]]);
     }
 }

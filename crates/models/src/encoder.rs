@@ -161,6 +161,7 @@ impl Encoder {
         let mask = match &input.mask {
             Mask::None | Mask::Causal => None,
             Mask::Prefix(lengths) => Some((lengths.len(), sequences)),
+            Mask::Spans(spans) => Some((spans.len(), count)),
             Mask::Keys(keys) => Some((keys.len(), count)),
             Mask::Full(pairs) => Some((pairs.len(), squares())),
         };

@@ -52,4 +52,4 @@ pub use pass::Pass;
 pub use rows::Rows;
 pub use t5::{T5, T5Encoder};
 pub use write::Named;
-pub use xlnet::{Memory, Permuted, Xlnet};
+pub use xlnet::{Memory, Permuted, Visible, Xlnet};

@@ -170,30 +170,35 @@ fn rows_until(ends: &[usize], offsets: &[usize]) -> (Option<Indices>, Arc<[usize
     (Some(rows.into()), shares.into())
 }
 
-/// The mask as the chosen queries see it: a mask of pairs keeps the rows of the chosen, others are of keys only.
+/// The mask as the chosen queries see it; a mask of pairs keeps the rows of the chosen.
 fn mask_of_rows(mask: &Mask, rows: &[u32], offsets: &[usize]) -> Mask {
-    let full = |visible: &dyn Fn(usize, usize, usize) -> bool| {
-        let mut pairs = Vec::new();
-        for (b, w) in offsets.windows(2).enumerate() {
-            for &row in rows.iter().filter(|&&row| (w[0]..w[1]).contains(&(row as usize))) {
-                pairs.extend((0..w[1] - w[0]).map(|key| visible(b, row as usize - w[0], key)));
-            }
-        }
-        Mask::Full(pairs.into())
+    let shares = offsets_of_rows(rows, offsets);
+    // of each row the number of its sequence, and its own in that
+    let places = || {
+        let sequences = shares.windows(2).zip(offsets).enumerate();
+        sequences.flat_map(|(b, (w, &start))| rows[w[0]..w[1]].iter().map(move |&row| (b, row as usize - start)))
+    };
+    let first = |keys: &dyn Fn(usize, usize) -> usize| {
+        Mask::Spans(places().map(|(b, query)| [0, keys(b, query) as u32]).collect())
     };
     match mask {
         Mask::None => Mask::None,
         Mask::Keys(keys) => Mask::Keys(keys.clone()),
+        Mask::Spans(spans) => Mask::Spans(rows.iter().map(|&row| spans[row as usize]).collect()),
         // the kernels align queries with the last keys, which chosen rows are not
-        Mask::Causal => full(&|_, query, key| key <= query),
-        Mask::Prefix(prefix) => full(&|b, query, key| key <= query || key < prefix[b]),
+        Mask::Causal => first(&|_, query| query + 1),
+        Mask::Prefix(prefix) => first(&|b, query| (query + 1).max(prefix[b])),
         Mask::Full(pairs) => {
             let mut blocks = vec![0];
             for w in offsets.windows(2) {
                 let length = w[1] - w[0];
                 blocks.push(blocks[blocks.len() - 1] + length * length);
             }
-            full(&|b, query, key| pairs[blocks[b] + query * (offsets[b + 1] - offsets[b]) + key])
+            let of_row = |(b, query): (usize, usize)| {
+                let length = offsets[b + 1] - offsets[b];
+                &pairs[blocks[b] + query * length..][..length]
+            };
+            Mask::Full(places().flat_map(of_row).copied().collect())
         }
     }
 }
@@ -208,9 +213,17 @@ mod tests {
     }
 
     #[test]
-    fn causal_masks_follow_the_chosen_rows() {
-        let Mask::Full(pairs) = mask_of_rows(&Mask::Causal, &[1, 3], &[0, 2, 5]) else { panic!("a mask of pairs") };
-        assert_eq!(&*pairs, [true, true, true, true, false]);
+    fn masks_follow_the_chosen_rows() {
+        let spans = |mask: &Mask| match mask_of_rows(mask, &[1, 3, 4], &[0, 2, 2, 5]) {
+            Mask::Spans(spans) => spans.to_vec(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(spans(&Mask::Causal), [[0, 2], [0, 2], [0, 3]]);
+        assert_eq!(spans(&Mask::Prefix([1, 0, 3].into())), [[0, 2], [0, 3], [0, 3]]);
+        assert_eq!(spans(&Mask::Spans([[0, 0], [1, 2], [0, 3], [2, 3], [1, 1]].into())), [[1, 2], [2, 3], [1, 1]]);
+        let pairs = (0..13).map(|pair| pair % 3 == 0).collect();
+        let Mask::Full(pairs) = mask_of_rows(&Mask::Full(pairs), &[1, 3], &[0, 2, 2, 5]) else { panic!("of pairs") };
+        assert_eq!(&*pairs, [false, true, false, false, true]);
     }
 
     #[test]
@@ -223,6 +236,6 @@ mod tests {
         let last = View::chosen(vec![2, 4].into(), &[0, 3, 5], &Mask::Causal);
         assert!(last.seen.is_none() && matches!(last.mask, Mask::Causal));
         let gap = View::chosen(vec![0, 2].into(), &[0, 3], &Mask::Causal);
-        assert!(matches!(gap.mask, Mask::Full(_)));
+        assert!(matches!(gap.mask, Mask::Spans(_)));
     }
 }

@@ -1,5 +1,8 @@
 //! The encoder-decoder of T5 (Raffel et al. 2020), its later versions (gated feed-forward, separate output), ByT5 and
 //! mT5, and its encoder alone. Norms without mean come first, no layer but the classifiers has a bias.
+//!
+//! T5 was trained in bfloat16, and its feed-forward products leave the range of f16 (65504). Files in half precision are
+//! read as f32 and everything is computed in f32, so such products stay finite and nothing is clamped.
 
 use std::sync::Arc;
 
@@ -298,6 +301,81 @@ impl Body for T5Encoder {
             "hidden-states" => Some("EncoderModel"),
             "token-classification" => Some("ForTokenClassification"),
             _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use half::f16;
+    use ptm_ops::read_f32;
+    use ptm_text::PositionStyle;
+    use safetensors::tensor::TensorView;
+    use safetensors::{Dtype, serialize};
+
+    use super::*;
+    use crate::Model;
+    use crate::files::{Weights, write_safetensors};
+    use crate::heads::LanguageModelHead;
+
+    /// The dump `case` with larger feed-forward layers, in f16 and in f32: the same numbers.
+    fn large(case: &Path, [half, single]: [&Path; 2]) {
+        let weights = Weights::open(case).unwrap();
+        let tensors: Vec<(String, Vec<usize>, Vec<f16>)> = weights
+            .names()
+            .map(|name| {
+                let view = weights.get(name).unwrap();
+                let factor = match name {
+                    _ if name.contains("DenseReluDense.wi") => 4096.0,
+                    _ if name.contains("DenseReluDense.wo") => 128.0,
+                    _ => 1.0,
+                };
+                let bytes = view.bytes();
+                let values = bytes.as_chunks().0.iter().map(|b| f16::from_f32(factor * f32::from_le_bytes(*b)));
+                (name.to_owned(), view.shape.clone(), values.collect())
+            })
+            .collect();
+        let bytes: Vec<Vec<u8>> =
+            tensors.iter().map(|(.., values)| values.iter().flat_map(|x| x.to_le_bytes()).collect()).collect();
+        let views = tensors.iter().zip(&bytes).map(|((name, shape, _), bytes)| {
+            (name.as_str(), TensorView::new(Dtype::F16, shape.clone(), bytes).unwrap())
+        });
+        std::fs::write(half.join("model.safetensors"), serialize(views, None).unwrap()).unwrap();
+        let tensors = tensors.into_iter().map(|(name, shape, values)| {
+            assert!(values.iter().all(|x| x.is_finite()), "{name}");
+            (name, shape, values.into_iter().map(f16::to_f32).collect::<Vec<f32>>())
+        });
+        write_safetensors(&single.join("model.safetensors"), tensors).unwrap();
+        for dir in [half, single] {
+            std::fs::copy(case.join("config.json"), dir.join("config.json")).unwrap();
+        }
+    }
+
+    #[test]
+    fn products_beyond_the_range_of_f16_stay_finite() {
+        for case in ["t5-lm", "t5v11-lm"] {
+            let dumps = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../parity/dumps");
+            let dirs = [0; 2].map(|_| tempfile::tempdir().unwrap());
+            large(&dumps.join(case), [dirs[0].path(), dirs[1].path()]);
+            let source = Packed::from_ids(&[&[5, 6, 7, 1][..], &[8, 1]], PositionStyle::Zero).unwrap();
+            let target = Packed::from_ids(&[&[0, 9, 10][..], &[0]], PositionStyle::Zero).unwrap();
+            let [half, single] = dirs.each_ref().map(|dir| {
+                let model = Model::<LanguageModelHead, T5>::open(dir.path(), &Device::flex()).unwrap().model;
+                // what the first layer's feed-forward gives for what it may be given
+                let layer = &model.body.encoder.layers[0];
+                let words = look_up(&model.body.word, &source.ids, None, 1.0);
+                let fed = layer.feed(layer.output_norm.forward(words), model.config().activation, Dropout::OFF);
+                let largest = fed.abs().max().into_scalar::<f32>();
+                assert!(largest.is_finite() && largest > 65504.0, "{case}: {largest}");
+                let pair = Pair { source: &source, target: &target };
+                read_f32(model.logits(&pair, &Rows::All, &Pass::eval()).unwrap())
+            });
+            assert!(half.iter().all(|x| x.is_finite()), "{case}");
+            assert_eq!(half, single, "{case}");
+            let (low, high) = half.iter().fold((f32::MAX, f32::MIN), |(low, high), &x| (low.min(x), high.max(x)));
+            assert!(high - low > 0.1, "{case}: the logits tell tokens apart, {low} to {high}");
         }
     }
 }

@@ -19,14 +19,25 @@ use crate::layers::{LayerNorm, Linear, look_up, parameter};
 use crate::pass::Pass;
 use crate::rows::{Rows, offsets_of_rows};
 
+/// Which tokens of its sequence a row sees; of what is remembered it sees all.
+#[derive(Clone, Debug, Default)]
+pub enum Visible {
+    /// Every one.
+    #[default]
+    All,
+    /// Every one but the last, of which the place alone is known: it comes next.
+    AllButLast,
+    /// The row-major `[n, n]` blocks of all sequences, one after the other; true is visible.
+    Pairs(Arc<[bool]>),
+}
+
 /// What XLNet reads.
 #[derive(Clone, Debug)]
 pub struct Permuted<'a> {
     /// The tokens and their segments; positions are not read.
     pub batch: &'a Packed,
-    /// Who sees whom in the order of prediction: the row-major `[n, n]` blocks of all sequences, one after the other,
-    /// true is visible; everyone by default. A token that is read always sees itself.
-    pub visible: Option<Arc<[bool]>>,
+    /// Who sees whom in the order of prediction. A token that is read always sees itself.
+    pub visible: Visible,
     /// The packed rows that are predicted, ascending; the hidden states are theirs then, not the tokens'.
     pub targets: Option<Indices>,
     /// What came before.
@@ -38,7 +49,7 @@ pub struct Permuted<'a> {
 
 impl<'a> From<&'a Packed> for Permuted<'a> {
     fn from(batch: &'a Packed) -> Self {
-        Self { batch, visible: None, targets: None, memory: None, backwards: None }
+        Self { batch, visible: Visible::All, targets: None, memory: None, backwards: None }
     }
 }
 
@@ -57,6 +68,11 @@ pub struct Memory {
 }
 
 impl Memory {
+    /// The hidden states that each layer read, `[Tm, H]`: those of all sequences, one after the other.
+    pub fn layers(&self) -> &[Tensor<2>] {
+        &self.layers
+    }
+
     /// How many hidden states of each sequence it holds.
     pub fn lengths(&self) -> Vec<usize> {
         self.offsets.windows(2).map(|w| w[1] - w[0]).collect()
@@ -248,7 +264,9 @@ impl Xlnet {
         check_packed(batch, self.config.vocab_size, usize::MAX)?;
         let (count, sequences) = (batch.ids.len(), batch.offsets.len() - 1);
         let pairs: usize = batch.offsets.windows(2).map(|w| (w[1] - w[0]) * (w[1] - w[0])).sum();
-        if let Some(visible) = input.visible.as_ref().filter(|visible| visible.len() != pairs) {
+        if let Visible::Pairs(visible) = &input.visible
+            && visible.len() != pairs
+        {
             let problem = format!("the order's mask has {} entries, the batch asks for {pairs}", visible.len());
             return Err(Error::Input(problem));
         }
@@ -282,23 +300,25 @@ impl Xlnet {
         let remembered = input.memory.map_or_else(|| vec![0; sequences], Memory::lengths);
         let q_offsets = offsets_of_rows(&rows, &batch.offsets);
         let (mut k_offsets, mut block) = (vec![0], 0);
-        let (mut places, mut visible, mut k_segments) = (Vec::new(), Vec::new(), Vec::new());
-        // with nothing hidden no pair has a flag, however long the sequences
-        let hides = config.causal || input.visible.is_some();
+        let (mut places, mut spans, mut pairs, mut k_segments) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for (b, w) in batch.offsets.windows(2).enumerate() {
             let (length, memory) = (w[1] - w[0], remembered[b]);
             for &row in &rows[q_offsets[b]..q_offsets[b + 1]] {
                 let i = row as usize - w[0];
                 places.push((memory + i) as u32);
-                for key in (0..memory + length).filter(|_| hides) {
-                    let in_order = match (key.checked_sub(memory), &input.visible) {
-                        (Some(j), _) if knows_itself && i == j => true,
-                        (Some(j), Some(visible)) => visible[block + i * length + j],
-                        _ => true,
-                    };
-                    let after = config.causal && key > memory + i;
-                    let too_far = config.causal && config.same_length && key < i && key < length;
-                    visible.push(in_order && !after && !too_far);
+                // whatever the order, a row of one direction sees nothing after it, and perhaps equally far back
+                let from = if config.causal && config.same_length { i } else { 0 };
+                let to = memory + if config.causal { i + 1 } else { length };
+                match &input.visible {
+                    Visible::AllButLast if !knows_itself || i + 1 < length => {
+                        spans.push([from as u32, to.min(memory + length - 1) as u32]);
+                    }
+                    Visible::All | Visible::AllButLast => spans.push([from as u32, to as u32]),
+                    Visible::Pairs(visible) => pairs.extend((0..memory + length).map(|key| {
+                        let of_memory = key < memory;
+                        let in_order = of_memory || visible[block + i * length + key - memory];
+                        (in_order || (knows_itself && key == memory + i)) && (from..to).contains(&key)
+                    })),
                 }
             }
             // what is remembered counts as of the first segment
@@ -319,7 +339,11 @@ impl Xlnet {
             },
             q_segments: rows.iter().map(|&row| batch.segments[row as usize]).collect(),
             k_segments: k_segments.into(),
-            mask: if hides { Mask::Full(visible.into()) } else { Mask::None },
+            mask: match input.visible {
+                Visible::All if !config.causal => Mask::None,
+                Visible::Pairs(_) => Mask::Full(pairs.into()),
+                _ => Mask::Spans(spans.into()),
+            },
             dropout: Dropout::OFF,
         };
         Stream { rows, spec }

@@ -1,7 +1,9 @@
 //! A step from a cache gives what a pass over everything gives: at every step, for prompts of unequal length, after
 //! beams were chosen.
 
-use std::path::PathBuf;
+mod dumps;
+
+use std::path::Path;
 
 use burn::prelude::*;
 use ptm_models::heads::{Bare, LanguageModelHead};
@@ -11,12 +13,6 @@ use ptm_models::{
 use ptm_text::{Packed, PositionStyle};
 
 const FITS: &str = "the batch fits the model";
-
-/// The folder of dumps: the committed one, or that of `PTM_PARITY_DIR`.
-fn dumps() -> PathBuf {
-    let committed = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../parity/dumps");
-    std::env::var_os("PTM_PARITY_DIR").map_or(committed, PathBuf::from)
-}
 
 fn read(x: Tensor<2>) -> Vec<f32> {
     ptm_ops::read_f32(x)
@@ -71,8 +67,8 @@ struct Talk<B: Begins> {
 }
 
 impl<B: Begins> Talk<B> {
-    fn new(case: &'static str) -> Self {
-        let model = Model::<LanguageModelHead, B>::open(&dumps().join(case), &Device::flex()).expect("a case").model;
+    fn new(case: &'static str, dir: &Path) -> Self {
+        let model = Model::<LanguageModelHead, B>::open(dir, &Device::flex()).expect("a case").model;
         let style = model.config().positions();
         let sources = vec![vec![9, 8, 7, 2], vec![30], vec![11, 12, 13, 14, 15, 2]];
         let cache = model.body.begins(&Packed::from_ids(&sources, style).expect("sources"));
@@ -125,10 +121,8 @@ impl<B: Begins> Talk<B> {
 }
 
 fn check<B: Begins>(case: &'static str) {
-    if !dumps().join(case).exists() {
-        return; // another set of dumps
-    }
-    let mut talk = Talk::<B>::new(case);
+    let Some(dir) = dumps::case(case) else { return };
+    let mut talk = Talk::<B>::new(case, &dir);
     talk.say(&[4, 1, 2], &Rows::All);
     talk.say(&[1, 1, 1], &Rows::Last);
     talk.say(&[1, 3, 2], &Rows::Last);
@@ -168,7 +162,7 @@ fn encoder_decoders() {
 
 #[test]
 fn a_batch_that_does_not_fit_leaves_the_cache_alone() {
-    let dir = dumps().join("gpt2-lm");
+    let Some(dir) = dumps::case("gpt2-lm") else { return };
     let model = Model::<LanguageModelHead, Decoder>::open(&dir, &Device::flex()).expect("a case").model;
     let mut cache = model.body.begin(1);
     let batch = cache.batch(&[[5, 6, 7]], PositionStyle::Zero).expect(FITS);
@@ -185,10 +179,7 @@ fn a_batch_that_does_not_fit_leaves_the_cache_alone() {
 /// XLNet's memory of one direction: a text in two segments, of unequal lengths, gives what it gives at once.
 #[test]
 fn memory_of_one_direction() {
-    let dir = dumps().join("xlnet-lm-uni");
-    if !dir.exists() {
-        return; // another set of dumps
-    }
+    let Some(dir) = dumps::case("xlnet-lm-uni") else { return };
     let model = Model::<Bare, Xlnet>::open(&dir, &Device::flex()).expect("a case").model;
     let texts: [&[u32]; 3] = [&[5, 6, 7, 8, 9], &[10, 11, 12], &[13, 14, 15, 16]];
     let pack = |part: &dyn Fn(&[u32]) -> Vec<u32>| {

@@ -25,6 +25,8 @@ pub enum Mask {
     Causal,
     /// As causal, and every query also sees the first `n` keys, one `n` a sequence.
     Prefix(Arc<[usize]>),
+    /// Of each packed query the first key of its sequence that it sees, and the one after the last, `[Tq]`.
+    Spans(Arc<[[u32; 2]]>),
     /// One flag a packed key: whether anyone sees it.
     Keys(Arc<[bool]>),
     /// The row-major `[q, k]` blocks of all sequences, one after the other; true is visible.
@@ -37,6 +39,7 @@ impl Mask {
             Self::None => KernelMask::None,
             Self::Causal => KernelMask::Causal,
             Self::Prefix(lengths) => KernelMask::Prefix(lengths),
+            Self::Spans(spans) => KernelMask::Spans(spans),
             Self::Keys(visible) => KernelMask::Keys(visible),
             Self::Full(visible) => KernelMask::Full(visible),
         }

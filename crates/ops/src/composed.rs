@@ -155,6 +155,11 @@ pub fn attention(q: Tensor<2>, k: Tensor<2>, v: Tensor<2>, bias: Option<Bias>, s
     out.select(0, index(&grid.packed_rows(spec), &device))
 }
 
+/// Whether key `key` is in a span of [`Mask::Spans`].
+fn sees([from, to]: [u32; 2], key: usize) -> bool {
+    (from as usize..to as usize).contains(&key)
+}
+
 /// For every cell of the padded `[B, longest]` grid the packed row it shows; cells past the end show some row.
 fn padded_rows(offsets: &[usize], longest: usize) -> Vec<u32> {
     let last = offsets.last().copied().unwrap_or(0).saturating_sub(1);
@@ -212,6 +217,7 @@ impl Grid {
                 Mask::None => true,
                 Mask::Causal => causal,
                 Mask::Prefix(prefix) => causal || j < prefix[b],
+                Mask::Spans(spans) => sees(spans[spec.q_offsets[b] + i], j),
                 Mask::Keys(keys) => keys[spec.k_offsets[b] + j],
                 Mask::Full(pairs) => pairs[blocks[b] + i * k + j],
             };

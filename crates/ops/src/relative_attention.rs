@@ -38,7 +38,7 @@ pub struct RelativeAttention {
     pub q_segments: Indices,
     /// The segment of each key, `[Tk]`.
     pub k_segments: Indices,
-    /// Who sees whom: [`Mask::None`] or [`Mask::Full`]. A query that sees no key gives a row of zeros.
+    /// Who sees whom: [`Mask::None`], [`Mask::Spans`] or [`Mask::Full`]. A query that sees no key gives a row of zeros.
     pub mask: Mask,
     /// Dropout of probabilities.
     pub dropout: Dropout,

@@ -223,6 +223,7 @@ enum MaskKind {
     None,
     Causal,
     Prefix,
+    Spans,
     Keys,
     Full,
 }
@@ -233,6 +234,13 @@ fn mask(kind: MaskKind, lengths: &[(usize, usize)], salt: u32) -> Mask {
         MaskKind::None => Mask::None,
         MaskKind::Causal => Mask::Causal,
         MaskKind::Prefix => Mask::Prefix(lengths.iter().map(|l| l.1 / 2).collect()),
+        MaskKind::Spans => {
+            let mut any = numbers(2 * lengths.iter().map(|l| l.0).sum::<usize>(), salt).into_iter();
+            // some see nothing, and some spans end before they begin
+            let mut place = |keys: usize| ((any.next().expect("two a query") + 1.0) * 0.5 * (keys + 1) as f32) as u32;
+            let spans = lengths.iter().flat_map(|&(q, k)| std::iter::repeat_n(k, q));
+            Mask::Spans(spans.map(|keys| [place(keys), place(keys)]).collect())
+        }
         MaskKind::Keys => Mask::Keys(coins(lengths.iter().map(|l| l.1).sum())),
         MaskKind::Full => Mask::Full(coins(lengths.iter().map(|l| l.0 * l.1).sum())),
     }
@@ -275,7 +283,8 @@ fn check_attention(lengths: &[(usize, usize)], heads: usize, head: usize, kind: 
     );
 }
 
-const MASKS: [MaskKind; 5] = [MaskKind::None, MaskKind::Causal, MaskKind::Prefix, MaskKind::Keys, MaskKind::Full];
+const MASKS: [MaskKind; 6] =
+    [MaskKind::None, MaskKind::Causal, MaskKind::Prefix, MaskKind::Spans, MaskKind::Keys, MaskKind::Full];
 
 #[test]
 fn attention_over_one_token() {
@@ -357,7 +366,7 @@ fn check_relative(lengths: &[(usize, usize)], heads: usize, head: usize, kind: M
 
 #[test]
 fn relative_attention() {
-    for kind in [MaskKind::None, MaskKind::Full] {
+    for kind in [MaskKind::None, MaskKind::Spans, MaskKind::Full] {
         check_relative(&[(1, 1)], 1, 1, kind, 0.0);
         check_relative(&[(3, 5), (2, 2)], 2, 3, kind, 0.0);
         check_relative(&[(130, 131), (5, 5), (1, 4)], 2, 8, kind, 0.1);

@@ -359,6 +359,7 @@ where
     Model<H, B>: Logits + 'static,
 {
     let config = B::Config::from_json(config)?;
+    config.check_answers(dir)?;
     let model = Model::<H, B>::from_weights(config, &Weights::open(dir)?, &Device::flex(), None)?.model;
     let config = model.config();
     Ok(Facts {

@@ -240,3 +240,13 @@ fn parameters_have_origins() {
     let asked = [Question { question: "Where?", context: "In New York City, said the company." }];
     assert_eq!(model.answer(&asked, &options, &mut |_| {}).unwrap()[0].as_ref().unwrap().all().len(), 2);
 }
+
+/// What would be said of a text would depend on the texts beside it.
+#[test]
+fn half_of_a_batch_read_backwards_is_refused() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../parity/pipelines/heads/xlnet-sequence");
+    let (dir, _held) = model(&dir, &json!({"bi_data": true}));
+    let error = TextClassification::open(&dir).map(|_| ()).unwrap_err().to_string();
+    assert!(error.contains("config.json: bi_data: the second half of every batch"), "{error}");
+    assert!(error.contains(&dir.display().to_string()) && error.contains("set it to false"), "{error}");
+}

@@ -173,4 +173,9 @@ fn what_does_not_fit_is_said() {
     let folder = model::<ptm_models::heads::MaskedLmHead, Encoder>(bert(json!({})));
     let error = Candidate::open(folder.path()).unwrap_err().to_string();
     assert!(error.contains("masked-lm"), "{error}");
+    let xlnet = json!({"model_type": "xlnet", "vocab_size": VOCABULARY, "d_model": 16, "n_layer": 1, "n_head": 2,
+        "d_inner": 32, "bi_data": true});
+    let folder = model::<SequenceHead, Xlnet>(with(xlnet, labels(&["yes", "no"])));
+    let error = Candidate::open(folder.path()).unwrap_err().to_string();
+    assert!(error.contains("config.json: bi_data") && error.contains("set it to false"), "{error}");
 }

@@ -327,6 +327,9 @@ unsafe fn one_block(
     for from in (0..s.k_len).step_by(K_BLOCK) {
         place.k = from;
         place.k_len = K_BLOCK.min(s.k_len - from);
+        if place.is_hidden() {
+            continue;
+        }
         p.resize(n * place.k_len, 0.0);
         parts.scores(p, &place, apart, shift);
         weights(p, place, top, total, shrink);
@@ -494,10 +497,14 @@ unsafe fn one_head(
         parts.segment_scores(&place, apart);
         apart_grads.clear();
         apart_grads.resize(2 * n, 0.0);
+        let mut begun = false;
         for k_from in (0..k_len).step_by(K_BLOCK) {
             place.k = k_from;
             place.k_len = K_BLOCK.min(k_len - k_from);
-            let (m, begun) = (place.k_len, k_from > 0);
+            if place.is_hidden() {
+                continue;
+            }
+            let m = place.k_len;
             p.resize(n * m, 0.0);
             pd.resize(n * m, 0.0);
             let window = parts.scores(p, &place, apart, shift);
@@ -523,6 +530,13 @@ unsafe fn one_head(
                 product_at(outputs.position.at(q_at), width, begun, scale, by_distance, distances, Threads::One);
                 let table = outputs.distances.at(tables[0] + window.first * width);
                 product_at(table, width, true, scale, by_distance.t(), position, Threads::One);
+            }
+            begun = true;
+        }
+        if !begun {
+            for rows in [outputs.content, outputs.position] {
+                // SAFETY: as above.
+                unsafe { clear_rows(rows, q_at, width, head_dim, n) };
             }
         }
         let (grads, rows) = (View::new(apart_grads, n, 2, 2), parts.rows(parts.terms.segment, &place));

@@ -41,6 +41,11 @@ impl<'a> Place<'a> {
         let seen = match self.mask {
             Mask::Causal => self.leading(self.q_len - 1),
             Mask::Prefix(prefix) => self.leading(self.q_len - 1).max(prefix[self.sequence.number]),
+            Mask::Spans(spans) => {
+                let keys = self.k as u32..(self.k + self.k_len) as u32;
+                let spans = &spans[self.sequence.q_start + self.q..][..self.q_len];
+                return spans.iter().all(|[from, to]| (*from).max(keys.start) >= (*to).min(keys.end));
+            }
             _ => return false,
         };
         seen <= self.k
@@ -81,6 +86,12 @@ fn adjust(scores: &mut [f32], place: &Place<'_>, row: usize) {
         Mask::None => return,
         Mask::Causal => place.leading(row),
         Mask::Prefix(prefix) => place.leading(row).max(prefix[s.number]),
+        Mask::Spans(spans) => {
+            let within = |key: u32| (key as usize).saturating_sub(place.k).min(scores.len());
+            let [from, to] = spans[s.q_start + place.q + row].map(within);
+            scores[..from].fill(f32::NEG_INFINITY);
+            return scores[to.max(from)..].fill(f32::NEG_INFINITY);
+        }
         Mask::Keys(flags) => return hide(scores, &flags[s.k_start + place.k..]),
         Mask::Full(flags) => {
             return hide(scores, &flags[s.pairs + (place.q + row) * s.k_len + place.k..]);

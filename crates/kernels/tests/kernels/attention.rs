@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use ptm_kernels::attention::{Bias, Mask, Shape, backward, forward};
 use ptm_kernels::dropout::Dropout;
 
-use crate::{Numbers, assert_close, assert_close_of, at_every_level, reference};
+use crate::{Numbers, assert_close, assert_close_of, at_every_level, reference, spans};
 
 struct Case {
     q_lens: Vec<usize>,
@@ -38,6 +38,7 @@ fn check(case: &Case) {
     let (dense, span) = (numbers.vec(heads * q_max * k_max), q_max + k_max);
     let relative = numbers.vec(heads * span);
     let prefix: Vec<usize> = case.k_lens.iter().map(|&len| numbers.below(len + 2)).collect();
+    let spans = spans(&mut numbers, case.q_lens.iter().copied().zip(case.k_lens.iter().copied()));
     let keys: Vec<bool> = (0..tk).map(|_| numbers.below(3) > 0).collect();
     let pairs: usize = case.q_lens.iter().zip(&case.k_lens).map(|(q, k)| q * k).sum();
     let full: Vec<bool> = (0..pairs).map(|_| numbers.below(3) > 0).collect();
@@ -46,7 +47,8 @@ fn check(case: &Case) {
         Bias::Dense { values: &dense, q_max, k_max },
         Bias::Relative { values: &relative, span, zero: k_max - 1 },
     ];
-    for mask in [Mask::None, Mask::Causal, Mask::Prefix(&prefix), Mask::Keys(&keys), Mask::Full(&full)] {
+    let masks = [Mask::Prefix(&prefix), Mask::Spans(&spans), Mask::Keys(&keys), Mask::Full(&full)];
+    for mask in [Mask::None, Mask::Causal].into_iter().chain(masks) {
         for bias in biases {
             let expected = reference::attention([&q, &k, &v, &dout], &shape, mask, bias, case.dropout);
             at_every_level(|| {

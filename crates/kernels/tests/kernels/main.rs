@@ -38,6 +38,20 @@ impl Numbers {
     }
 }
 
+/// Of every query of sequences of so many queries and keys the keys that it sees: any of them, none for some; in half
+/// of the sequences few, and the last.
+fn spans(numbers: &mut Numbers, lens: impl Iterator<Item = (usize, usize)>) -> Vec<[u32; 2]> {
+    let mut spans = Vec::new();
+    for (queries, keys) in lens {
+        let late = numbers.below(2) == 1;
+        for _ in 0..queries {
+            let [from, to] = [0; 2].map(|_| numbers.below(keys + 1));
+            spans.push(if late { [keys.saturating_sub(1 + from % 10), keys] } else { [from, to] }.map(|at| at as u32));
+        }
+    }
+    spans
+}
+
 /// Calls `f` at every level that this machine has.
 fn at_every_level(f: impl Fn()) {
     for level in Level::ALL.into_iter().filter(|level| *level <= detected()) {

@@ -72,13 +72,23 @@ pub fn linear_backward(x: &[f32], w: &[f32], dz: &[f64], t: usize, i: usize, o: 
     [dx, dw, db]
 }
 
-/// Whether query `i` of sequence `b` sees key `j`; `pairs` is where the sequence's block of a full mask begins.
-fn sees(mask: Mask<'_>, b: usize, (i, tq): (usize, usize), (j, tk): (usize, usize), k0: usize, pairs: usize) -> bool {
+/// Whether query `i` of sequence `b`, packed row `row`, sees key `j`; `pairs` is where the sequence's block of a full
+/// mask begins.
+fn sees(
+    mask: Mask<'_>,
+    b: usize,
+    row: usize,
+    (i, tq): (usize, usize),
+    (j, tk): (usize, usize),
+    k0: usize,
+    pairs: usize,
+) -> bool {
     let causal = (j + tq) as isize <= (i + tk) as isize;
     match mask {
         Mask::None => true,
         Mask::Causal => causal,
         Mask::Prefix(prefix) => causal || j < prefix[b],
+        Mask::Spans(spans) => (spans[row][0]..spans[row][1]).contains(&(j as u32)),
         Mask::Keys(flags) => flags[k0 + j],
         Mask::Full(flags) => flags[pairs + i * tk + j],
     }
@@ -140,7 +150,7 @@ pub fn attention(
                 let row = q0 + i;
                 let scores: Vec<f64> = (0..tk)
                     .map(|j| {
-                        if !sees(mask, b, (i, tq), (j, tk), k0, pairs) {
+                        if !sees(mask, b, row, (i, tq), (j, tk), k0, pairs) {
                             return f64::NEG_INFINITY;
                         }
                         let dot: f64 = (0..d).map(|c| at(q, row, head, c) * at(k, k0 + j, head, c)).sum();

@@ -5,7 +5,7 @@ use ptm_kernels::attention::{Mask, Places, Shape, Terms, dropout_index, relative
 use ptm_kernels::dropout::Dropout;
 
 use crate::attention::offsets;
-use crate::{Numbers, assert_close, assert_close_of, at_every_level};
+use crate::{Numbers, assert_close, assert_close_of, at_every_level, spans};
 
 /// What a call should give, in the order of `TermGrads`.
 struct Expected {
@@ -94,7 +94,14 @@ fn definition(
 }
 
 /// Queries are some rows, as many as asked for, of sequences of keys.
-fn check(lens: &[(usize, usize)], heads: usize, head_dim: usize, masked: bool, dropout: Dropout, seed: u64) {
+#[derive(Clone, Copy, Debug)]
+enum Masked {
+    No,
+    Spans,
+    Full,
+}
+
+fn check(lens: &[(usize, usize)], heads: usize, head_dim: usize, masked: Masked, dropout: Dropout, seed: u64) {
     let lens: Vec<(usize, usize)> = lens.iter().map(|&(q, k)| (q.min(k), k)).collect();
     let [q_offsets, k_offsets] = [
         offsets(&lens.iter().map(|l| l.0).collect::<Vec<_>>()),
@@ -129,8 +136,15 @@ fn check(lens: &[(usize, usize)], heads: usize, head_dim: usize, masked: bool, d
     let shape = Shape { heads, head_dim, scale, q_offsets: &q_offsets, k_offsets: &k_offsets };
     let pairs: usize = lens.iter().map(|l| l.0 * l.1).sum();
     let flags: Vec<bool> = (0..pairs).map(|_| numbers.below(3) > 0).collect();
-    let visible = masked.then_some(&flags[..]);
-    let mask = visible.map_or(Mask::None, Mask::Full);
+    let spans = spans(&mut numbers, lens.iter().copied());
+    let keys_of = lens.iter().flat_map(|&(q, k)| std::iter::repeat_n(k as u32, q));
+    let within: Vec<bool> =
+        spans.iter().zip(keys_of).flat_map(|(s, keys)| (0..keys).map(|key| (s[0]..s[1]).contains(&key))).collect();
+    let (mask, visible) = match masked {
+        Masked::No => (Mask::None, None),
+        Masked::Spans => (Mask::Spans(&spans), Some(&within[..])),
+        Masked::Full => (Mask::Full(&flags), Some(&flags[..])),
+    };
     let expected = definition(&terms, &dout, &shape, &places, visible, dropout);
     at_every_level(|| {
         let f = relative(&terms, &shape, &places, mask, dropout);
@@ -159,7 +173,7 @@ fn odd_packings() {
         &[(3, 3); 20],
     ];
     for (seed, lens) in all.into_iter().enumerate() {
-        for masked in [false, true] {
+        for masked in [Masked::No, Masked::Spans, Masked::Full] {
             check(lens, 2, 5, masked, Dropout::OFF, seed as u64);
             check(lens, 1, 16, masked, Dropout::new(0.3, 9), seed as u64);
         }
@@ -174,7 +188,7 @@ proptest! {
         lens in prop::collection::vec((0_usize..40, 0_usize..40), 0..5),
         heads in 1_usize..4,
         head_dim in 1_usize..20,
-        masked: bool,
+        masked in prop_oneof![Just(Masked::No), Just(Masked::Spans), Just(Masked::Full)],
         rate in prop_oneof![Just(0.0_f32), Just(0.2)],
         seed: u64,
     ) {

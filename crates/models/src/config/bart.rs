@@ -32,7 +32,7 @@ pub struct BartConfig {
     pub vocab_size: usize,
     /// Rows of the target's word embedding, `V`.
     pub target_vocab_size: usize,
-    /// Whether source and target have one word embedding; only Marian may have two.
+    /// Whether source and target have one word embedding. Marian may have two; the others do where `tied` is false.
     pub shared: bool,
     /// Width of the hidden states, `H`.
     pub hidden_size: usize,
@@ -130,7 +130,9 @@ impl BartConfig {
             }
             Ok(size)
         };
-        let shared = !marian || fields.flag("share_encoder_decoder_embeddings", true)?;
+        let tied = fields.flag("tie_word_embeddings", true)?;
+        // but in Marian the two sides have one embedding as long as the output has it too
+        let shared = if marian { fields.flag("share_encoder_decoder_embeddings", true)? } else { tied };
         let vocab_size = fields.positive(&["vocab_size"], if marian { 58101 } else { 50265 }, ROWS)?;
         let token = |name, default| -> Result<u32> { Ok(fields.size(&[name], default, ROWS)? as u32) };
         let start = match family {
@@ -141,7 +143,7 @@ impl BartConfig {
         let config = Self {
             family,
             vocab_size,
-            target_vocab_size: if shared {
+            target_vocab_size: if shared || !marian {
                 vocab_size
             } else {
                 fields.positive(&["decoder_vocab_size"], vocab_size, ROWS)?
@@ -161,7 +163,7 @@ impl BartConfig {
             pad_token_id: token("pad_token_id", if marian { 58100 } else { 1 })?,
             eos_token_id: token("eos_token_id", if marian { 0 } else { 2 })?,
             decoder_start_token_id: start,
-            tied: fields.flag("tie_word_embeddings", true)?,
+            tied,
             labels: labels(&fields, if family == Family::Bart { 3 } else { 2 })?,
             problem_type: problem_type(&fields)?,
             architectures: architectures(&raw),
@@ -322,6 +324,8 @@ mod tests {
         assert_eq!((config.vocab_size, config.target_vocab_size, config.shared), (9, 7, false));
         let config = read(&two.replace("false", "true")).unwrap();
         assert_eq!((config.target_vocab_size, config.shared), (9, true));
+        let untied = read(r#"{"model_type":"bart","vocab_size":9,"tie_word_embeddings":false}"#).unwrap();
+        assert_eq!((untied.target_vocab_size, untied.shared, untied.tied), (9, false, false));
     }
 
     #[test]

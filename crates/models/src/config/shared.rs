@@ -75,6 +75,15 @@ pub trait Configuration: Clone + Debug + Send + Sync + Sized + 'static {
         None
     }
 
+    /// Says that what the model of the directory `dir` makes of a text depends on the text's place among others, so
+    /// that no answer comes of it.
+    ///
+    /// # Errors
+    /// Then, with the field that says so.
+    fn check_answers(&self, _: &Path) -> Result<()> {
+        Ok(())
+    }
+
     /// How sequences are classified.
     fn classifier(&self) -> ClassifierStyle;
     /// Dropout before the labels of tokens.

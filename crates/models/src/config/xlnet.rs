@@ -1,5 +1,7 @@
 //! The configuration of XLNet.
 
+use std::path::Path;
+
 use ptm_ops::Activation;
 use serde_json::{Map, Value};
 
@@ -228,6 +230,16 @@ impl Configuration for XlnetConfig {
 
     fn deviation(&self, _: &str) -> f32 {
         self.initializer_range
+    }
+
+    /// In `transformers` such a model fails on an odd number of texts and gives nothing for one.
+    fn check_answers(&self, dir: &Path) -> Result<()> {
+        if !self.backward_half {
+            return Ok(());
+        }
+        let problem = "the second half of every batch is read from its end, as in pretraining, so what is made of a text \
+                       depends on the texts beside it: set it to false";
+        Err(field("bi_data", problem).in_file(&dir.join("config.json")))
     }
 
     fn classifier(&self) -> ClassifierStyle {

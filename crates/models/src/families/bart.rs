@@ -7,7 +7,7 @@ pub(super) const TABLE: Table = Table { prefix: "model", body: BODY, head };
 
 const BODY: &[Entry] = &[
     ("body.word", &["@shared.weight", "@encoder.embed_tokens.weight", "@decoder.embed_tokens.weight"]),
-    ("body.source_word", &["@encoder.embed_tokens.weight"]),
+    ("body.source_word", &["@encoder.embed_tokens.weight", "@shared.weight"]),
     ("body.target_word", &["@decoder.embed_tokens.weight", "@shared.weight"]),
     ("body.encoder.position.learned", &["@encoder.embed_positions.weight"]),
     ("body.encoder.embedding_norm", &["@encoder.layernorm_embedding"]),

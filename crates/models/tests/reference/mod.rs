@@ -1,5 +1,8 @@
 //! What the tests of all families share: the dumps of `parity/`, their batches, and a model of any head.
 
+#[path = "../dumps/mod.rs"]
+pub mod dumps;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,7 +14,7 @@ use ptm_models::heads::{
 };
 use ptm_models::{
     Bart, BartConfig, BartDecoder, Body, Configuration, Decoder, Encoder, Input, Model, Pair, Pass, Permuted, Rows, T5,
-    T5Config, T5Encoder, Xlnet,
+    T5Config, T5Encoder, Visible, Xlnet,
 };
 use ptm_ops::{Indices, Mask};
 use ptm_text::{Packed, PositionStyle};
@@ -226,7 +229,8 @@ impl Tested for T5Encoder {
 impl Tested for Xlnet {
     fn input(batch: &Batch) -> Permuted<'_> {
         let (visible, targets) = batch.order.clone().unzip();
-        Permuted { batch: &batch.packed, visible: visible.flatten(), targets, memory: None, backwards: None }
+        let visible = visible.flatten().map_or(Visible::All, Visible::Pairs);
+        Permuted { batch: &batch.packed, visible, targets, memory: None, backwards: None }
     }
 
     fn with_input<T>(body: &Self, batch: &Batch, f: impl FnOnce(&Permuted<'_>) -> T) -> T {
@@ -256,47 +260,48 @@ impl Tested for Decoder {
     }
 }
 
-/// The folder of dumps: the committed one, or that of `PTM_PARITY_DIR`.
-pub fn dumps() -> PathBuf {
-    std::env::var_os("PTM_PARITY_DIR").map_or_else(|| parity().join("dumps"), PathBuf::from)
-}
-
-/// The repository's folder of references.
-pub fn parity() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../parity")
-}
-
-/// How dumps of this crate's families begin; the script makes others too.
-pub const FAMILIES: [&str; 16] = [
-    "bert",
-    "roberta",
-    "xlmroberta",
-    "distilbert",
-    "electra",
-    "ernie",
-    "gpt",
-    "gpt2",
-    "bart",
-    "mbart",
-    "marian",
-    "t5",
-    "t5v11",
-    "byt5",
-    "mt5",
-    "xlnet",
+/// The families of dumps, and what each has of them: `bert-choice`, `bert-hidden` and so on.
+pub const FAMILIES: [(&str, &str); 16] = [
+    (
+        "bert",
+        "choice hidden mlm mlm-gelunew mlm-relu mlm-untied multilabel nsp pretraining pretraining-oldconfig qa \
+         qa-full qa-spanbert regression sequence sequence-oldconfig token",
+    ),
+    ("roberta", "choice hidden mlm mlm-oldconfig mlm-untied qa sequence token"),
+    ("xlmroberta", "choice hidden mlm qa sequence token"),
+    ("distilbert", "choice hidden mlm qa qa-full sequence token"),
+    ("electra", "choice hidden mlm mlm-samewidth qa rtd sequence token"),
+    ("ernie", "choice hidden mlm mlm-notask nsp pretraining qa sequence token"),
+    ("gpt", "hidden lm lm-untied sequence"),
+    ("gpt2", "hidden lm lm-bylayer lm-unscaled lm-untied multilabel qa regression sequence token"),
+    ("bart", "causal hidden lm lm-scaled lm-untied multilabel qa regression sequence"),
+    ("mbart", "causal hidden lm qa sequence"),
+    ("marian", "causal hidden lm lm-apart lm-untied"),
+    ("t5", "encoder hidden lm lm-far lm-untied qa sequence token"),
+    ("t5v11", "encoder hidden lm qa sequence token"),
+    ("byt5", "encoder hidden lm qa sequence token"),
+    ("mt5", "encoder hidden lm qa sequence token"),
+    (
+        "xlnet",
+        "hidden lm lm-bidata lm-clamp lm-uni lm-untied memory memory-uni multilabel qa regression sequence \
+         sequence-first sequence-mean token",
+    ),
 ];
 
-/// The folders of a family's dumps, sorted.
+/// The folders of a family's dumps, sorted. Of the committed set all are there, and no others.
 pub fn cases(family: &str) -> Vec<PathBuf> {
+    let (_, expected) = FAMILIES.into_iter().find(|(name, _)| *name == family).expect("a family of dumps");
     let start = format!("{family}-");
-    let mut cases: Vec<PathBuf> = std::fs::read_dir(dumps())
+    let mut names: Vec<String> = std::fs::read_dir(dumps::folder())
         .expect("a folder of dumps")
-        .map(|entry| entry.expect("a readable folder").path())
-        .filter(|path| path.file_name().is_some_and(|n| n.to_string_lossy().starts_with(&start)))
+        .map(|entry| entry.expect("a readable folder").file_name().into_string().expect("a name of letters"))
+        .filter_map(|name| name.strip_prefix(&start).map(str::to_owned))
         .collect();
-    cases.sort();
-    assert!(!cases.is_empty() || std::env::var_os("PTM_PARITY_DIR").is_some(), "no case of {family}");
-    cases
+    names.sort();
+    if dumps::are_committed() {
+        assert_eq!(names.join(" "), expected, "the committed dumps of {family}");
+    }
+    names.into_iter().map(|name| dumps::folder().join(format!("{start}{name}"))).collect()
 }
 
 /// Calls a function that is generic over head and body with those that a case is for.
@@ -328,11 +333,15 @@ macro_rules! with_head {
             (Kind::Decoder, "hidden") => $function::<Bare, Decoder>(dir, reference $(, $rest)*),
             (Kind::Bart, "seq2seq") => $function::<LanguageModelHead, Bart>(dir, reference $(, $rest)*),
             (Kind::Bart, "aligned") => $function::<LanguageModelHead, BartDecoder>(dir, reference $(, $rest)*),
-            (Kind::Bart, "sequence") => $function::<SequenceHead, Bart>(dir, reference $(, $rest)*),
+            (Kind::Bart, "sequence" | "multilabel" | "regression") => {
+                $function::<SequenceHead, Bart>(dir, reference $(, $rest)*)
+            }
             (Kind::Bart, "span") => $function::<SpanHead, Bart>(dir, reference $(, $rest)*),
             (Kind::Bart, "hidden") => $function::<Bare, Bart>(dir, reference $(, $rest)*),
             (Kind::T5, "seq2seq") => $function::<LanguageModelHead, T5>(dir, reference $(, $rest)*),
-            (Kind::T5, "sequence") => $function::<SequenceHead, T5>(dir, reference $(, $rest)*),
+            (Kind::T5, "sequence" | "multilabel" | "regression") => {
+                $function::<SequenceHead, T5>(dir, reference $(, $rest)*)
+            }
             (Kind::T5, "span") => $function::<SpanHead, T5>(dir, reference $(, $rest)*),
             (Kind::T5, "token") => $function::<TokenHead, T5Encoder>(dir, reference $(, $rest)*),
             (Kind::T5, "hidden") => $function::<Bare, T5>(dir, reference $(, $rest)*),
@@ -340,7 +349,9 @@ macro_rules! with_head {
             (Kind::Xlnet, "permutation" | "memory") => {
                 $function::<LanguageModelHead, Xlnet>(dir, reference $(, $rest)*)
             }
-            (Kind::Xlnet, "sequence") => $function::<SequenceHead, Xlnet>(dir, reference $(, $rest)*),
+            (Kind::Xlnet, "sequence" | "multilabel" | "regression") => {
+                $function::<SequenceHead, Xlnet>(dir, reference $(, $rest)*)
+            }
             (Kind::Xlnet, "token") => $function::<TokenHead, Xlnet>(dir, reference $(, $rest)*),
             (Kind::Xlnet, "span") => $function::<SpanHead, Xlnet>(dir, reference $(, $rest)*),
             (Kind::Xlnet, "hidden") => $function::<Bare, Xlnet>(dir, reference $(, $rest)*),

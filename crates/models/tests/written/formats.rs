@@ -5,7 +5,8 @@ use burn::prelude::*;
 use ptm_models::Model;
 use ptm_models::heads::{Bare, MaskedLmHead, NextSentenceHead, Pooler};
 
-use crate::reference::{Batch, Case, Reference, difference, parity};
+use crate::parity;
+use crate::reference::{Batch, Case, Reference, difference};
 
 /// Opens `case`; gives the largest difference of its outputs to the reference, and what it left unread.
 fn open<H: Case>(case: &str) -> (f32, Vec<String>) {

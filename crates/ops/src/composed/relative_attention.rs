@@ -5,7 +5,7 @@ use burn::prelude::*;
 use burn::tensor::{TensorData, activation};
 use ptm_kernels::attention::dropout_index;
 
-use super::HIDDEN;
+use super::{HIDDEN, sees};
 use crate::attention::Mask;
 use crate::relative_attention::{RelativeAttention, RelativeTensors};
 
@@ -18,7 +18,7 @@ fn by_head(x: Tensor<2>, heads: usize) -> Tensor<3> {
 /// See [`crate::relative_attention`].
 ///
 /// # Panics
-/// When the mask is neither [`Mask::None`] nor [`Mask::Full`].
+/// When the mask is another than [`Mask::None`], [`Mask::Spans`] or [`Mask::Full`].
 pub fn relative_attention(x: &RelativeTensors, spec: &RelativeAttention) -> Tensor<2> {
     let heads = spec.heads;
     let [count, width] = x.q.dims();
@@ -60,8 +60,12 @@ pub fn relative_attention(x: &RelativeTensors, spec: &RelativeAttention) -> Tens
         let scores = asking(&content).matmul(seen(&x.k).swap_dims(1, 2)) + far + apart;
         let hidden: Vec<bool> = match &spec.mask {
             Mask::None => vec![false; block.len()],
+            Mask::Spans(spans) => {
+                let spans = spans[q[0]..q[1]].iter();
+                spans.flat_map(|&span| (0..keys).map(move |key| !sees(span, key))).collect()
+            }
             Mask::Full(visible) => visible[block].iter().map(|visible| !visible).collect(),
-            _ => panic!("relative attention has no mask or a full one"),
+            _ => panic!("relative attention has no mask, one of spans or a full one"),
         };
         let hidden = Tensor::<3, Bool>::from_data(TensorData::new(hidden, [1, queries, keys]), &device).expand(shape);
         let scores = (scores * spec.scale).mask_fill(hidden.clone(), HIDDEN);

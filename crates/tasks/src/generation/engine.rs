@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use burn::prelude::*;
 use ptm_models::heads::LanguageModelHead;
-use ptm_models::{Bart, BartDecoder, Decoder, Family, Kind, Model, T5, Xlnet};
+use ptm_models::{Bart, BartDecoder, Configuration as _, Decoder, Family, Kind, Model, T5, Xlnet};
 use ptm_text::Tokenizer;
 
 use super::beam::Beams;
@@ -122,9 +122,11 @@ impl Engine {
         let device = Device::flex();
         let (family, is_pair) = family_of(dir)?;
         macro_rules! open {
-            ($kind:ident) => {
-                AnyModel::$kind(Box::new(Model::open(dir, &device)?.model))
-            };
+            ($kind:ident) => {{
+                let model = Model::<_, $kind>::open(dir, &device)?.model;
+                model.config().check_answers(dir)?;
+                AnyModel::$kind(Box::new(model))
+            }};
         }
         let model = match family.kind() {
             Kind::Decoder => open!(Decoder),

@@ -4,7 +4,8 @@ use burn::prelude::*;
 use ptm_models::heads::LanguageModelHead;
 use ptm_models::xlnet::Memory as Remembered;
 use ptm_models::{
-    Bart, BartDecoder, Body as _, Cache, Configuration, Decoder, Model, Pass, Permuted, Rows, Stepwise, T5, Xlnet,
+    Bart, BartDecoder, Body as _, Cache, Configuration, Decoder, Model, Pass, Permuted, Rows, Stepwise, T5, Visible,
+    Xlnet,
 };
 use ptm_ops::{Indices, read_f32};
 use ptm_text::{Packed, PositionStyle};
@@ -135,6 +136,11 @@ pub struct XlnetMemory {
     last: Vec<Vec<u32>>,
 }
 
+fn joined(mut own: Remembered, theirs: Remembered) -> Remembered {
+    own.absorb(theirs);
+    own
+}
+
 impl Memory for XlnetMemory {
     fn select(&mut self, which: &[usize]) {
         if let Some(remembered) = &mut self.remembered {
@@ -144,10 +150,14 @@ impl Memory for XlnetMemory {
     }
 
     fn absorb(&mut self, other: Self) {
-        match (&mut self.remembered, other.remembered) {
-            (Some(own), Some(theirs)) => own.absorb(theirs),
-            (own, theirs) => *own = theirs,
-        }
+        // of sequences that were not read yet nothing is remembered
+        let (held, joining) = (vec![None; self.last.len()], vec![None; other.last.len()]);
+        self.remembered = match (self.remembered.take(), other.remembered) {
+            (None, None) => None,
+            (None, Some(theirs)) => Some(joined(theirs.spread(&held), theirs)),
+            (Some(own), None) => Some(joined(own.clone(), own.spread(&joining))),
+            (Some(own), Some(theirs)) => Some(joined(own, theirs)),
+        };
         self.last.extend(other.last);
     }
 
@@ -187,13 +197,9 @@ impl Speaker for Model<LanguageModelHead, Xlnet> {
         let sources: Vec<&[u32]> = parts.iter().map(Vec::as_slice).collect();
         let batch = pack(&sources, self.config().positions())?;
         let targets: Indices = batch.offsets[1..].iter().map(|&end| end as u32 - 1).collect();
-        let seen = parts.iter().flat_map(|part| {
-            let length = part.len();
-            (0..length * length).map(move |pair| pair % length + 1 < length)
-        });
         let input = Permuted {
             batch: &batch,
-            visible: Some(seen.collect()),
+            visible: Visible::AllButLast,
             targets: Some(targets),
             memory: memory.remembered.as_ref(),
             backwards: None,
@@ -207,5 +213,111 @@ impl Speaker for Model<LanguageModelHead, Xlnet> {
 
     fn logits(&self, hidden: Tensor<2>) -> Vec<f32> {
         read_f32(self.head.logits(hidden, self.body.word()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::generation::engine::Engine;
+
+    type Xl = Model<LanguageModelHead, Xlnet>;
+
+    fn dump(case: &str) -> std::path::PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../parity/dumps").join(case)
+    }
+
+    /// What comes next after each of `texts`, by a pass over all of it: the token that comes next is there without
+    /// meaning, and seen by nobody.
+    fn at_once(model: &Xl, texts: &[Vec<u32>]) -> Vec<f32> {
+        let texts: Vec<Vec<u32>> = texts.iter().map(|text| [&text[..], &[0]].concat()).collect();
+        let batch = Packed::from_ids(&texts, PositionStyle::Zero).unwrap();
+        let pairs = texts.iter().map(Vec::len).flat_map(|n| (0..n * n).map(move |pair| pair % n + 1 < n));
+        let input = Permuted {
+            visible: Visible::Pairs(pairs.collect()),
+            targets: Some(batch.offsets[1..].iter().map(|&end| end as u32 - 1).collect()),
+            ..(&batch).into()
+        };
+        read_f32(model.logits(&input, &Rows::All, &Pass::eval()).unwrap())
+    }
+
+    /// Some texts that are read bit by bit.
+    struct Talk<'a> {
+        model: &'a Xl,
+        memory: XlnetMemory,
+        said: Vec<Vec<u32>>,
+        /// How far a logit was from that of a pass over everything, as a share of that where it is above 1.
+        worst: f32,
+    }
+
+    impl<'a> Talk<'a> {
+        fn new(model: &'a Xl, sequences: usize) -> Self {
+            let memory = model.begin(&vec![&[][..]; sequences]).unwrap();
+            Self { model, memory, said: vec![Vec::new(); sequences], worst: 0.0 }
+        }
+
+        fn say(&mut self, tokens: &[&[u32]]) {
+            self.said.iter_mut().zip(tokens).for_each(|(said, tokens)| said.extend_from_slice(tokens));
+            let hidden = self.model.read(&mut self.memory, tokens, false).unwrap();
+            let ours = Speaker::logits(self.model, hidden);
+            let all = at_once(self.model, &self.said);
+            assert_eq!((ours.len(), all.len()), (tokens.len() * self.model.vocabulary(), ours.len()));
+            let apart = ours.iter().zip(&all).map(|(a, b)| (a - b).abs() / b.abs().max(1.0));
+            self.worst = apart.fold(self.worst, f32::max);
+        }
+
+        fn choose(&mut self, which: &[usize]) {
+            self.memory.select(which);
+            self.said = which.iter().map(|&b| self.said[b].clone()).collect();
+        }
+
+        fn join(&mut self, other: Self) {
+            self.memory.absorb(other.memory);
+            self.said.extend(other.said);
+        }
+    }
+
+    /// The largest difference over steps after prompts of unequal lengths, as sequences are chosen and join.
+    fn worst_of(case: &str) -> f32 {
+        let model = Xl::open(&dump(case), &Device::flex()).unwrap().model;
+        let mut talk = Talk::new(&model, 3);
+        talk.say(&[&[5, 6, 7, 8], &[9], &[10, 11]]);
+        for token in 12..16 {
+            talk.say(&[&[token], &[token + 5], &[token + 9]]);
+        }
+        talk.choose(&[2, 0, 0]);
+        talk.say(&[&[20], &[21], &[22]]);
+        let mut other = Talk::new(&model, 2);
+        other.say(&[&[30], &[31, 32, 33]]);
+        talk.join(other);
+        talk.say(&[&[23], &[24], &[25], &[34], &[35]]);
+        // some that were not read yet, before and after those that were
+        talk.join(Talk::new(&model, 1));
+        talk.say(&[&[26], &[27], &[28], &[36], &[37], &[40, 41]]);
+        let mut late = Talk::new(&model, 2);
+        late.worst = talk.worst;
+        late.join(talk);
+        late.say(&[&[50, 51], &[52], &[29], &[38], &[39], &[42], &[43], &[44]]);
+        late.choose(&[7, 0, 3]);
+        late.say(&[&[45], &[53], &[46]]);
+        late.worst
+    }
+
+    /// A row of one direction sees nothing after it, so that what is remembered of it stays true. A row of both sees
+    /// what was there when it was read: later steps would have changed it.
+    #[test]
+    fn steps_of_one_direction_give_what_a_pass_over_everything_gives() {
+        let one = worst_of("xlnet-lm-uni");
+        assert!(one <= 1e-5, "{one}");
+        let both = worst_of("xlnet-lm");
+        assert!(both > 1e-3, "{both}");
+    }
+
+    #[test]
+    fn half_of_a_batch_read_backwards_is_refused() {
+        let error = Engine::open(&dump("xlnet-lm-bidata"), None).unwrap_err().to_string();
+        assert!(error.contains("bi_data") && error.contains("set it to false"), "{error}");
     }
 }

@@ -208,6 +208,7 @@ impl Candidate {
     ) -> Result<Self> {
         let model = Model::<H, B>::open(dir, &Device::flex())?.model;
         let config = model.config();
+        config.check_answers(dir)?;
         let (largest, rows) = (tokenizer.max_id(), model.body.word().dims()[0]);
         if largest as usize >= rows {
             return Err(Error::Input(format!(

@@ -278,6 +278,7 @@ impl<'a> Job<'a> {
     {
         let recipe = self.recipe;
         let config = B::Config::from_json(self.adapted(&head))?;
+        config.check_answers(self.source)?;
         let reading = Arc::new(self.reading::<B>(head.labels.clone())?);
         let styles = [config.positions(); 2];
         let judging = Arc::new(Reading { whole: true, ..(*reading).clone() });

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use burn::prelude::*;
 use ptm_models::heads::{Head, LanguageModelHead};
-use ptm_models::{Body, Configuration, Decoder, Model, Pair, Pass, Rows, Xlnet};
+use ptm_models::{Body, Configuration, Decoder, Model, Pair, Pass, Rows, Visible, Xlnet};
 use ptm_ops::Indices;
 use ptm_text::{Packed, PackedError, PositionStyle};
 
@@ -245,7 +245,7 @@ impl Segments {
             }
         };
         let input = ptm_models::Permuted {
-            visible: Some(self.visible.clone()),
+            visible: Visible::Pairs(self.visible.clone()),
             targets: Some(self.places.clone()),
             memory: memory.as_ref(),
             backwards: Some(self.backwards.clone()),

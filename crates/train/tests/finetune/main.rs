@@ -555,6 +555,15 @@ fn mistakes_are_named() {
     assert!(said("classification", &["evaluate.metric='bleu'"]).contains("accuracy"));
     assert!(said("classification", &["optimizer.lr=1e30", "run.clip=0.0"]).contains("step"));
     assert!(said("regression", &[]).contains("data.jsonl"));
+    let both_ways = |dir: &Path| {
+        let config = json!({"model_type": "xlnet", "vocab_size": 24, "d_model": 32, "n_layer": 1, "n_head": 2,
+            "d_inner": 64, "bi_data": true});
+        model::<Bare, Xlnet>(dir, config, false);
+    };
+    let place = Workplace::new(both_ways, &sentences());
+    let recipe = place.recipe("classification", "out", &[]);
+    let error = finetune(&recipe, &place.0.path().join("model"), false, &mut Nobody).unwrap_err().to_string();
+    assert!(error.contains("config.json: bi_data") && error.contains("set it to false"), "{error}");
 }
 
 /// The Trainer of `transformers` on the same data and initial weights, dropout off: `parity/training/finetune.py`.

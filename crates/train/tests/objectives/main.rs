@@ -11,7 +11,7 @@ use burn::prelude::*;
 use burn::tensor::Gradients;
 use ptm_models::heads::{Head, LanguageModelHead};
 use ptm_models::names::Names;
-use ptm_models::{Bart, Body, Configuration, Decoder, Model, Pair, Pass, Rows, T5, Xlnet};
+use ptm_models::{Bart, Body, Configuration, Decoder, Model, Pair, Pass, Rows, T5, Visible, Xlnet};
 use ptm_text::{Packed, PositionStyle, Tokenizer};
 use ptm_train::objectives::batches::{Blocks, Pairs, Segments, positions};
 use ptm_train::objectives::causal::Causal;
@@ -204,7 +204,7 @@ fn segments_have_the_loss_of_each_alone() {
     // without memory, against logits of a pass of its own
     let packed = Packed::new(whole.ids.clone(), whole.segments.clone(), vec![0, 8], PositionStyle::Zero).unwrap();
     let input = ptm_models::Permuted {
-        visible: Some(whole.visible().collect()),
+        visible: Visible::Pairs(whole.visible().collect()),
         targets: Some(vec![1, 2, 4, 5].into()),
         ..(&packed).into()
     };
@@ -309,7 +309,7 @@ fn gradients_are_those_of_the_plain_graph() {
     let (_, memory) = model.body.forward_and_remember(&(&before).into(), &Rows::Last, &pass()).unwrap();
     let packed = Packed::new(whole.ids.clone(), whole.segments.clone(), vec![0, 8], PositionStyle::Zero).unwrap();
     let input = ptm_models::Permuted {
-        visible: Some(whole.visible().collect()),
+        visible: Visible::Pairs(whole.visible().collect()),
         targets: Some(vec![1, 2, 4, 5].into()),
         memory: Some(&memory),
         ..(&packed).into()
