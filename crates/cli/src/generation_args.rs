@@ -273,8 +273,7 @@ pub struct GenerationArgs {
         help_heading = "Values and probabilities",
         value_name = "N",
         env = "PTM_TOP_LOGPROBS",
-        hide_env_values = true,
-        requires = "json"
+        hide_env_values = true
     )]
     pub top_logprobs: Option<usize>,
 
@@ -346,7 +345,11 @@ impl GenerationArgs {
             let Some((key, value)) = pair.split_once('=') else {
                 return Err(hinted(format!("--set {pair:?} has no ="), "give it as KEY=VALUE"));
             };
-            give(key.trim(), Some(serde_json::from_str(value).unwrap_or_else(|_| value.into())));
+            let key = key.trim();
+            if map.contains_key(key) {
+                return Err(hinted(format!("{key} is given twice, by --set and before"), "leave one of them out"));
+            }
+            map.insert(key.to_owned(), serde_json::from_str(value).unwrap_or_else(|_| value.into()));
         }
         Ok(map)
     }
