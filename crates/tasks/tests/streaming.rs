@@ -43,9 +43,15 @@ fn check(name: &str, tokenizer: &Tokenizer, given: &[u32], said: &[u32], numbers
 
 #[test]
 fn every_tokenizer() {
-    let mut tokenizers: Vec<(String, Tokenizer)> = std::fs::read_dir(folder("tokenizers/cases"))
-        .expect("committed folders")
-        .map(|entry| entry.expect("an entry").path())
+    let list = |dir: &Path| -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(dir).expect("committed folders");
+        let mut found: Vec<PathBuf> = entries.map(|entry| entry.expect("an entry").path()).collect();
+        found.sort();
+        found
+    };
+    let mut tokenizers: Vec<(String, Tokenizer)> = list(&folder("tokenizers/cases"))
+        .iter()
+        .flat_map(|kind| list(kind))
         .map(|path| (path.display().to_string(), Tokenizer::from_dir(&path).expect("a tokenizer")))
         .collect();
     // GPT's marks the ends of words, and no other does

@@ -265,7 +265,7 @@ pub fn answered(seen: usize, failed: usize) -> anyhow::Result<()> {
 }
 
 /// What stands in the place of an answer.
-pub fn error_record(error: &anyhow::Error) -> Value {
+fn error_record(error: &anyhow::Error) -> Value {
     json!({"error": said(error)})
 }
 

@@ -4,9 +4,10 @@
 use std::sync::atomic::AtomicBool;
 
 use ptm_tasks::Ranked;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
 
-use super::many::{Many, TOGETHER, answered, error_record};
+use super::many::{Many, TOGETHER, answered};
 use crate::args::{KeepArgs, KeyArgs, StreamArgs, TopK};
 use crate::failure::said;
 use crate::input::Stream;
@@ -89,13 +90,8 @@ impl Ranking<'_> {
         ranking.truncate(self.top_k.map_or(usize::MAX, TopK::count));
         let mut output = Output::new();
         if self.stream.json {
-            let error = |(index, error): &(usize, anyhow::Error)| {
-                let mut record = json!({ "index": index });
-                record["error"] = error_record(error)["error"].take();
-                record
-            };
-            let ranking = ranking.iter().map(|one| json!(one));
-            output.json(&ranking.chain(wrong.iter().map(error)).collect::<Vec<_>>())?;
+            let errors = wrong.iter().map(|(index, error)| Line::Wrong { index: *index, error: said(error) });
+            output.json(&ranking.iter().map(Line::Ranked).chain(errors).collect::<Vec<_>>())?;
         } else {
             ranking.iter().try_for_each(|one| show(&mut output, one))?;
         }
@@ -105,6 +101,14 @@ impl Ranking<'_> {
         }
         answered(seen, wrong.len())
     }
+}
+
+/// A text of a ranking, or one that has no score.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Line<'a> {
+    Ranked(&'a Ranked),
+    Wrong { index: usize, error: String },
 }
 
 /// A score with its text.

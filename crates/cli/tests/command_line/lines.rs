@@ -12,7 +12,7 @@ const COMMANDS: [(&str, &str, &[&str], &str); 6] = [
     ("fill-mask", "pipelines/bert", &[], "The capital of France is [MASK]."),
     ("embed", "sentence/mean", &[], "A man is eating food."),
     ("classify", "pipelines/heads/bert-sequence", &[], "A man is eating food."),
-    ("generate", "pipelines/generation/gpt2", &["--max-new-tokens", "6", "--temperature", "2"], "The tower is"),
+    ("generate", "pipelines/generation/gpt2", &["--max-new-tokens", "6", "--do-sample", "true"], "The tower is"),
     ("summarize", "pipelines/generation/t5", &["--max-new-tokens", "6"], "The tower is tall. It is in Paris."),
     ("translate", "pipelines/generation/bart", &["--max-new-tokens", "6"], "The tower is tall."),
 ];

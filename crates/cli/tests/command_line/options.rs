@@ -47,7 +47,7 @@ fn options_that_do_not_apply_are_refused() {
         (GPT2, "generate a --do-sample false --eta-cutoff 0.5", "--eta-cutoff", "nothing is drawn"),
         (GPT2, "generate a --do-sample false --seed 3", "--seed", "nothing is drawn"),
         (GPT2, "generate a --do-sample false --top-k 5", "--top-k", "for drawing and for contrastive search"),
-        (GPT2, "generate a --num-beams 2 --top-p 0.5", "--top-p", "do_sample is false (default)"),
+        (GPT2, "generate a --num-beams 2 --top-p 0.5", "--top-p", "nothing is drawn, do_sample is false (config.json"),
         (GPT2, "generate a --penalty-alpha 0.6 --top-k 4 --temperature 2", "--temperature", "nothing is drawn"),
         (GPT2, "generate a --do-sample false --set top_p=0.5", "--set top_p", "nothing is drawn"),
         (T5, "summarize a --temperature 0.5", "--temperature", "nothing is drawn"),
@@ -65,7 +65,12 @@ fn options_that_do_not_apply_are_refused() {
             "num_beams is 2",
         ),
         (GPT2, "generate a --penalty-alpha 0.6 --top-k 4 --draft-model DRAFT", "--draft-model", "contrastive"),
-        (GPT2, "generate a --num-return-sequences 2 --draft-model DRAFT", "--draft-model", "num_return_sequences is 2"),
+        (
+            GPT2,
+            "generate a --do-sample true --num-return-sequences 2 --draft-model DRAFT",
+            "--draft-model",
+            "num_return_sequences is 2",
+        ),
         (GPT2, "generate a --prompt-lookup-num-tokens 2 --draft-model DRAFT", "--draft-model", "from the text itself"),
         (BART, "summarize a --draft-model DRAFT", "--draft-model", "num_beams is 4 (generation_config.json)"),
         (GPT2, "generate a --num-assistant-tokens 2", "--num-assistant-tokens", "no draft model"),
@@ -80,7 +85,12 @@ fn options_that_do_not_apply_are_refused() {
         (GPT2, "generate a --stream --output FILE", "--stream", "--output writes it"),
         (GPT2, "generate a --stream --batch-tokens 9", "--batch-tokens", "one text is answered after the other"),
         (GPT2, "generate a --stream --num-beams 2", "--stream", "num_beams is 2 (given)"),
-        (GPT2, "generate a --stream --num-return-sequences 2", "--stream", "num_return_sequences is 2"),
+        (
+            GPT2,
+            "generate a --do-sample true --stream --num-return-sequences 2",
+            "--stream",
+            "num_return_sequences is 2",
+        ),
         (T5, "summarize a --stream", "--stream", "num_beams is 3 (config.json, task_specific_params.summarization)"),
         (T5, "translate a --stream --json --num-beams 1", "--stream", "--json writes it"),
         (GPT2, "generate a --resume", "--resume", "without --output"),
@@ -188,10 +198,9 @@ fn what_the_files_say_is_not_refused() {
 
 fn config(model: &std::path::Path, words: &str) -> Value {
     let mut command = ptm();
-    if !model.as_os_str().is_empty() {
-        command.arg(words.split(' ').next().unwrap()).arg("-m").arg(model).args(words.split(' ').skip(1));
-    } else {
-        command.args(words.split(' '));
+    command.args(words.split(' '));
+    if model.is_dir() {
+        command.arg("-m").arg(model);
     }
     answer(command.args(["--print-config", "--json"]))
 }

@@ -207,7 +207,12 @@ impl Layers {
     /// As [`Self::settings`].
     pub fn effective(&self) -> Result<Vec<(String, Value, Origin)>> {
         let all = known(&self.settings()?);
-        Ok(all.into_iter().map(|(key, value)| (key.clone(), value, self.origin(&key))).collect())
+        // as it was written, not as the nearest number that is computed with
+        let written = |key: &str| self.values.get(key).map(|(value, _)| value.clone());
+        Ok(all
+            .into_iter()
+            .map(|(key, value)| (key.clone(), written(&key).unwrap_or(value), self.origin(&key)))
+            .collect())
     }
 }
 

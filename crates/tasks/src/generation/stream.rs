@@ -87,7 +87,7 @@ fn settled(text: &str) -> usize {
         let is_last = end == text.len();
         let may_change = match &before[word..] {
             "" | "'" | "n" => true,
-            "n'" | "'v" | "'r" => is_last,
+            "n'" | "'v" | "'r" | "v" | "r" => is_last,
             _ => false,
         };
         if !may_change || word == 0 {
