@@ -6,6 +6,7 @@ mod corpus;
 mod data;
 mod explain;
 mod generate;
+mod given;
 mod heads;
 mod help;
 mod pretrain;
@@ -18,15 +19,18 @@ pub use adapt::Adapt;
 pub use corpus::{Corpus, CorpusInfo, CorpusPack};
 pub use data::{Debug, DebugData, Evaluate};
 pub use explain::Explain;
-pub use generate::{Generate, ReplyArgs, Summarize, Translate};
+pub use generate::{Generate, LiveArgs, ReplyArgs, Summarize, Translate};
+pub use given::Given;
 pub use heads::{Classify, FillMask, KeepArgs, LabelArgs, Ner, Nli, Qa, Rerank, Run, ZeroShot};
 pub use pretrain::Pretrain;
-pub use shared::{ModelArgs, PromptArgs, StreamArgs, TopK};
+pub use shared::{KeyArgs, ModelArgs, PromptArgs, StreamArgs, TopK};
 pub use tokenizer::{Tokenizer, TokenizerDecode, TokenizerEncode, TokenizerTrain};
 pub use training::Finetune;
 pub use vectors::{Embed, Similarity};
 
-use clap::{Args, Parser, Subcommand};
+use std::ffi::OsString;
+
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 /// Pre-trained language models: embed, compare, fill masks, from a local directory or the hub.
 ///
@@ -76,25 +80,57 @@ impl Arguments {
         self.verbose || matches!(&self.command, Command::Run(run) if among(&run.rest))
     }
 
-    /// A lone `-` in place of texts is standard input, as elsewhere.
-    pub fn read_dash(&mut self) {
-        let (texts, stream) = match &mut self.command {
-            Command::Embed(args) => (&mut args.texts, &mut args.stream),
-            Command::Similarity(args) => (&mut args.texts, &mut args.stream),
-            Command::FillMask(args) => (&mut args.texts, &mut args.stream),
-            Command::Classify(args) => (&mut args.texts, &mut args.stream),
-            Command::ZeroShot(args) => (&mut args.texts, &mut args.stream),
-            Command::Ner(args) => (&mut args.texts, &mut args.stream),
-            Command::Rerank(args) => (&mut args.texts, &mut args.stream),
-            Command::Generate(args) => (&mut args.texts, &mut args.stream),
-            Command::Summarize(args) => (&mut args.texts, &mut args.stream),
-            Command::Translate(args) => (&mut args.texts, &mut args.stream),
-            _ => return,
-        };
-        if matches!(&texts[..], [text] if text == "-") {
-            texts.clear();
-            stream.file.push("-".into());
+    /// What the words of a command line, or variables in place of flags, say. Wrong usage is an error.
+    pub fn read(words: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Result<Self, clap::Error> {
+        let mut grammar = Self::command();
+        let matches = grammar.try_get_matches_from_mut(words)?;
+        let mut this = Self::from_arg_matches(&matches).map_err(|error| error.format(&mut grammar))?;
+        if let (Some(own), Some((name, matches))) = (this.command.application(), matches.subcommand()) {
+            let command = grammar.find_subcommand(name).expect("it was found before");
+            own.stream.given = Given::of(command, matches);
+            // a lone - in place of texts is standard input, as elsewhere
+            if let Some(texts) = own.texts.filter(|texts| matches!(&texts[..], [text] if text == "-")) {
+                texts.clear();
+                own.stream.file.push("-".into());
+            }
         }
+        Ok(this)
+    }
+}
+
+/// What all applications have.
+pub struct Application<'a> {
+    /// Texts that are arguments, where they may be.
+    pub texts: Option<&'a mut Vec<String>>,
+    /// Input and output.
+    pub stream: &'a mut StreamArgs,
+    /// The model.
+    pub model: &'a mut ModelArgs,
+}
+
+impl Command {
+    /// What all applications have; none for other commands.
+    pub fn application(&mut self) -> Option<Application<'_>> {
+        macro_rules! application {
+            ($args:ident) => {
+                Application { texts: Some(&mut $args.texts), stream: &mut $args.stream, model: &mut $args.model }
+            };
+        }
+        Some(match self {
+            Self::Embed(args) => application!(args),
+            Self::Similarity(args) => application!(args),
+            Self::FillMask(args) => application!(args),
+            Self::Classify(args) => application!(args),
+            Self::ZeroShot(args) => application!(args),
+            Self::Ner(args) => application!(args),
+            Self::Rerank(args) => application!(args),
+            Self::Generate(args) => application!(args),
+            Self::Summarize(args) => application!(args),
+            Self::Translate(args) => application!(args),
+            Self::Nli(args) => Application { texts: None, stream: &mut args.stream, model: &mut args.model },
+            Self::Qa(args) => Application { texts: None, stream: &mut args.stream, model: &mut args.model },
+            _ => return None,
+        })
     }
 }
 
@@ -104,7 +140,8 @@ pub enum Command {
     /// Turn texts into vectors
     #[command(after_help = "\
 Texts are arguments, lines of files, or lines of standard input; blank lines are left out. A line of standard input \
-that begins with { is JSON, its text is under --key. Without --model the built-in all-MiniLM-L6-v2 answers.
+that begins with { is JSON, its text is under --key; --format says how else lines are read, or makes one text of a whole \
+file. Without --model the built-in all-MiniLM-L6-v2 answers.
 
 --json prints [[f, …], …] for arguments, and one vector a line for files and standard input. With --tokens a text gives \
 [[[f, …], …]], a vector for each of its tokens.
@@ -124,7 +161,8 @@ texts, pairs come from files or standard input, one a line: two columns with a t
 {\"a\": …, \"b\": …}. Without --model the built-in all-MiniLM-L6-v2 answers.
 
 --json prints [f, …] in the order of the texts; with --query [{\"index\", \"score\", \"text\"}, …], the best first; for \
-pairs one number a line.
+pairs one number a line. What cannot be read gets {\"error\": …}, in its place among pairs and last in a ranking, and the \
+exit code is 2. With --output FILE the scores go there, in the order of the inputs; --resume goes on.
 
 Examples:
   ptm similarity \"A man eats food.\" \"Someone is having lunch.\"
@@ -168,12 +206,14 @@ Examples:
     #[command(after_help = "\
 --model takes a directory or an id of the hub: BART, T5 or another encoder-decoder that was taught to summarize. What its \
 files say about summaries (beams, lengths, a prefix) is honoured. A text that is longer than the model reads is divided \
-into sentences, and its parts are summarized one by one; --truncate cuts its end off instead.
+into sentences, and its parts are summarized one by one; --truncate cuts its end off instead. Files and standard input \
+hold a text a line; with --format text each holds one. --stream shows a summary while it is said, by one beam.
 
 --json prints [{\"summary_text\": …}, …] for each text.
 
 Examples:
-  ptm summarize --model facebook/bart-large-cnn < article.txt
+  ptm summarize --model facebook/bart-large-cnn --format text < article.txt
+  ptm summarize -m ./my-bart --num-beams 1 --stream --format text --file article.txt
   ptm summarize -m ./my-bart --max-new-tokens 60 --num-beams 4 --file articles.jsonl --key body --json")]
     Summarize(Summarize),
 
@@ -181,7 +221,8 @@ Examples:
     #[command(after_help = "\
 --model takes a directory or an id of the hub: Marian, mBART, T5 or another encoder-decoder that was taught to translate. \
 Models of several languages are told which by --from and --to, in the model's own names (en and de, en_XX and de_DE). A \
-text that is longer than the model reads is divided into sentences; --truncate cuts its end off instead.
+text that is longer than the model reads is divided into sentences; --truncate cuts its end off instead. --stream shows \
+a translation while it is said, by one beam.
 
 --json prints [{\"translation_text\": …}, …] for each text.
 
@@ -346,8 +387,6 @@ pub struct Doctor {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

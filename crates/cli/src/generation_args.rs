@@ -55,7 +55,7 @@ pub struct GenerationArgs {
         hide_env_values = true,
         allow_hyphen_values = true
     )]
-    pub length_penalty: Option<f32>,
+    pub length_penalty: Option<f64>,
 
     /// When a beam search ends: true as soon as there are enough, never when nothing can become better
     #[arg(
@@ -80,7 +80,7 @@ pub struct GenerationArgs {
         hide_env_values = true,
         allow_hyphen_values = true
     )]
-    pub diversity_penalty: Option<f32>,
+    pub diversity_penalty: Option<f64>,
 
     /// Contrastive search among --top-k candidates: the weight of being unlike what was said
     #[arg(
@@ -91,7 +91,7 @@ pub struct GenerationArgs {
         hide_env_values = true,
         allow_hyphen_values = true
     )]
-    pub penalty_alpha: Option<f32>,
+    pub penalty_alpha: Option<f64>,
 
     /// Below 1 likely tokens get likelier, above 1 less so
     #[arg(
@@ -102,7 +102,7 @@ pub struct GenerationArgs {
         hide_env_values = true,
         allow_hyphen_values = true
     )]
-    pub temperature: Option<f32>,
+    pub temperature: Option<f64>,
 
     /// Draw from so many likeliest tokens; the candidates of a contrastive search
     #[arg(long, help_heading = "Drawing", value_name = "N|all", env = "PTM_TOP_K", hide_env_values = true)]
@@ -117,7 +117,7 @@ pub struct GenerationArgs {
         hide_env_values = true,
         allow_hyphen_values = true
     )]
-    pub top_p: Option<f32>,
+    pub top_p: Option<f64>,
 
     /// Draw from tokens at least this share as likely as the likeliest
     #[arg(
@@ -128,7 +128,7 @@ pub struct GenerationArgs {
         hide_env_values = true,
         allow_hyphen_values = true
     )]
-    pub min_p: Option<f32>,
+    pub min_p: Option<f64>,
 
     /// Draw from tokens about as surprising as expected, that hold this share of the probability
     #[arg(
@@ -139,7 +139,7 @@ pub struct GenerationArgs {
         hide_env_values = true,
         allow_hyphen_values = true
     )]
-    pub typical_p: Option<f32>,
+    pub typical_p: Option<f64>,
 
     /// Never draw tokens less likely than this
     #[arg(
@@ -150,7 +150,7 @@ pub struct GenerationArgs {
         hide_env_values = true,
         allow_hyphen_values = true
     )]
-    pub epsilon_cutoff: Option<f32>,
+    pub epsilon_cutoff: Option<f64>,
 
     /// The same, lower where much is possible
     #[arg(
@@ -161,7 +161,7 @@ pub struct GenerationArgs {
         hide_env_values = true,
         allow_hyphen_values = true
     )]
-    pub eta_cutoff: Option<f32>,
+    pub eta_cutoff: Option<f64>,
 
     /// Above 1 tokens that occurred get less likely, those of the text included
     #[arg(
@@ -172,7 +172,7 @@ pub struct GenerationArgs {
         hide_env_values = true,
         allow_hyphen_values = true
     )]
-    pub repetition_penalty: Option<f32>,
+    pub repetition_penalty: Option<f64>,
 
     /// Subtracted from the scores of tokens that were said
     #[arg(
@@ -183,7 +183,7 @@ pub struct GenerationArgs {
         hide_env_values = true,
         allow_hyphen_values = true
     )]
-    pub presence_penalty: Option<f32>,
+    pub presence_penalty: Option<f64>,
 
     /// Subtracted for each time that a token was said
     #[arg(
@@ -194,7 +194,7 @@ pub struct GenerationArgs {
         hide_env_values = true,
         allow_hyphen_values = true
     )]
-    pub frequency_penalty: Option<f32>,
+    pub frequency_penalty: Option<f64>,
 
     /// No N tokens twice in this order
     #[arg(
@@ -273,8 +273,7 @@ pub struct GenerationArgs {
         help_heading = "Values and probabilities",
         value_name = "N",
         env = "PTM_TOP_LOGPROBS",
-        hide_env_values = true,
-        requires = "json"
+        hide_env_values = true
     )]
     pub top_logprobs: Option<usize>,
 
@@ -346,7 +345,11 @@ impl GenerationArgs {
             let Some((key, value)) = pair.split_once('=') else {
                 return Err(hinted(format!("--set {pair:?} has no ="), "give it as KEY=VALUE"));
             };
-            give(key.trim(), Some(serde_json::from_str(value).unwrap_or_else(|_| value.into())));
+            let key = key.trim();
+            if map.contains_key(key) {
+                return Err(hinted(format!("{key} is given twice, by --set and before"), "leave one of them out"));
+            }
+            map.insert(key.to_owned(), serde_json::from_str(value).unwrap_or_else(|_| value.into()));
         }
         Ok(map)
     }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use ptm_models::hub::{self, Hub};
 
+use crate::args::{Given, ModelArgs};
 use crate::failure::hinted;
 use crate::progress::{Progress, Unit};
 
@@ -16,6 +17,40 @@ pub fn resolve(wanted: &str, revision: Option<&str>, quiet: bool) -> Result<Path
     let hub = Hub::from_env();
     let quiet = quiet || !hub.settings().progress_bars;
     hub.with_progress(Arc::new(Download { quiet, file: Mutex::new(None) })).resolve(wanted, revision, &[])
+}
+
+/// The directory of the model that is named; none where none is.
+///
+/// # Errors
+/// As [`resolve`]; when a revision is named of what has none.
+pub fn model(args: &ModelArgs, given: &Given, quiet: bool) -> anyhow::Result<Option<PathBuf>> {
+    let instead = "leave it out, or name a model of the hub with --model";
+    let Some(wanted) = &args.model else {
+        given.refuse("revision", "no model of the hub is named", instead)?;
+        return Ok(None);
+    };
+    // what was found already has no revision left
+    if args.revision.is_some() && Path::new(wanted).exists() {
+        given.refuse("revision", &format!("{wanted} is a directory here, of which there is one version"), instead)?;
+    }
+    Ok(Some(resolve(wanted, args.revision.as_deref(), quiet)?))
+}
+
+/// The same for a task that no built-in model has.
+///
+/// # Errors
+/// As [`model`]; when no model is named.
+pub fn needed(args: &ModelArgs, given: &Given, task: &str, example: &str, quiet: bool) -> anyhow::Result<PathBuf> {
+    if args.model.is_none() {
+        return Err(hinted(
+            format!("no model for {task} is built in"),
+            format!(
+                "name one with --model (or PTM_MODEL): a directory with config.json, weights and tokenizer, or an id of the \
+                 hub such as {example}"
+            ),
+        ));
+    }
+    Ok(model(args, given, quiet)?.expect("one is named"))
 }
 
 /// Labelled files or a folder as they are, else the folder of a data set that is in the hub's cache already.

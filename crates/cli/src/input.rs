@@ -1,5 +1,5 @@
-//! Texts from arguments, files and standard input: plain lines, JSON objects one a line (JSONL), or columns (CSV, TSV). A stream is read
-//! in pieces as it comes, so that answers begin before it ends and memory stays small.
+//! Texts from arguments, files and standard input: plain lines, JSON objects one a line (JSONL), columns (CSV, TSV), or one
+//! text as a whole. A stream is read in pieces as it comes, so that answers begin before it ends and memory stays small.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -11,8 +11,9 @@ use serde_json::{Map, Value};
 
 use crate::columns::{Marks, cells};
 use crate::failure::hinted;
+use crate::report;
 
-/// Longer lines are refused: a file without line ends would otherwise fill the memory.
+/// Longer lines, and longer texts of one file, are refused: a file without line ends would otherwise fill the memory.
 const LONGEST_LINE: u64 = 64 << 20;
 /// A piece holds at most that many records…
 const PIECE: usize = 1024;
@@ -22,29 +23,31 @@ const PIECE_BYTES: usize = 4 << 20;
 /// One line of a stream and where it stood.
 #[derive(Debug)]
 pub struct Record {
-    /// File name and line number, for messages.
+    /// Where, for messages.
     pub place: Place,
     /// What it holds.
     pub content: Content,
 }
 
-/// A line of a file.
+/// A line of a file, or all of it.
 #[derive(Clone, Debug)]
 pub struct Place {
     file: String,
+    /// From 1; 0 for the whole file.
     line: u64,
 }
 
 impl std::fmt::Display for Place {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}, line {}", self.file, self.line)
+        f.write_str(&self.file)?;
+        if self.line > 0 { write!(f, ", line {}", self.line) } else { Ok(()) }
     }
 }
 
 /// A line's content.
 #[derive(Debug)]
 pub enum Content {
-    /// A line of text.
+    /// A text.
     Plain(String),
     /// A line that held a JSON object.
     Object(Map<String, Value>),
@@ -58,7 +61,7 @@ impl Record {
     pub fn text(self, key: &str) -> anyhow::Result<String> {
         match self.content {
             Content::Plain(text) => Ok(text),
-            Content::Object(mut object) => take_string(&mut object, key, &self.place),
+            Content::Object(mut object) => take_string(&mut object, key, true, &self.place),
         }
     }
 
@@ -70,9 +73,9 @@ impl Record {
         match self.content {
             Content::Plain(text) => Ok((text, None)),
             Content::Object(mut object) => {
-                let text = take_string(&mut object, key, &self.place)?;
+                let text = take_string(&mut object, key, true, &self.place)?;
                 let is_there = object.get(other).is_some_and(|value| !value.is_null());
-                Ok((text, is_there.then(|| take_string(&mut object, other, &self.place)).transpose()?))
+                Ok((text, is_there.then(|| take_string(&mut object, other, false, &self.place)).transpose()?))
             }
         }
     }
@@ -92,7 +95,8 @@ impl Record {
     pub fn two(self, first: &str, second: &str) -> anyhow::Result<(String, String)> {
         match self.content {
             Content::Object(mut object) => {
-                Ok((take_string(&mut object, first, &self.place)?, take_string(&mut object, second, &self.place)?))
+                let mut take = |key| take_string(&mut object, key, false, &self.place);
+                Ok((take(first)?, take(second)?))
             }
             Content::Plain(line) => {
                 let columns: Vec<&str> = line.split('\t').collect();
@@ -113,7 +117,8 @@ impl Record {
     }
 }
 
-fn take_string(object: &mut Map<String, Value>, key: &str, place: &Place) -> anyhow::Result<String> {
+/// The string under `key`, of which `is_chosen` says whether `--key` can be another.
+fn take_string(object: &mut Map<String, Value>, key: &str, is_chosen: bool, place: &Place) -> anyhow::Result<String> {
     match object.remove(key) {
         Some(Value::String(text)) if !text.trim().is_empty() => Ok(text),
         Some(Value::String(_)) => {
@@ -127,16 +132,17 @@ fn take_string(object: &mut Map<String, Value>, key: &str, place: &Place) -> any
                 if keys.is_empty() {
                     "the object is empty".to_owned()
                 } else {
-                    format!("the line has {}; --key says which one holds the text", keys.join(", "))
+                    let which = if is_chosen { "; --key says which one holds the text" } else { "" };
+                    format!("the line has {}{which}", keys.join(", "))
                 },
             ))
         }
     }
 }
 
-/// How lines are understood.
-#[derive(Clone, Copy, PartialEq)]
-enum Form {
+/// How what comes in is understood.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Form {
     /// A line that begins with `{` is JSON, others are text.
     Either,
     /// Every line is text.
@@ -145,11 +151,29 @@ enum Form {
     Json,
     /// The first line names columns with this separator between them, the others fill them.
     Columns(u8),
+    /// All lines together are one text.
+    Whole,
+}
+
+impl Form {
+    /// That of a file by its name's ending; `-` is standard input.
+    fn of(path: &Path) -> Self {
+        if path == Path::new("-") {
+            return Self::Either;
+        }
+        let end = path.extension().map(|end| end.to_string_lossy().to_lowercase()).unwrap_or_default();
+        match &*end {
+            "jsonl" | "ndjson" => Self::Json,
+            "csv" => Self::Columns(b','),
+            "tsv" => Self::Columns(b'\t'),
+            _ => Self::Plain,
+        }
+    }
 }
 
 /// Lines of several files, or of standard input, one after the other.
 pub struct Stream {
-    waiting: VecDeque<PathBuf>,
+    waiting: VecDeque<(PathBuf, Form)>,
     open: Option<Lines>,
 }
 
@@ -165,35 +189,27 @@ struct Lines {
 }
 
 impl Stream {
-    /// Standard input.
-    ///
-    /// # Errors
-    /// When that is a terminal, where nobody would know that input is awaited.
-    pub fn stdin(what: &str) -> anyhow::Result<Self> {
-        if stdin().is_terminal() {
-            return Err(hinted(
-                format!("no {what} given"),
-                "give it as an argument, with --file, or through standard input; --help has examples",
-            ));
-        }
-        Ok(Self { waiting: VecDeque::new(), open: Some(Lines::stdin()) })
+    /// `files` in order, or standard input if there are none; `-` is standard input too. Each is read as `form` says,
+    /// else by its name's ending: `.jsonl` holds JSON objects, `.csv` and `.tsv` columns, others plain lines.
+    pub fn of(files: &[PathBuf], form: Option<Form>) -> Self {
+        let stdin = [PathBuf::from("-")];
+        let files = if files.is_empty() { &stdin[..] } else { files };
+        let waiting = files.iter().map(|path| (path.clone(), form.unwrap_or_else(|| Form::of(path)))).collect();
+        Self { waiting, open: None }
     }
 
-    /// `files` in order; `-` is standard input. A name that ends in `.jsonl` holds JSON objects, in `.csv` and
-    /// `.tsv` columns, others plain lines.
-    pub fn files(files: &[PathBuf]) -> Self {
-        Self { waiting: files.iter().cloned().collect(), open: None }
+    /// Whether texts may stand under keys in any of it.
+    pub fn has_keys(&self) -> bool {
+        self.waiting.iter().any(|(_, form)| !matches!(form, Form::Plain | Form::Whole))
     }
 
-    /// The next lines: those that are there already, at least one. None at the end. Blank lines are left out.
-    ///
-    /// # Errors
-    /// A file that cannot be read; a line that is not UTF-8, too long, or not the JSON it should be.
-    pub fn piece(&mut self) -> anyhow::Result<Option<Vec<Record>>> {
-        self.lines()?.map(|lines| lines.into_iter().collect()).transpose()
+    /// How many texts there are, blank lines counted, when all are files.
+    pub fn count(&self) -> Option<u64> {
+        self.waiting.iter().map(|(path, form)| texts_of(path, *form)).sum()
     }
 
-    /// The same, but a line that is not UTF-8 or not the JSON it should be is an error in its place.
+    /// The next lines: those that are there already, at least one. None at the end. Blank lines are left out; a line that is
+    /// not UTF-8 or not the JSON it should be is an error in its place.
     ///
     /// # Errors
     /// A file that cannot be read; a line that is too long.
@@ -204,7 +220,7 @@ impl Stream {
             let lines = match &mut self.open {
                 Some(lines) => lines,
                 None => match self.waiting.pop_front() {
-                    Some(path) => self.open.insert(Lines::open(&path)?),
+                    Some((path, form)) => self.open.insert(Lines::open(&path, form)?),
                     None => break,
                 },
             };
@@ -222,41 +238,18 @@ impl Stream {
         }
         Ok((!records.is_empty()).then_some(records))
     }
-
-    /// Everything up to the end.
-    ///
-    /// # Errors
-    /// As [`Self::piece`].
-    pub fn all(mut self) -> anyhow::Result<Vec<Record>> {
-        let mut records = Vec::new();
-        while let Some(piece) = self.piece()? {
-            records.extend(piece);
-        }
-        Ok(records)
-    }
 }
 
 impl Lines {
-    fn stdin() -> Self {
-        Self::new(Box::new(stdin()), "standard input".into(), Form::Either)
-    }
-
-    fn open(path: &Path) -> anyhow::Result<Self> {
+    fn open(path: &Path, form: Form) -> anyhow::Result<Self> {
         if path == Path::new("-") {
-            return Ok(Self::stdin());
+            return Ok(Self::new(Box::new(stdin()), "standard input".into(), form));
         }
         let name = path.display().to_string();
         let file = File::open(path).with_context(|| format!("{name}: cannot open the file"))?;
         if file.metadata().is_ok_and(|metadata| metadata.is_dir()) {
             return Err(hinted(format!("{name}: this is a directory"), "name the files in it"));
         }
-        let end = path.extension().map(|end| end.to_string_lossy().to_lowercase()).unwrap_or_default();
-        let form = match &*end {
-            "jsonl" | "ndjson" => Form::Json,
-            "csv" => Form::Columns(b','),
-            "tsv" => Form::Columns(b'\t'),
-            _ => Form::Plain,
-        };
         Ok(Self::new(Box::new(file), name, form))
     }
 
@@ -273,11 +266,31 @@ impl Lines {
 
     /// The next line with its length in bytes; no record where it is blank.
     fn next(&mut self) -> anyhow::Result<Option<(usize, Option<anyhow::Result<Record>>)>> {
+        if self.form == Form::Whole {
+            return self.whole();
+        }
         let Some((bytes, place)) = self.next_line()? else { return Ok(None) };
         let length = bytes.len();
         if let Form::Columns(separator) = self.form {
             return self.row(bytes, place, separator);
         }
+        Ok(Some((length, self.record(bytes, place).transpose())))
+    }
+
+    /// All that is left as one record; none at the end.
+    fn whole(&mut self) -> anyhow::Result<Option<(usize, Option<anyhow::Result<Record>>)>> {
+        let place = Place { file: self.name.clone(), line: 0 };
+        let mut bytes = Vec::new();
+        let read = (&mut self.from).take(LONGEST_LINE + 1).read_to_end(&mut bytes);
+        read.map_err(broken).with_context(|| format!("{place}: cannot read it"))?;
+        if bytes.is_empty() {
+            return Ok(None);
+        }
+        if bytes.len() as u64 > LONGEST_LINE {
+            let problem = format!("{place}: the text is longer than {} MB", LONGEST_LINE >> 20);
+            return Err(hinted(problem, "divide it, or leave --format text out if each line is a text"));
+        }
+        let length = bytes.len();
         Ok(Some((length, self.record(bytes, place).transpose())))
     }
 
@@ -338,12 +351,7 @@ impl Lines {
         }
         let mut bytes = Vec::new();
         let read = (&mut self.from).take(LONGEST_LINE + 1).read_until(b'\n', &mut bytes);
-        read.map_err(|error| match error.kind() {
-            // a pipe closed while reading is an error, not the quiet end of a reader of ours
-            io::ErrorKind::BrokenPipe => io::Error::other("the pipe broke"),
-            _ => error,
-        })
-        .with_context(|| format!("{}: cannot read on after line {}", self.name, self.line))?;
+        read.map_err(broken).with_context(|| format!("{}: cannot read on after line {}", self.name, self.line))?;
         if bytes.is_empty() {
             return Ok(None);
         }
@@ -352,7 +360,7 @@ impl Lines {
         if bytes.len() as u64 > LONGEST_LINE {
             return Err(hinted(
                 format!("{place}: the line is longer than {} MB", LONGEST_LINE >> 20),
-                "one text a line is expected; models read some hundred words of it at most",
+                "one text a line is expected; --format text makes one of a whole file",
             ));
         }
         Ok(Some((bytes, place)))
@@ -365,11 +373,15 @@ impl Lines {
         }
         let mut text = String::from_utf8(bytes).map_err(|error| {
             hinted(
-                format!("{place}: not UTF-8 at byte {} of the line", error.utf8_error().valid_up_to() + 1),
+                format!(
+                    "{place}: not UTF-8 at byte {}{}",
+                    error.utf8_error().valid_up_to() + 1,
+                    if place.line > 0 { " of the line" } else { "" }
+                ),
                 "convert the file first, for instance with iconv -f LATIN1 -t UTF-8",
             )
         })?;
-        if place.line == 1 && text.starts_with('\u{feff}') {
+        if place.line <= 1 && text.starts_with('\u{feff}') {
             // the byte order mark that some editors leave behind
             text.drain(..'\u{feff}'.len_utf8());
         }
@@ -387,11 +399,10 @@ impl Lines {
                 hinted(
                     format!("{place}: not a JSON object: {}", spoken(&error)),
                     if self.form == Form::Json {
-                        "every line of a .jsonl file is an object such as {\"text\": \"…\"}; a file of plain texts has \
-                         another ending"
+                        "every line of a .jsonl file is an object such as {\"text\": \"…\"}; --format lines reads plain \
+                         texts"
                     } else {
-                        "a line that begins with { is read as JSON here; put plain texts into a file and give it with \
-                         --file"
+                        "a line that begins with { is read as JSON here; --format lines takes it as text"
                     },
                 )
             })?)
@@ -407,18 +418,63 @@ fn spoken(error: &serde_json::Error) -> String {
     error.to_string().replace(" at line 1 column ", " at column ")
 }
 
-/// Texts given as arguments.
+/// A pipe that is closed while it is read is an error, not the quiet end of a reader of ours.
+fn broken(error: io::Error) -> io::Error {
+    if error.kind() == io::ErrorKind::BrokenPipe { io::Error::other("the pipe broke") } else { error }
+}
+
+/// How many texts a file holds, blank lines counted; none where that is not known before it is read.
+fn texts_of(path: &Path, form: Form) -> Option<u64> {
+    if !path.metadata().ok()?.is_file() {
+        return None;
+    }
+    if form == Form::Whole {
+        return Some(1);
+    }
+    let mut from = BufReader::with_capacity(1 << 18, File::open(path).ok()?);
+    let mut lines = 0;
+    loop {
+        let bytes = from.fill_buf().ok()?;
+        let (length, ends) = (bytes.len(), bytes.iter().filter(|&&byte| byte == b'\n').count());
+        if length == 0 {
+            return Some(lines);
+        }
+        lines += ends as u64;
+        from.consume(length);
+    }
+}
+
+/// Texts given as arguments. Those that are the name of a file are texts too, which is said unless `quiet`.
 ///
 /// # Errors
 /// When one of them is empty.
-pub fn checked(texts: &[String]) -> anyhow::Result<Vec<&str>> {
+pub fn checked(texts: &[String], quiet: bool) -> anyhow::Result<Vec<&str>> {
     if let Some(index) = texts.iter().position(|text| text.trim().is_empty()) {
         return Err(hinted(
             format!("text {} of {} is empty", index + 1, texts.len()),
             "give some words; in a shell, put a text with spaces into quotes",
         ));
     }
+    for text in texts.iter().filter(|text| !quiet && Path::new(text).is_file()) {
+        report::note(&format!(
+            "{text:?} is taken as a text; --file {text} reads the file, with --format text as one text"
+        ));
+    }
     Ok(texts.iter().map(String::as_str).collect())
+}
+
+/// Whether anything can come through standard input.
+///
+/// # Errors
+/// When that is a terminal, where nobody would know that input is awaited.
+pub fn awaited(what: &str) -> anyhow::Result<()> {
+    if stdin().is_terminal() {
+        return Err(hinted(
+            format!("no {what} given"),
+            "give it as an argument, with --file, or through standard input; --help has examples",
+        ));
+    }
+    Ok(())
 }
 
 /// Nothing came in.
@@ -435,8 +491,43 @@ mod tests {
         Stream { waiting: VecDeque::new(), open: Some(Lines::new(from, "f".into(), form)) }
     }
 
+    fn all(mut stream: Stream) -> anyhow::Result<Vec<Record>> {
+        let mut records = Vec::new();
+        while let Some(piece) = stream.lines()? {
+            records.extend(piece.into_iter().collect::<anyhow::Result<Vec<_>>>()?);
+        }
+        Ok(records)
+    }
+
     fn texts(bytes: &[u8], form: Form) -> anyhow::Result<Vec<String>> {
-        lines(bytes, form).all()?.into_iter().map(|record| record.text("text")).collect()
+        all(lines(bytes, form))?.into_iter().map(|record| record.text("text")).collect()
+    }
+
+    #[test]
+    fn a_whole_file_is_one_text() {
+        let bytes = "\u{feff}{one\r\n\ntwo\n".as_bytes();
+        assert_eq!(texts(bytes, Form::Whole).unwrap(), ["{one\r\n\ntwo"]);
+        assert!(texts(b" \n\n", Form::Whole).unwrap().is_empty() && texts(b"", Form::Whole).unwrap().is_empty());
+        let error = texts(b"a\n\xff", Form::Whole).unwrap_err().to_string();
+        assert_eq!(error, "f: not UTF-8 at byte 3");
+        let endless = Box::new(io::repeat(b'\n'));
+        let mut stream = Stream { waiting: VecDeque::new(), open: Some(Lines::new(endless, "f".into(), Form::Whole)) };
+        assert_eq!(stream.lines().unwrap_err().to_string(), "f: the text is longer than 64 MB");
+    }
+
+    #[test]
+    fn the_ending_says_how_a_file_is_read_unless_something_else_does() {
+        let forms = |names: &[&str], form| {
+            let names: Vec<PathBuf> = names.iter().map(PathBuf::from).collect();
+            Stream::of(&names, form).waiting.into_iter().map(|(_, form)| form).collect::<Vec<_>>()
+        };
+        let all = ["a.jsonl", "a.CSV", "a.tsv", "a.txt", "a", "-"];
+        let wanted = [Form::Json, Form::Columns(b','), Form::Columns(b'\t'), Form::Plain, Form::Plain, Form::Either];
+        assert_eq!(forms(&all, None), wanted);
+        assert_eq!(forms(&[], None), [Form::Either]);
+        assert_eq!(forms(&["a.csv", "-"], Some(Form::Whole)), [Form::Whole; 2]);
+        let has_keys = |name: &str| Stream::of(&[name.into()], None).has_keys();
+        assert_eq!(["a.txt", "a.jsonl", "a.csv", "-"].map(has_keys), [false, true, true, true]);
     }
 
     #[test]
@@ -496,7 +587,7 @@ mod tests {
     fn a_line_without_end_is_refused() {
         let endless = Box::new(io::repeat(b'x'));
         let mut stream = Stream { waiting: VecDeque::new(), open: Some(Lines::new(endless, "f".into(), Form::Either)) };
-        let error = stream.piece().unwrap_err().to_string();
+        let error = stream.lines().unwrap_err().to_string();
         assert_eq!(error, "f, line 1: the line is longer than 64 MB");
     }
 
@@ -505,7 +596,7 @@ mod tests {
         let many = "x\n".repeat(PIECE * 2 + 5);
         let mut stream = lines(many.as_bytes(), Form::Either);
         let mut total = 0;
-        while let Some(piece) = stream.piece().unwrap() {
+        while let Some(piece) = stream.lines().unwrap() {
             assert!(piece.len() <= PIECE);
             total += piece.len();
         }
@@ -514,7 +605,7 @@ mod tests {
 
     #[test]
     fn pairs() {
-        let pair = |bytes: &[u8]| lines(bytes, Form::Either).all().unwrap().remove(0).pair();
+        let pair = |bytes: &[u8]| all(lines(bytes, Form::Either)).unwrap().remove(0).pair();
         assert_eq!(pair(b"a b\tc\n").unwrap(), ("a b".into(), "c".into()));
         assert_eq!(pair(b"{\"b\": \"y\", \"a\": \"x\"}").unwrap(), ("x".into(), "y".into()));
         for wrong in [&b"a"[..], b"a\tb\tc", b"a\t ", b"{\"a\": \"x\"}"] {
@@ -524,7 +615,7 @@ mod tests {
 
     #[test]
     fn empty_arguments_are_refused() {
-        assert!(checked(&["a".into(), " ".into()]).unwrap_err().to_string().contains("text 2 of 2"));
-        assert_eq!(checked(&["a".into()]).unwrap(), ["a"]);
+        assert!(checked(&["a".into(), " ".into()], true).unwrap_err().to_string().contains("text 2 of 2"));
+        assert_eq!(checked(&["a".into()], true).unwrap(), ["a"]);
     }
 }

@@ -17,14 +17,11 @@ mod vectors;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let mut arguments = args::Arguments::parse();
-    arguments.read_dash();
+    let arguments = args::Arguments::read(std::env::args_os()).unwrap_or_else(|error| error.exit());
     report::log(arguments.is_verbose(), arguments.quiet);
     stop::watch();
     let done = commands::run(&arguments);

@@ -10,8 +10,11 @@ use ptm_models::{Bodies, EncoderConfig, Pass, Rows};
 use ptm_text::{EncodeOptions, Encoding, Tokenizer, Truncation};
 
 use crate::batch::{check_vocabulary, pack, plan};
+use crate::cut::is_cut;
 use crate::default_model;
 use crate::error::{Error, Result};
+use crate::generation::Origin;
+use crate::parameters::Effective;
 use crate::sentence_transformers::{Modules, Step};
 
 /// A model that gives every text a vector.
@@ -122,6 +125,35 @@ impl Embedder {
         self.modules.prompts.iter().map(|(name, prompt)| (name.as_str(), prompt.as_str()))
     }
 
+    /// The parameters that count, each with its origin.
+    ///
+    /// # Errors
+    /// When the model has no such prompt.
+    pub fn effective(&self, options: &EmbedOptions<'_>) -> Result<Vec<Effective>> {
+        let is_named = options.prompt.is_some() || options.prompt_name.is_some();
+        let from_files = self.modules.default_prompt.is_some();
+        let prompt = self.prompt(options)?.into();
+        let from = |given: bool, stored: bool, file| match (given, stored) {
+            (true, _) => Origin::Caller,
+            (false, true) => Origin::File(file),
+            (false, false) => Origin::Default,
+        };
+        let scales = self.modules.steps.iter().any(|step| matches!(step, Step::Normalize));
+        let normalize = options.normalize.unwrap_or(scales).into();
+        Ok(vec![
+            Effective {
+                name: "prompt",
+                value: prompt,
+                origin: from(is_named, from_files, "config_sentence_transformers.json"),
+            },
+            Effective {
+                name: "normalize",
+                value: normalize,
+                origin: from(options.normalize.is_some(), scales, "modules.json"),
+            },
+        ])
+    }
+
     fn prompt<'a>(&'a self, options: &'a EmbedOptions<'_>) -> Result<&'a str> {
         if let Some(prompt) = &options.prompt {
             return Ok(prompt);
@@ -147,11 +179,19 @@ impl Embedder {
         progress: &mut dyn FnMut(usize),
     ) -> Result<Vec<Vec<f32>>> {
         let prompt = self.prompt(options)?;
+        self.check_prompt(prompt)?;
         let encode =
             EncodeOptions { truncation: Truncation::Longest { max: self.max_length }, ..EncodeOptions::default() };
         let prepared: Vec<String> = texts.iter().map(|text| self.prepare(prompt, text)).collect();
         let inputs: Vec<_> = prepared.iter().map(|text| ptm_text::Input::Text(text)).collect();
         let encodings = self.tokenizer.encode_batch(&inputs, &encode)?;
+        let cut = prepared.iter().zip(&encodings).filter(|(text, one)| is_cut(text, one, self.max_length)).count();
+        if cut > 0 {
+            let (all, most) = (texts.len(), self.max_length);
+            tracing::warn!(
+                "{cut} of {all} texts are longer than the {most} tokens that the model reads: their ends are cut off"
+            );
+        }
         let skip = self.prompt_tokens(prompt, &encode)?;
         let mut vectors = vec![Vec::new(); texts.len()];
         let mut done = 0;
@@ -170,6 +210,22 @@ impl Embedder {
             progress(done);
         }
         Ok(vectors)
+    }
+
+    /// A prompt must leave something of the text.
+    fn check_prompt(&self, prompt: &str) -> Result<()> {
+        if prompt.is_empty() {
+            return Ok(());
+        }
+        let (own, most) =
+            (self.tokenizer.encode(&self.prepare(prompt, ""), &EncodeOptions::default())?.len(), self.max_length);
+        if own < most {
+            return Ok(());
+        }
+        Err(Error::Option(format!(
+            "the prompt alone makes {own} tokens, but the model reads {most}, which leaves nothing of the text: give a \
+             shorter prompt"
+        )))
     }
 
     /// The text that is tokenised.

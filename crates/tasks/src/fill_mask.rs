@@ -8,12 +8,14 @@ use ptm_kernels::softmax::softmax;
 use ptm_models::{Family, MaskedLm, Pass, Rows};
 use ptm_text::{EncodeOptions, Encoding, Special, Tokenizer, Truncation};
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Map, Value};
 
 use crate::batch::{check_vocabulary, pack, plan};
+use crate::cut::warn_of_rest;
 use crate::error::{Error, Result};
 use crate::generation::Origin;
-use crate::parameters::Effective;
+use crate::generation::layers::json_file;
+use crate::parameters::{Chooser, Effective};
 use crate::task::Task;
 
 /// A masked language model with its tokenizer.
@@ -23,12 +25,14 @@ pub struct FillMask {
     tokenizer: Tokenizer,
     model: MaskedLm,
     mask: Special,
+    /// `config.json`.
+    config: Map<String, Value>,
 }
 
 /// How masks are filled.
 #[derive(Clone, Debug, Default)]
 pub struct FillMaskOptions<'a> {
-    /// How many guesses a mask gets; 5 by default.
+    /// How many guesses a mask gets; as the model's configuration says for the task, else 5.
     pub top_k: Option<usize>,
     /// Only these words are guessed; a word that isn't a token stands for its first token. Scores stay those of the
     /// whole vocabulary.
@@ -89,7 +93,8 @@ impl FillMask {
         let mask = tokenizer.special().mask.clone();
         let mask =
             mask.ok_or_else(|| Error::Input(format!("{}: the tokenizer does not define a mask_token", dir.display())))?;
-        Ok(Self { name: dir.display().to_string(), tokenizer, model, mask })
+        let config = json_file(dir, "config.json")?.unwrap_or_default();
+        Ok(Self { name: dir.display().to_string(), tokenizer, model, mask, config })
     }
 
     /// How the mask is written, `[MASK]` or `<mask>`.
@@ -98,17 +103,21 @@ impl FillMask {
     }
 
     /// The parameters that count, each with its origin.
-    pub fn effective(&self, options: &FillMaskOptions<'_>) -> Vec<Effective> {
-        let from = |given: bool| if given { Origin::Caller } else { Origin::Default };
-        vec![
-            Effective {
-                name: "top_k",
-                value: json!(options.top_k.unwrap_or(5)),
-                origin: from(options.top_k.is_some()),
-            },
-            Effective { name: "targets", value: json!(options.targets), origin: from(options.targets.is_some()) },
-            Effective { name: "truncation", value: json!(options.truncate), origin: from(options.truncate) },
-        ]
+    ///
+    /// # Errors
+    /// When a value of the model's configuration is impossible.
+    pub fn effective(&self, options: &FillMaskOptions<'_>) -> Result<Vec<Effective>> {
+        Ok(self.settle(options)?.1)
+    }
+
+    /// How many guesses, and which words.
+    fn settle(&self, options: &FillMaskOptions<'_>) -> Result<((usize, Option<Vec<String>>), Vec<Effective>)> {
+        let mut chooser = Chooser::new(Task::FillMask, &self.config);
+        let top_k = chooser.choose("top_k", options.top_k, || 5)?;
+        let targets = chooser.choose("targets", options.targets.clone().map(Some), || None)?;
+        let from = if options.truncate { Origin::Caller } else { Origin::Default };
+        chooser.note("truncation", &options.truncate, from);
+        Ok(((top_k, targets), chooser.chosen))
     }
 
     /// Guesses for the masks of every text, in order. `progress` hears how many texts are done.
@@ -126,10 +135,13 @@ impl FillMask {
         let encode = EncodeOptions { truncation, ..EncodeOptions::default() };
         let inputs: Vec<_> = texts.iter().map(|text| ptm_text::Input::Text(text)).collect();
         let encodings = self.tokenizer.encode_batch(&inputs, &encode)?;
-        let targets = options.targets.as_ref().map(|words| self.target_ids(words)).transpose()?;
+        if options.truncate {
+            texts.iter().zip(&encodings).for_each(|(text, encoding)| warn_of_rest(&[text], encoding, longest));
+        }
+        let ((top_k, targets), _) = self.settle(options)?;
+        let targets = targets.as_ref().map(|words| self.target_ids(words)).transpose()?;
         let vocab = self.model.config().vocab_size;
         let candidates = targets.as_ref().map_or(vocab, Vec::len);
-        let top_k = options.top_k.unwrap_or(5);
         let top_k = if targets.is_some() { top_k.min(candidates) } else { top_k };
         if top_k > candidates {
             return Err(Error::Option(format!("top_k is {top_k}, but the model knows only {candidates} tokens")));

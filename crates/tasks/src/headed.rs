@@ -13,11 +13,12 @@ use ptm_models::{
     Model, Pair, Pass, T5, T5Config, T5Encoder, Xlnet, XlnetConfig,
 };
 use ptm_ops::read_f32;
-use ptm_text::{EncodeOptions, Encoding, Input, Packed, PositionStyle, Tokenizer};
+use ptm_text::{EncodeOptions, Encoding, Input, Packed, PositionStyle, Tokenizer, Truncation};
 use rayon::prelude::*;
 use serde_json::{Map, Value};
 
 use crate::batch::{check_vocabulary, plan};
+use crate::cut::warn_of_rest;
 use crate::error::{Error, Result};
 use crate::generation::layers::json_file;
 use crate::task::Task;
@@ -299,11 +300,24 @@ impl Headed {
         Ok(windows)
     }
 
-    /// Each input encoded by itself, whole.
-    pub fn encode_each(&self, inputs: &[Input<'_>], options: &EncodeOptions) -> Vec<Result<Vec<Encoding>>> {
+    /// Each input encoded by itself: cut to what the model reads where `cuts` says so, which is said, else whole.
+    pub fn encode_cut(&self, inputs: &[Input<'_>], cuts: bool) -> Vec<Result<Vec<Encoding>>> {
+        let max = self.longest();
+        let truncation = if cuts { Truncation::Longest { max } } else { Truncation::None };
+        let options = EncodeOptions { truncation, ..EncodeOptions::default() };
         let tokenizer = &self.tokenizer;
-        let encode = |input: &Input<'_>| Ok(vec![tokenizer.encode_input(*input, options)?]);
-        inputs.par_iter().map(encode).collect()
+        let encode = |input: &Input<'_>| Ok(vec![tokenizer.encode_input(*input, &options)?]);
+        let encodings: Vec<Result<Vec<Encoding>>> = inputs.par_iter().map(encode).collect();
+        if cuts {
+            for (input, encoding) in inputs.iter().zip(&encodings) {
+                let Ok([encoding]) = encoding.as_deref() else { continue };
+                match *input {
+                    Input::Text(text) => warn_of_rest(&[text], encoding, max),
+                    Input::Pair(first, second) => warn_of_rest(&[first, second], encoding, max),
+                }
+            }
+        }
+        encodings
     }
 
     /// Says that a text of so many tokens is longer than the model reads.

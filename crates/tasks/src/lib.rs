@@ -7,6 +7,7 @@
 mod batch;
 mod chat;
 mod code_points;
+mod cut;
 mod default_model;
 mod embed;
 mod error;

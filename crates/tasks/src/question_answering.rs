@@ -222,5 +222,9 @@ fn beginning<'t>(tokenizer: &ptm_text::Tokenizer, text: &'t str, most: usize) ->
         return Ok(text);
     }
     let end = encoding.offsets[most - 1].1;
+    tracing::warn!(
+        "a question of {} tokens is read up to its character {end}: max_question_len is {most}",
+        encoding.len()
+    );
     Ok(text.char_indices().nth(end).map_or(text, |(at, _)| &text[..at]))
 }

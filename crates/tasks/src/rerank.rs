@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
-use ptm_text::{EncodeOptions, Input, Truncation};
+use ptm_text::Input;
 use serde_json::Value;
 
 use crate::error::{Error, Result};
@@ -83,6 +83,26 @@ impl Reranker {
         Ok((function, chooser.chosen))
     }
 
+    /// How well each text answers `query`, in order, each with an error of its own where there is one. What is longer than the
+    /// model reads is cut. `progress` hears how many are done.
+    ///
+    /// # Errors
+    /// When an option doesn't fit the model, or the caller asked to stop.
+    pub fn score(
+        &self,
+        query: &str,
+        texts: &[&str],
+        options: &RerankOptions<'_>,
+        progress: &mut dyn FnMut(usize),
+    ) -> Result<Vec<Result<f32>>> {
+        let (function, _) = self.settle(options)?;
+        let model = &self.classifier.model;
+        let inputs: Vec<Input<'_>> = texts.iter().map(|&text| Input::Pair(query, text)).collect();
+        let pairs = model.encode_cut(&inputs, true);
+        let batches = Batches { tokens: options.batch_tokens, stop: options.stop };
+        model.answer_each(pairs, batches, &|_, _, logits| Ok(function.apply(&logits[0])[0]), progress)
+    }
+
     /// The texts, the one that answers `query` best first; equals keep their order. Texts are cut to what the model
     /// reads beside the query. `progress` hears how many are done.
     ///
@@ -95,13 +115,7 @@ impl Reranker {
         options: &RerankOptions<'_>,
         progress: &mut dyn FnMut(usize),
     ) -> Result<Vec<Ranked>> {
-        let (function, _) = self.settle(options)?;
-        let model = &self.classifier.model;
-        let inputs: Vec<Input<'_>> = texts.iter().map(|&text| Input::Pair(query, text)).collect();
-        let truncation = Truncation::Longest { max: model.longest() };
-        let pairs = model.encode_each(&inputs, &EncodeOptions { truncation, ..EncodeOptions::default() });
-        let batches = Batches { tokens: options.batch_tokens, stop: options.stop };
-        let scores = model.answer_each(pairs, batches, &|_, _, logits| Ok(function.apply(&logits[0])[0]), progress)?;
+        let scores = self.score(query, texts, options, progress)?;
         let rank = |(index, (score, text)): (usize, (Result<f32>, &&str))| {
             Ok(Ranked { index, score: score?, text: (*text).to_owned() })
         };

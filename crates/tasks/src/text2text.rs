@@ -1,13 +1,16 @@
 //! One text answered by another: text2text generation, summarization and translation with encoder-decoders. A text that
 //! is longer than the model reads is divided into sentences, answered piece by piece, and joined again.
 
+use std::cell::RefCell;
 use std::path::Path;
 
+use ptm_models::Family;
 use ptm_text::{EncodeOptions, Tokenizer, Truncation, sentences};
 use serde_json::{Map, Value, json};
 
 use crate::error::{Error, Result};
-use crate::generation::{Engine, Generate, Layers, Origin, Spoken};
+use crate::generation::{Engine, Generate, Layers, Origin, Settings, Spoken, TextStream};
+use crate::task::Task;
 
 /// What the answer is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,6 +108,12 @@ impl Text2Text {
     /// # Errors
     /// When a file is missing or damaged, the model is no encoder-decoder, or doesn't know the languages.
     pub fn open(dir: &Path, purpose: Purpose) -> Result<Self> {
+        let task = match purpose {
+            Purpose::Text2Text => Task::Text2TextGeneration,
+            Purpose::Summarization => Task::Summarization,
+            Purpose::Translation(_) => Task::Translation,
+        };
+        task.check(dir, Family::of_dir(dir)?, "language-model")?;
         let tokenizer = Tokenizer::from_dir(dir)?;
         let engine = Engine::open(dir, Some(tokenizer.clone()))?;
         if !engine.has_encoder() {
@@ -142,6 +151,7 @@ impl Text2Text {
     /// When a value is impossible.
     pub fn layers(&self, given: &Map<String, Value>) -> Result<Layers> {
         let mut layers = self.layers.clone();
+        layers.search_as(given);
         layers.give(given)?;
         Ok(layers)
     }
@@ -165,38 +175,80 @@ impl Text2Text {
         options: &Text2TextOptions<'_>,
         done: &mut dyn FnMut(usize, Vec<Reply>) -> Result<()>,
     ) -> Result<()> {
-        let layers = self.layers(&options.settings)?;
-        let settings = layers.settings()?;
-        let is_given = |key: &str| layers.origin(key) == Origin::Caller;
-        let how = Generate { shorten: !is_given("max_new_tokens") && !is_given("max_length"), ..options.how };
-        // pieces of all texts in one row, so that they are answered together
-        let mut pieces: Vec<Vec<u32>> = Vec::new();
-        let mut open: Vec<Open> = Vec::new();
-        let mut numbers: Vec<u64> = Vec::new();
-        for (place, text) in texts.enumerate() {
-            let (own, cut) = self.pieces(&text, options)?;
-            let number = how.numbers.and_then(|numbers| numbers.get(place).copied()).unwrap_or(place as u64);
-            // a text draws the same beside whatever others
-            numbers.extend((0..own.len() as u64).map(|piece| number | piece << 40));
-            open.push(Open { first: pieces.len(), cut, missing: own.len(), answers: vec![Vec::new(); own.len()] });
-            pieces.extend(own);
-        }
+        let Plan { settings, shorten, pieces, mut open, numbers } = self.plan(texts, options)?;
         let start = settings.decoder_start_token_id.or(settings.bos_token_id);
-        let how = Generate { numbers: Some(&numbers), ..how };
+        let how = Generate { shorten, numbers: Some(&numbers), ..options.how };
         pieces.iter().try_for_each(|piece| self.engine.check(piece.len(), &settings, &how))?;
         let mut inputs = pieces.iter().map(Vec::as_slice);
         self.engine.generate(&mut inputs, &settings, &how, None, &mut |piece, spoken| {
-            let number = open.partition_point(|open| open.first <= piece) - 1;
-            let own = &mut open[number];
-            own.answers[piece - own.first] = spoken;
-            own.missing -= 1;
-            if own.missing == 0 {
-                let answers = std::mem::take(&mut own.answers);
-                let cut = own.cut;
-                return done(number, self.join(answers, start, cut));
-            }
-            Ok(())
+            let number = owner(&open, piece);
+            open[number]
+                .end(piece, spoken)
+                .map_or(Ok(()), |answers| done(number, self.join(answers, start, open[number].cut)))
         })
+    }
+
+    /// The same; `heard` hears the answer to a text part by part in whole characters, without blanks around it, all of it by
+    /// the time that `done` hears it.
+    ///
+    /// # Errors
+    /// As [`Self::run`]; when the settings make what is said known only at its end, as several beams do.
+    pub fn stream(
+        &self,
+        texts: &mut dyn Iterator<Item = String>,
+        options: &Text2TextOptions<'_>,
+        heard: &mut dyn FnMut(usize, &str),
+        done: &mut dyn FnMut(usize, Vec<Reply>) -> Result<()>,
+    ) -> Result<()> {
+        let Plan { settings, shorten, pieces, mut open, numbers } = self.plan(texts, options)?;
+        settings.check_streaming()?;
+        let start = settings.decoder_start_token_id.or(settings.bos_token_id);
+        let how = Generate { shorten, numbers: Some(&numbers), ..options.how };
+        pieces.iter().try_for_each(|piece| self.engine.check(piece.len(), &settings, &how))?;
+        let firsts: Vec<usize> = open.iter().map(|open| open.first).collect();
+        let tellings: Vec<Telling<'_>> =
+            open.iter().map(|open| Telling::new(self.tokenizer(), start, open.answers.len())).collect();
+        // what is said, and what has ended, both add to the text
+        let tellings = RefCell::new((tellings, heard));
+        let tell = |piece: usize, tokens: &[u32], is_end: bool| {
+            let number = firsts.partition_point(|&first| first <= piece) - 1;
+            let mut held = tellings.borrow_mut();
+            let (tellings, heard) = &mut *held;
+            let more = tellings[number].hear(piece - firsts[number], tokens, is_end);
+            if !more.is_empty() {
+                heard(number, &more);
+            }
+        };
+        let mut inputs = pieces.iter().map(Vec::as_slice);
+        let mut said = |piece: usize, tokens: &[u32]| tell(piece, tokens, false);
+        self.engine.generate(&mut inputs, &settings, &how, Some(&mut said), &mut |piece, spoken| {
+            if let [only] = &spoken[..] {
+                tell(piece, &only.tokens, true);
+            }
+            let number = owner(&open, piece);
+            open[number]
+                .end(piece, spoken)
+                .map_or(Ok(()), |answers| done(number, self.join(answers, start, open[number].cut)))
+        })
+    }
+
+    /// The pieces of all texts in one row, so that they are answered together.
+    fn plan(&self, texts: &mut dyn Iterator<Item = String>, options: &Text2TextOptions<'_>) -> Result<Plan> {
+        let layers = self.layers(&options.settings)?;
+        let settings = layers.settings()?;
+        let is_given = |key: &str| layers.origin(key) == Origin::Caller;
+        let shorten = !is_given("max_new_tokens") && !is_given("max_length");
+        let mut plan = Plan { settings, shorten, pieces: Vec::new(), open: Vec::new(), numbers: Vec::new() };
+        for (place, text) in texts.enumerate() {
+            let (own, cut) = self.pieces(&text, options)?;
+            let number = options.how.numbers.and_then(|numbers| numbers.get(place).copied()).unwrap_or(place as u64);
+            // a text draws the same beside whatever others
+            plan.numbers.extend((0..own.len() as u64).map(|piece| number | piece << 40));
+            let (first, missing) = (plan.pieces.len(), own.len());
+            plan.open.push(Open { first, cut, missing, answers: vec![Vec::new(); missing] });
+            plan.pieces.extend(own);
+        }
+        Ok(plan)
     }
 
     /// Answers every text; results in their order.
@@ -241,6 +293,15 @@ impl Text2Text {
         let prefix = options.prefix.as_deref().unwrap_or_else(|| self.prefix());
         let most = self.longest();
         let ids = self.encode(text, prefix, None)?;
+        if ids.len() > most {
+            let around = self.encode("", prefix, None)?.len();
+            if around >= most {
+                return Err(Error::Option(format!(
+                    "the prefix alone makes {around} tokens, but the model reads {most}, which leaves nothing of the text: give \
+                     a shorter prefix"
+                )));
+            }
+        }
         if ids.len() <= most {
             return Ok((vec![ids], 0));
         }
@@ -274,6 +335,12 @@ impl Text2Text {
             }
         }
         pieces.extend(settled);
+        if cut > 0 {
+            tracing::warn!(
+                "{cut} of {} tokens are cut off: a sentence can't be divided into parts of {most}",
+                ids.len()
+            );
+        }
         tracing::info!("a text of {} tokens is answered in {} pieces: the model reads {most}", ids.len(), pieces.len());
         Ok((pieces, cut))
     }
@@ -329,12 +396,89 @@ fn joined(texts: &[String]) -> String {
     all.join(" ")
 }
 
+/// What is to be answered, and how.
+struct Plan {
+    settings: Settings,
+    /// Whether answers may be shorter than the settings say, for want of positions.
+    shorten: bool,
+    pieces: Vec<Vec<u32>>,
+    open: Vec<Open>,
+    /// A number for each piece, by which its draws are told apart.
+    numbers: Vec<u64>,
+}
+
 /// A text of which not all pieces were answered.
 struct Open {
     first: usize,
     cut: usize,
     missing: usize,
     answers: Vec<Vec<Spoken>>,
+}
+
+impl Open {
+    /// The answers to all pieces, once that to `piece` was the last.
+    fn end(&mut self, piece: usize, spoken: Vec<Spoken>) -> Option<Vec<Vec<Spoken>>> {
+        self.answers[piece - self.first] = spoken;
+        self.missing -= 1;
+        (self.missing == 0).then(|| std::mem::take(&mut self.answers))
+    }
+}
+
+/// The text that a piece is of.
+fn owner(open: &[Open], piece: usize) -> usize {
+    open.partition_point(|open| open.first <= piece) - 1
+}
+
+/// An answer while it is said: piece after piece, as [`joined`] has them.
+struct Telling<'a> {
+    start: Option<u32>,
+    pieces: Vec<TextStream<'a>>,
+    /// Of each piece what was said and not given out yet, and whether it has ended.
+    waiting: Vec<(String, bool)>,
+    /// The piece that is given out.
+    current: usize,
+    /// Whether anything was given out: at all, and of the current piece.
+    begun: (bool, bool),
+}
+
+impl<'a> Telling<'a> {
+    fn new(tokenizer: &'a Tokenizer, start: Option<u32>, pieces: usize) -> Self {
+        let new = |_| TextStream::new(tokenizer, &[], false);
+        let waiting = vec![(String::new(), false); pieces];
+        Self { start, pieces: (0..pieces).map(new).collect(), waiting, current: 0, begun: (false, false) }
+    }
+
+    /// What can be given out when all that was said of `piece` is `tokens`.
+    fn hear(&mut self, piece: usize, tokens: &[u32], is_end: bool) -> String {
+        let tokens: Vec<u32> = self.start.into_iter().chain(tokens.iter().copied()).collect();
+        let stream = &mut self.pieces[piece];
+        let more = if is_end { stream.rest(&tokens) } else { stream.more(&tokens) };
+        let (waiting, ended) = &mut self.waiting[piece];
+        waiting.push_str(&more);
+        *ended = is_end;
+        let mut out = String::new();
+        while let Some((waiting, ended)) = self.waiting.get_mut(self.current) {
+            if !self.begun.1 {
+                waiting.drain(..waiting.len() - waiting.trim_start().len());
+            }
+            // blanks at the end wait for what comes after them
+            let kept = waiting.split_off(waiting.trim_end().len());
+            if !waiting.is_empty() {
+                if self.begun == (true, false) {
+                    out.push(' ');
+                }
+                out.push_str(waiting);
+                self.begun = (true, true);
+            }
+            *waiting = kept;
+            if !*ended {
+                break;
+            }
+            self.current += 1;
+            self.begun.1 = false;
+        }
+        out
+    }
 }
 
 impl Languages {
@@ -362,10 +506,27 @@ impl Languages {
             }
             "MarianTokenizer" => {
                 let word = format!(">>{to}<<");
+                let file = crate::generation::layers::json_file(dir, "tokenizer_config.json")?.unwrap_or_default();
+                let named = |key: &str| file.get(key).and_then(Value::as_str);
+                if tokenizer.id(&word).is_some() {
+                    if let Some(source) = named("source_lang").filter(|&source| source != from) {
+                        tracing::warn!("{} reads texts in {source}, as its files say, not in {from}", dir.display());
+                    }
+                    return Ok(Self::Word(word));
+                }
                 // a model of one pair has no such words
-                Ok(if tokenizer.id(&word).is_some() { Self::Word(word) } else { Self::None })
+                if (named("source_lang"), named("target_lang")) == (Some(from), Some(to)) {
+                    return Ok(Self::None);
+                }
+                let pair = named("source_lang").zip(named("target_lang"));
+                let pair = pair.map_or_else(|| "names none".to_owned(), |(a, b)| format!("is from {a} to {b}"));
+                Err(Error::Option(format!(
+                    "{} doesn't translate from {from} to {to}: it has no word {word}, and the pair of languages that its \
+                     tokenizer_config.json has {pair}; leave the languages out if it is the right model",
+                    dir.display()
+                )))
             }
-            _ if layers.prefix.is_some() => Ok(Self::None),
+            _ if matches!(layers.origin("prefix"), Origin::TaskOfFile(_)) => Ok(Self::None),
             _ => {
                 let tasks = tasks_of(dir)?;
                 let known = if tasks.is_empty() { "none".to_owned() } else { tasks.join(", ") };

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use ptm_kernels::softmax::softmax;
-use ptm_text::{EncodeOptions, Input, Truncation};
+use ptm_text::Input;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -175,7 +175,7 @@ impl TextClassification {
                 ((!is_default).then_some(top), true)
             }
         };
-        chooser.note("truncate", &options.truncate, if options.truncate { Origin::Caller } else { Origin::Default });
+        chooser.note("truncation", &options.truncate, if options.truncate { Origin::Caller } else { Origin::Default });
         Ok((Settled { function, top_k, ranked }, chooser.chosen))
     }
 
@@ -191,9 +191,7 @@ impl TextClassification {
         progress: &mut dyn FnMut(usize),
     ) -> Result<Vec<Result<Classified>>> {
         let (settled, _) = self.settle(options)?;
-        let truncation =
-            if options.truncate { Truncation::Longest { max: self.model.longest() } } else { Truncation::None };
-        let encodings = self.model.encode_each(inputs, &EncodeOptions { truncation, ..EncodeOptions::default() });
+        let encodings = self.model.encode_cut(inputs, options.truncate);
         let batches = Batches { tokens: options.batch_tokens, stop: options.stop };
         self.model.answer_each(encodings, batches, &|_, _, logits| Ok(self.label(&logits[0], &settled)), progress)
     }

@@ -1,14 +1,17 @@
 //! Text generation: a text, or a chat, and what a language model goes on with.
 
+use std::cell::RefCell;
 use std::path::Path;
 
+use ptm_models::Family;
 use ptm_text::{EncodeOptions, Tokenizer};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::chat::{ChatTemplate, Message};
 use crate::error::{Error, Result};
-use crate::generation::{Engine, Generate, Layers, Origin, Settings, Spoken};
+use crate::generation::{Engine, Generate, Layers, Origin, Settings, Spoken, TextStream};
+use crate::task::Task;
 
 /// A language model with its tokenizer.
 #[derive(Debug)]
@@ -108,6 +111,7 @@ impl TextGeneration {
     /// # Errors
     /// When a file is missing or damaged, or the model is none that goes on with a text.
     pub fn open(dir: &Path) -> Result<Self> {
+        Task::TextGeneration.check(dir, Family::of_dir(dir)?, "language-model")?;
         let engine = Engine::open(dir, Some(Tokenizer::from_dir(dir)?))?;
         if engine.has_encoder() {
             let problem = format!(
@@ -139,6 +143,7 @@ impl TextGeneration {
         {
             layers.drop_sampling();
         }
+        layers.search_as(given);
         layers.give(given)?;
         Ok(layers)
     }
@@ -159,19 +164,69 @@ impl TextGeneration {
         said: Option<&mut dyn FnMut(usize, &[u32])>,
         done: &mut dyn FnMut(usize, Vec<Answer>) -> Result<()>,
     ) -> Result<()> {
+        let (prepared, settings, how) = self.prepare_all(prompts, options)?;
+        let mut inputs = prepared.iter().map(|prepared| prepared.ids.as_slice());
+        self.engine.generate(&mut inputs, &settings, &how, said, &mut |number, spoken| {
+            let answers = spoken.into_iter().map(|spoken| self.answer(&prepared[number], spoken, options)).collect();
+            done(number, answers)
+        })
+    }
+
+    /// The same; `heard` hears what is said of a prompt as text, part by part in whole characters, all of it by the time that
+    /// `done` hears its answer.
+    ///
+    /// # Errors
+    /// As [`Self::run`]; when the settings make what is said known only at its end, as several beams do.
+    pub fn stream(
+        &self,
+        prompts: &mut dyn Iterator<Item = Prompt>,
+        options: &TextGenerationOptions<'_>,
+        heard: &mut dyn FnMut(usize, &str),
+        done: &mut dyn FnMut(usize, Vec<Answer>) -> Result<()>,
+    ) -> Result<()> {
+        let (prepared, settings, how) = self.prepare_all(prompts, options)?;
+        settings.check_streaming()?;
+        let new = |prepared: &Prepared| TextStream::new(self.tokenizer(), &prepared.ids, true);
+        // what is said, and what has ended, both add to the text
+        let streams = RefCell::new((prepared.iter().map(new).collect::<Vec<_>>(), heard));
+        let mut said = |number: usize, said: &[u32]| {
+            let mut held = streams.borrow_mut();
+            let (streams, heard) = &mut *held;
+            let more = streams[number].more(said);
+            if !more.is_empty() {
+                heard(number, &more);
+            }
+        };
+        let mut inputs = prepared.iter().map(|prepared| prepared.ids.as_slice());
+        self.engine.generate(&mut inputs, &settings, &how, Some(&mut said), &mut |number, spoken| {
+            let answers: Vec<Answer> =
+                spoken.into_iter().map(|spoken| self.answer(&prepared[number], spoken, options)).collect();
+            if let [answer] = &answers[..] {
+                let mut held = streams.borrow_mut();
+                let (streams, heard) = &mut *held;
+                let rest = streams[number].rest(&answer.spoken.tokens);
+                if !rest.is_empty() {
+                    heard(number, &rest);
+                }
+            }
+            done(number, answers)
+        })
+    }
+
+    /// The prompts as the model reads them, checked before any is begun.
+    fn prepare_all<'a>(
+        &self,
+        prompts: &mut dyn Iterator<Item = Prompt>,
+        options: &TextGenerationOptions<'a>,
+    ) -> Result<(Vec<Prepared>, Settings, Generate<'a>)> {
         let layers = self.layers(&options.settings)?;
         let settings = layers.settings()?;
         let is_given = |key: &str| layers.origin(key) == Origin::Caller;
         let how = Generate { shorten: !is_given("max_new_tokens") && !is_given("max_length"), ..options.how };
         let prepared: Vec<Prepared> =
             prompts.map(|prompt| self.prepare(prompt, options, &settings)).collect::<Result<_>>()?;
-        // before any is begun
         prepared.iter().try_for_each(|prepared| self.engine.check(prepared.ids.len(), &settings, &how))?;
-        let mut inputs = prepared.iter().map(|prepared| prepared.ids.as_slice());
-        self.engine.generate(&mut inputs, &settings, &how, said, &mut |number, spoken| {
-            let answers = spoken.into_iter().map(|spoken| self.answer(&prepared[number], spoken, options)).collect();
-            done(number, answers)
-        })
+        Ok((prepared, settings, how))
     }
 
     /// Continues every prompt; results in their order.

@@ -12,6 +12,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::code_points::CodePoints;
+use crate::cut::warn_of_rest;
 use crate::error::{Error, Result};
 use crate::headed::{Batches, Headed, Reading};
 use crate::parameters::{Chooser, Effective};
@@ -43,8 +44,10 @@ pub enum Aggregation {
 /// How tokens are classified.
 #[derive(Clone, Debug, Default)]
 pub struct TokenClassificationOptions<'a> {
-    /// How tokens become entities; every token by itself by default.
+    /// How tokens become entities.
     pub aggregation_strategy: Option<Aggregation>,
+    /// How tokens become entities where neither the caller nor the model says.
+    pub otherwise: Aggregation,
     /// Labels that are left out; `O` by default.
     pub ignore_labels: Option<Vec<String>>,
     /// Tokens that windows of a long text share. Without it the end of a long text is not read, as in the reference.
@@ -159,7 +162,7 @@ impl TokenClassification {
 
     fn settle(&self, options: &TokenClassificationOptions<'_>) -> Result<(Settled, Vec<Effective>)> {
         let mut chooser = Chooser::new(Task::TokenClassification, &self.model.config);
-        let aggregation = chooser.choose("aggregation_strategy", options.aggregation_strategy, Aggregation::default)?;
+        let aggregation = chooser.choose("aggregation_strategy", options.aggregation_strategy, || options.otherwise)?;
         let ignored = chooser.choose("ignore_labels", options.ignore_labels.clone(), || vec!["O".to_owned()])?;
         let stride = chooser.choose("stride", options.stride.map(Some), || None)?;
         if let Some(stride) = stride {
@@ -200,8 +203,8 @@ impl TokenClassification {
         let windows = texts.par_iter().map(|text| {
             let mut first = tokenizer.encode(text, &encode)?;
             let rest = std::mem::take(&mut first.overflow);
-            if first.len() == max && !encode.windows {
-                warn_of_rest(text, &first);
+            if !encode.windows {
+                warn_of_rest(&[text], &first, max);
             }
             Ok([vec![first], rest].concat())
         });
@@ -248,18 +251,5 @@ impl TokenClassification {
             Token { word, scores: scores.to_vec(), start, end, index, is_subword }
         };
         rows.filter(|(index, _)| !window.special[*index]).map(token).collect()
-    }
-}
-
-/// Says that the end of a text is not read.
-fn warn_of_rest(text: &str, read: &Encoding) {
-    let end = read.offsets.iter().map(|offsets| offsets.1).max().unwrap_or(0);
-    let all = text.trim_end().chars().count();
-    if end < all {
-        let tokens = read.len();
-        tracing::warn!(
-            "a text is read up to character {end} of {all}, {tokens} tokens are what the model reads: a stride reads it in \
-             windows"
-        );
     }
 }

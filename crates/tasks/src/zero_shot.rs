@@ -9,7 +9,9 @@ use ptm_text::{EncodeOptions, Encoding, Input, Truncation};
 use rayon::prelude::*;
 use serde::Serialize;
 
+use crate::cut::warn_of_rest;
 use crate::error::{Error, Result};
+use crate::generation::Origin;
 use crate::headed::Batches;
 use crate::parameters::{Chooser, Effective};
 use crate::task::Task;
@@ -86,6 +88,8 @@ impl ZeroShot {
 
     fn settle(&self, options: &ZeroShotOptions<'_>) -> Result<(Settled, Vec<Effective>)> {
         let mut chooser = Chooser::new(Task::ZeroShotClassification, &self.classifier.model.config);
+        let labels = &options.candidate_labels;
+        chooser.note("candidate_labels", labels, if labels.is_empty() { Origin::Default } else { Origin::Caller });
         let default = || "This example is {}.".to_owned();
         let template = chooser.choose("hypothesis_template", options.hypothesis_template.clone(), default)?;
         let multi_label = chooser.choose("multi_label", options.multi_label, || false)?;
@@ -131,7 +135,14 @@ impl ZeroShot {
             };
             hypotheses.iter().map(pair).collect()
         };
-        let pairs = texts.par_iter().map(encode).collect();
+        let pairs: Vec<Result<Vec<Encoding>>> = texts.par_iter().map(encode).collect();
+        for (text, pairs) in texts.iter().zip(&pairs) {
+            // the longest hypothesis leaves least of the text, which is told once
+            let least = |pair: &&Encoding| pair.sequence.iter().filter(|&&of| of == Some(0)).count();
+            if let Some(pair) = pairs.iter().flatten().min_by_key(least) {
+                warn_of_rest(&[text], pair, max);
+            }
+        }
         let batches = Batches { tokens: options.batch_tokens, stop: options.stop };
         let answer = |i: usize, _: &[Encoding], logits: &[Vec<f32>]| Ok(self.rank(texts[i], labels, logits, &settled));
         model.answer_each(pairs, batches, &answer, progress)

@@ -165,14 +165,15 @@ fn streaming_gives_the_text_in_whole_characters() {
     let tokenizer = model.engine().tokenizer().expect("it has one");
     for text in ["Café Müller", "北京 🍕 and 🍕", "The tower"] {
         let ids = tokenizer.encode(text, &EncodeOptions::default()).expect("a text").ids;
-        let mut stream = TextStream::new(tokenizer);
+        let mut stream = TextStream::new(tokenizer, &[], false);
         let parts: Vec<String> = (1..=ids.len()).map(|n| stream.more(&ids[..n])).collect();
         assert!(parts.iter().all(|part| !part.contains(char::REPLACEMENT_CHARACTER)), "{parts:?}");
         assert_eq!(parts.concat() + &stream.rest(&ids), text);
     }
     // the same from a generation
     let mut heard = String::new();
-    let mut stream = TextStream::new(tokenizer);
+    let given = tokenizer.encode("The tower", &EncodeOptions::default()).expect("a text").ids;
+    let mut stream = TextStream::new(tokenizer, &given, true);
     let mut tokens = Vec::new();
     let mut whole = String::new();
     let mut said = |_: usize, said: &[u32]| {

@@ -35,6 +35,6 @@ pub use files::{Bytes, TokenizerFiles};
 pub use packed::{Packed, PackedError, PositionStyle, restore_order};
 pub use sentences::sentences;
 pub use special::{Special, SpecialTokens};
-pub use tokenizer::Tokenizer;
+pub use tokenizer::{Tokenizer, clean_up};
 
 use marian::Marian;

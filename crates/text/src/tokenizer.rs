@@ -282,8 +282,9 @@ impl Tokenizer {
     }
 }
 
-/// English spacing before punctuation and contractions, where a tokenizer's configuration asks for it.
-fn clean_up(text: &str) -> String {
+/// The text with English spacing before punctuation and contractions, as a tokenizer's configuration may ask for it
+/// (`clean_up_tokenization_spaces`).
+pub fn clean_up(text: &str) -> String {
     const RULES: [(&str, &str); 10] = [
         (" .", "."),
         (" ?", "?"),

@@ -3,7 +3,7 @@
 use clap::Args;
 use clap::builder::BoolishValueParser;
 
-use super::{KeepArgs, ModelArgs, StreamArgs};
+use super::{KeepArgs, KeyArgs, ModelArgs, StreamArgs};
 use crate::generation_args::GenerationArgs;
 
 /// `ptm generate`
@@ -15,6 +15,9 @@ pub struct Generate {
     /// Input and output.
     #[command(flatten)]
     pub stream: StreamArgs,
+    /// Where texts stand.
+    #[command(flatten)]
+    pub key: KeyArgs,
     /// Model.
     #[command(flatten)]
     pub model: ModelArgs,
@@ -22,9 +25,9 @@ pub struct Generate {
     #[command(flatten)]
     pub keep: KeepArgs,
 
-    /// Show the text while it is said
-    #[arg(long = "stream", env = "PTM_STREAM", hide_env_values = true, value_parser = BoolishValueParser::new(), conflicts_with = "json")]
-    pub live: bool,
+    /// Live.
+    #[command(flatten)]
+    pub live: LiveArgs,
 
     /// Print what was said alone, without the text that was given
     #[arg(long, env = "PTM_NO_FULL_TEXT", hide_env_values = true, value_parser = BoolishValueParser::new())]
@@ -56,12 +59,18 @@ pub struct Summarize {
     /// Input and output.
     #[command(flatten)]
     pub stream: StreamArgs,
+    /// Where texts stand.
+    #[command(flatten)]
+    pub key: KeyArgs,
     /// Model.
     #[command(flatten)]
     pub model: ModelArgs,
 
     #[command(flatten)]
     pub keep: KeepArgs,
+    /// Live.
+    #[command(flatten)]
+    pub live: LiveArgs,
     /// What both say about texts.
     #[command(flatten)]
     pub reply: ReplyArgs,
@@ -79,6 +88,9 @@ pub struct Translate {
     /// Input and output.
     #[command(flatten)]
     pub stream: StreamArgs,
+    /// Where texts stand.
+    #[command(flatten)]
+    pub key: KeyArgs,
     /// Model.
     #[command(flatten)]
     pub model: ModelArgs,
@@ -94,12 +106,23 @@ pub struct Translate {
     #[arg(long, value_name = "LANGUAGE", env = "PTM_TO", hide_env_values = true, requires = "from")]
     pub to: Option<String>,
 
+    /// Live.
+    #[command(flatten)]
+    pub live: LiveArgs,
     /// What both say about texts.
     #[command(flatten)]
     pub reply: ReplyArgs,
     /// Generation.
     #[command(flatten)]
     pub generation: GenerationArgs,
+}
+
+/// Whether answers are shown before they are whole.
+#[derive(Args, Clone, Copy)]
+pub struct LiveArgs {
+    /// Show the answer while it is said, one text after the other
+    #[arg(long = "stream", env = "PTM_STREAM", hide_env_values = true, value_parser = BoolishValueParser::new())]
+    pub live: bool,
 }
 
 /// How a text is answered by another.

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
 
-use super::{ModelArgs, StreamArgs, TopK};
+use super::{KeyArgs, ModelArgs, StreamArgs, TopK};
+use crate::input::Stream;
 
 /// Where many answers go, and whether an earlier run is continued.
 #[derive(Args, Clone, Default)]
@@ -16,12 +17,40 @@ pub struct KeepArgs {
     pub output: Option<PathBuf>,
 
     /// Go on where an earlier run with the same inputs and --output ended
-    #[arg(long, requires = "output", env = "PTM_RESUME", hide_env_values = true, value_parser = BoolishValueParser::new())]
+    #[arg(long, env = "PTM_RESUME", hide_env_values = true, value_parser = BoolishValueParser::new())]
     pub resume: bool,
 
     /// Print the parameters that count, each with its origin, and do nothing else
     #[arg(long)]
     pub print_config: bool,
+}
+
+impl KeepArgs {
+    /// What [`StreamArgs::lines`] brings; nothing where only parameters are printed.
+    ///
+    /// # Errors
+    /// As there; when nothing is kept that could be gone on with.
+    pub fn lines(&self, stream: &StreamArgs, are_arguments: bool, what: &str) -> anyhow::Result<Option<Stream>> {
+        self.check(stream)?;
+        if self.print_config { Ok(None) } else { stream.lines(are_arguments, what) }
+    }
+
+    /// What [`StreamArgs::pairs`] brings; nothing where only parameters are printed.
+    ///
+    /// # Errors
+    /// As [`Self::lines`].
+    pub fn pairs(&self, stream: &StreamArgs, are_arguments: bool, what: &str) -> anyhow::Result<Option<Stream>> {
+        self.check(stream)?;
+        if self.print_config { Ok(None) } else { stream.pairs(are_arguments, what) }
+    }
+
+    fn check(&self, stream: &StreamArgs) -> anyhow::Result<()> {
+        if self.output.is_some() {
+            return Ok(());
+        }
+        let why = "without --output nothing of an earlier run was kept";
+        stream.given.refuse("resume", why, "name the file of the earlier run with --output")
+    }
 }
 
 /// What makes scores of a model's numbers.
@@ -73,6 +102,9 @@ pub struct Classify {
     /// Input and output.
     #[command(flatten)]
     pub stream: StreamArgs,
+    /// Where texts stand.
+    #[command(flatten)]
+    pub key: KeyArgs,
     /// Many answers.
     #[command(flatten)]
     pub keep: KeepArgs,
@@ -125,6 +157,9 @@ pub struct ZeroShot {
     /// Input and output.
     #[command(flatten)]
     pub stream: StreamArgs,
+    /// Where texts stand.
+    #[command(flatten)]
+    pub key: KeyArgs,
     /// Many answers.
     #[command(flatten)]
     pub keep: KeepArgs,
@@ -178,6 +213,9 @@ pub struct Ner {
     /// Input and output.
     #[command(flatten)]
     pub stream: StreamArgs,
+    /// Where texts stand.
+    #[command(flatten)]
+    pub key: KeyArgs,
     /// Many answers.
     #[command(flatten)]
     pub keep: KeepArgs,
@@ -239,18 +277,21 @@ pub struct Rerank {
     /// What the texts should answer
     #[arg(long, value_name = "TEXT", required_unless_present = "print_config")]
     pub query: Option<String>,
-    /// Show only the best
-    #[arg(long, value_name = "N|all", default_value = "all", env = "PTM_TOP_K", hide_env_values = true)]
-    pub top_k: TopK,
+    /// Give only the best [default: all]
+    #[arg(long, value_name = "N|all", env = "PTM_TOP_K", hide_env_values = true)]
+    pub top_k: Option<TopK>,
     /// What makes scores of the model's numbers [default: as the model says]
     #[arg(long, value_name = "FUNCTION", env = "PTM_FUNCTION_TO_APPLY", hide_env_values = true)]
     pub function_to_apply: Option<FunctionArg>,
-    /// Print the parameters that count, each with its origin, and do nothing else
-    #[arg(long)]
-    pub print_config: bool,
+    /// Many answers.
+    #[command(flatten)]
+    pub keep: KeepArgs,
     /// Input and output.
     #[command(flatten)]
     pub stream: StreamArgs,
+    /// Where texts stand.
+    #[command(flatten)]
+    pub key: KeyArgs,
     /// Model.
     #[command(flatten)]
     pub model: ModelArgs,
@@ -276,6 +317,9 @@ pub struct FillMask {
     /// Input and output.
     #[command(flatten)]
     pub stream: StreamArgs,
+    /// Where texts stand.
+    #[command(flatten)]
+    pub key: KeyArgs,
     /// Model.
     #[command(flatten)]
     pub model: ModelArgs,

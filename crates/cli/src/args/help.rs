@@ -6,8 +6,8 @@ macro_rules! with_many {
         concat!(
             $before,
             "
-Many inputs: texts come from files or standard input, one a line (plain, JSON objects, or the columns of a .csv or .tsv \
-file). A line that cannot be answered gets {\"error\": …} in its place, the rest goes on, and the exit code is 2. With \
+Many inputs: they come from files or standard input, one a line (plain, JSON objects, or the columns of a .csv or .tsv \
+file; --format says which where no ending does). A line that cannot be answered gets {\"error\": …} in its place, the rest goes on, and the exit code is 2. With \
 --output FILE the answers go there; Ctrl-C keeps what is done, --resume goes on.
 ",
             $after
@@ -82,7 +82,9 @@ pub const RERANK: &str = "\
 A model with one label reads query and text together; any other gives vectors, which are compared. Without --model the \
 built-in all-MiniLM-L6-v2 answers.
 
---json prints [{\"index\", \"score\", \"text\"}, …], the best first.
+--json prints [{\"index\", \"score\", \"text\"}, …], the best first; lines that cannot be read come last, as {\"index\", \
+\"error\"}, and the exit code is 2. With --output FILE each text's score goes there, a line in the order of the inputs; \
+Ctrl-C keeps what is done, --resume goes on.
 
 Examples:
   ptm rerank --query \"how do I reset my password\" --file questions.txt --top-k 5

@@ -4,7 +4,10 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use clap::{ArgAction, Args};
+use clap::{ArgAction, Args, ValueEnum};
+
+use super::Given;
+use crate::input::{Form, Stream};
 
 /// Which model.
 #[derive(Args)]
@@ -22,21 +25,106 @@ pub struct ModelArgs {
     pub batch_tokens: Option<NonZeroUsize>,
 }
 
+/// How what comes in is divided into texts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum FormatArg {
+    /// A JSON object a line
+    Jsonl,
+    /// Columns with commas between them, named by the first line
+    Csv,
+    /// Columns with tabs between them, named by the first line
+    Tsv,
+    /// A text a line, whatever it begins with
+    Lines,
+    /// All of it is one text
+    Text,
+}
+
+impl From<FormatArg> for Form {
+    fn from(format: FormatArg) -> Self {
+        match format {
+            FormatArg::Jsonl => Self::Json,
+            FormatArg::Csv => Self::Columns(b','),
+            FormatArg::Tsv => Self::Columns(b'\t'),
+            FormatArg::Lines => Self::Plain,
+            FormatArg::Text => Self::Whole,
+        }
+    }
+}
+
 /// What comes in, and how answers go out.
 #[derive(Args)]
 pub struct StreamArgs {
-    /// Read texts from a file: a text a line, or objects when it ends in .jsonl; may be repeated; - is standard input,
-    /// in place of texts too
+    /// Read texts from a file, as --format says; may be repeated; - is standard input, in place of texts too
     #[arg(long, short, value_name = "FILE", action = ArgAction::Append)]
     pub file: Vec<PathBuf>,
 
-    /// Where a JSON object has its text
-    #[arg(long, value_name = "KEY", default_value = "text", env = "PTM_KEY", hide_env_values = true)]
-    pub key: String,
+    /// How files and standard input are read [default: by a file's ending .jsonl, .csv or .tsv, else a text a line; on
+    /// standard input a line that begins with { is JSON]
+    #[arg(long, value_name = "FORMAT", env = "PTM_FORMAT", hide_env_values = true)]
+    pub format: Option<FormatArg>,
 
     /// Print JSON and nothing else
     #[arg(long, env = "PTM_JSON", hide_env_values = true, value_parser = clap::builder::BoolishValueParser::new())]
     pub json: bool,
+
+    /// What was given of all options of the command.
+    #[arg(skip)]
+    pub given: Given,
+}
+
+impl StreamArgs {
+    /// What files and standard input bring; none where the texts are arguments. To be called before a model is opened, so
+    /// that nobody waits for it in vain.
+    ///
+    /// # Errors
+    /// When standard input is a terminal, or an option says how to read what is not read.
+    pub fn lines(&self, are_arguments: bool, what: &str) -> anyhow::Result<Option<Stream>> {
+        if are_arguments {
+            for option in ["format", "key"] {
+                let why = "it says how files and standard input are read, and the texts are arguments";
+                self.given.refuse(option, why, "leave it out, or give the texts with --file")?;
+            }
+            return Ok(None);
+        }
+        let stream = Stream::of(&self.file, self.format.map(Into::into));
+        if !stream.has_keys() {
+            let why = "there are no keys in lines of text";
+            self.given.refuse(
+                "key",
+                why,
+                "leave it out, or say with --format jsonl, csv or tsv how the texts are kept",
+            )?;
+        }
+        if self.file.is_empty() {
+            crate::input::awaited(what)?;
+        }
+        Ok(Some(stream))
+    }
+
+    /// The same for pairs, of which a text as a whole is none.
+    ///
+    /// # Errors
+    /// As [`Self::lines`].
+    pub fn pairs(&self, are_arguments: bool, what: &str) -> anyhow::Result<Option<Stream>> {
+        if self.format == Some(FormatArg::Text) {
+            let why = "two texts are read from each line, not one from the whole file";
+            self.given.refuse(
+                "format",
+                why,
+                "give lines with a tab between two texts, or --format jsonl, csv or tsv",
+            )?;
+        }
+        self.lines(are_arguments, what)
+    }
+}
+
+/// Where a text stands.
+#[derive(Args)]
+pub struct KeyArgs {
+    /// Where a JSON object, or a row of columns, has its text
+    #[arg(long, value_name = "KEY", default_value = "text", env = "PTM_KEY", hide_env_values = true)]
+    pub key: String,
 }
 
 /// What is put before a text, as some models were trained with.

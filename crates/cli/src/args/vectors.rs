@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use clap::builder::BoolishValueParser;
 
-use super::{ModelArgs, PromptArgs, StreamArgs, TopK};
+use super::{KeepArgs, KeyArgs, ModelArgs, PromptArgs, StreamArgs, TopK};
 
 /// `ptm embed`
 #[derive(Args)]
@@ -16,6 +16,9 @@ pub struct Embed {
     /// Input and output.
     #[command(flatten)]
     pub stream: StreamArgs,
+    /// Where texts stand.
+    #[command(flatten)]
+    pub key: KeyArgs,
     /// Model.
     #[command(flatten)]
     pub model: ModelArgs,
@@ -28,16 +31,20 @@ pub struct Embed {
     pub normalize: Option<bool>,
 
     /// Give a vector for every token instead of one for the text, as transformers' feature-extraction
-    #[arg(long, env = "PTM_TOKENS", hide_env_values = true, value_parser = BoolishValueParser::new(), conflicts_with_all = ["normalize", "output", "prompt", "prompt_name"])]
+    #[arg(long, env = "PTM_TOKENS", hide_env_values = true, value_parser = BoolishValueParser::new())]
     pub tokens: bool,
 
     /// Write all vectors to a file ending in .npy, .jsonl or .safetensors
-    #[arg(long, short, value_name = "FILE", conflicts_with = "json")]
+    #[arg(long, short, value_name = "FILE")]
     pub output: Option<PathBuf>,
 
     /// Go on where an earlier run with the same inputs and an --output of .jsonl ended
-    #[arg(long, requires = "output", env = "PTM_RESUME", hide_env_values = true, value_parser = BoolishValueParser::new())]
+    #[arg(long, env = "PTM_RESUME", hide_env_values = true, value_parser = BoolishValueParser::new())]
     pub resume: bool,
+
+    /// Print the parameters that count, each with its origin, and do nothing else
+    #[arg(long)]
+    pub print_config: bool,
 }
 
 /// `ptm similarity`
@@ -49,14 +56,20 @@ pub struct Similarity {
     /// Input and output.
     #[command(flatten)]
     pub stream: StreamArgs,
+    /// Where texts stand.
+    #[command(flatten)]
+    pub key: KeyArgs,
+    /// Many answers.
+    #[command(flatten)]
+    pub keep: KeepArgs,
 
     /// Compare this text with each of the others, and rank them
     #[arg(long, value_name = "TEXT")]
     pub query: Option<String>,
 
-    /// Show only the best of a ranking
-    #[arg(long, value_name = "N|all", default_value = "all", env = "PTM_TOP_K", hide_env_values = true)]
-    pub top_k: TopK,
+    /// Give only the best of a ranking [default: all]
+    #[arg(long, value_name = "N|all", env = "PTM_TOP_K", hide_env_values = true)]
+    pub top_k: Option<TopK>,
 
     /// Model.
     #[command(flatten)]

@@ -4,12 +4,13 @@ use ptm_tasks::{Classified, NaturalLanguageInference, TextClassification, TextCl
 use ptm_text::Input;
 use serde_json::Value;
 
-use super::heads::{model, print_config, show_labels};
+use super::config::print_effective;
+use super::heads::show_labels;
 use super::many::{Many, TOGETHER, unwrapped};
 use crate::args::{Classify, LabelArgs, ModelArgs, Nli, TopK};
 use crate::failure::hinted;
-use crate::input;
 use crate::output::Output;
+use crate::{hub, input};
 
 /// A text, and one that is read together with it.
 type Pair = (String, Option<String>);
@@ -28,14 +29,14 @@ fn options<'a>(labels: &LabelArgs, model: &ModelArgs) -> TextClassificationOptio
 }
 
 pub fn classify(args: &Classify, quiet: bool) -> anyhow::Result<()> {
-    let texts = input::checked(&args.texts)?;
-    let from_lines = args.texts.is_empty() && !args.keep.print_config;
-    let stream = from_lines.then(|| Many::<Pair, Classified>::stream(&args.stream, "text")).transpose()?;
+    let texts = input::checked(&args.texts, quiet)?;
+    let stream = args.keep.lines(&args.stream, !args.texts.is_empty(), "text")?;
     let example = "distilbert/distilbert-base-uncased-finetuned-sst-2-english";
-    let classifier = TextClassification::open(&model(&args.model, "classify", example, quiet)?)?;
+    let classifier =
+        TextClassification::open(&hub::needed(&args.model, &args.stream.given, "classify", example, quiet)?)?;
     let options = options(&args.labels, &args.model);
     if args.keep.print_config {
-        return print_config(&classifier.effective(&options)?, args.stream.json);
+        return print_effective(classifier.effective(&options)?, &args.stream.given, args.stream.json);
     }
     let many = Many {
         stream: &args.stream,
@@ -44,7 +45,7 @@ pub fn classify(args: &Classify, quiet: bool) -> anyhow::Result<()> {
         what: "text",
         together: TOGETHER,
         read: &|_, record| {
-            let (text, pair) = record.text_and(&args.stream.key, "text_pair")?;
+            let (text, pair) = record.text_and(&args.key.key, "text_pair")?;
             Ok((text, pair.or_else(|| args.text_pair.clone())))
         },
         answer: &|pairs: &[Pair], stop, given| {
@@ -79,14 +80,13 @@ pub fn nli(args: &Nli, quiet: bool) -> anyhow::Result<()> {
     if args.hypothesis.iter().chain(&args.premise).any(|text| text.trim().is_empty()) {
         return Err(hinted("the premise or a hypothesis is empty", "give both some words"));
     }
-    let from_lines = args.premise.is_none() && !args.keep.print_config;
     let what = "pair of texts";
-    let stream = from_lines.then(|| Many::<Pair, Classified>::stream(&args.stream, what)).transpose()?;
-    let directory = model(&args.model, "nli", "FacebookAI/roberta-large-mnli", quiet)?;
+    let stream = args.keep.pairs(&args.stream, args.premise.is_some(), what)?;
+    let directory = hub::needed(&args.model, &args.stream.given, "nli", "FacebookAI/roberta-large-mnli", quiet)?;
     let classifier = NaturalLanguageInference::open(&directory)?;
     let options = options(&args.labels, &args.model);
     if args.keep.print_config {
-        return print_config(&classifier.effective(&options)?, args.stream.json);
+        return print_effective(classifier.effective(&options)?, &args.stream.given, args.stream.json);
     }
     let many = Many {
         stream: &args.stream,

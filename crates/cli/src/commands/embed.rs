@@ -1,9 +1,12 @@
 //! `ptm embed`: texts to vectors.
 
-use ptm_tasks::{EmbedOptions, Embedder};
+use std::sync::atomic::AtomicBool;
 
+use ptm_tasks::{Effective, EmbedOptions, Embedder};
+
+use super::config::print_effective;
 use super::many::{Many, TOGETHER, answered, give_error, unwrapped};
-use crate::args::{Embed, KeepArgs, ModelArgs, PromptArgs};
+use crate::args::{Embed, Given, KeepArgs, ModelArgs, PromptArgs};
 use crate::failure::{Stopped, hinted};
 use crate::input::{self, Stream};
 use crate::output::{Output, one_line};
@@ -22,15 +25,18 @@ pub struct Model {
 
 impl Model {
     /// The built-in model, or the one that is asked for.
-    pub fn open(model: &ModelArgs, prompt: &PromptArgs, normalize: Option<bool>, quiet: bool) -> anyhow::Result<Self> {
-        let (embedder, name) = if let Some(wanted) = &model.model {
-            let dir = hub::resolve(wanted, model.revision.as_deref(), quiet)?;
-            (Embedder::open(&dir)?, wanted.clone())
-        } else {
-            let embedder = Embedder::embedded()?;
-            let name = embedder.name().to_owned();
-            (embedder, name)
+    pub fn open(
+        model: &ModelArgs,
+        prompt: &PromptArgs,
+        normalize: Option<bool>,
+        given: &Given,
+        quiet: bool,
+    ) -> anyhow::Result<Self> {
+        let embedder = match hub::model(model, given, quiet)? {
+            Some(dir) => Embedder::open(&dir)?,
+            None => Embedder::embedded()?,
         };
+        let name = model.model.clone().unwrap_or_else(|| embedder.name().to_owned());
         let options = EmbedOptions {
             normalize,
             prompt: prompt.prompt.clone(),
@@ -46,6 +52,21 @@ impl Model {
         self.embedder.dimension()
     }
 
+    /// The parameters that count, each with its origin.
+    pub fn effective(&self) -> anyhow::Result<Vec<Effective>> {
+        Ok(self.embedder.effective(&self.options)?)
+    }
+
+    /// A vector a text, between two of which one may stop.
+    pub fn vectors(
+        &self,
+        texts: &[&str],
+        stop: &AtomicBool,
+        count: &mut dyn FnMut(usize),
+    ) -> ptm_tasks::Result<Vec<Vec<f32>>> {
+        self.embedder.embed(texts, &EmbedOptions { stop: Some(stop), ..self.options.clone() }, count)
+    }
+
     /// A vector a text.
     pub fn embed(&self, texts: &[&str]) -> anyhow::Result<Vec<Vec<f32>>> {
         let mut progress = Progress::new(Unit::Things("texts"), Some(texts.len() as u64), self.quiet);
@@ -55,8 +76,7 @@ impl Model {
     /// A vector a text; `count` hears how many are done.
     pub fn embed_counting(&self, texts: &[&str], count: &mut dyn FnMut(usize)) -> anyhow::Result<Vec<Vec<f32>>> {
         stop::computing(|stop| {
-            let options = EmbedOptions { stop: Some(stop), ..self.options.clone() };
-            self.embedder.embed(texts, &options, count).map_err(|error| match error {
+            self.vectors(texts, stop, count).map_err(|error| match error {
                 ptm_tasks::Error::Stopped => Stopped.into(),
                 other => other.into(),
             })
@@ -65,8 +85,17 @@ impl Model {
 }
 
 pub fn run(args: &Embed, quiet: bool) -> anyhow::Result<()> {
+    let keep = KeepArgs { output: args.output.clone(), resume: args.resume, print_config: args.print_config };
+    if args.output.is_some() {
+        let why = "--output writes the vectors into a file";
+        args.stream.given.refuse("json", why, "leave one of them out; a name that ends in .jsonl is a file of JSON")?;
+    }
+    if args.print_config {
+        let model = Model::open(&args.model, &args.prompt, args.normalize, &args.stream.given, quiet)?;
+        return print_effective(model.effective()?, &args.stream.given, args.stream.json);
+    }
     if args.output.as_ref().is_some_and(|path| path.extension().is_some_and(|end| end == "jsonl")) {
-        return lines(args, quiet);
+        return lines(args, &keep, quiet);
     }
     let file = args.output.as_deref().map(VectorFile::new).transpose()?;
     if let (Some(file), true) = (&file, args.resume) {
@@ -74,13 +103,11 @@ pub fn run(args: &Embed, quiet: bool) -> anyhow::Result<()> {
         return Err(hinted(problem, "name an --output that ends in .jsonl, or leave --resume out"));
     }
     let mut output = Output::new();
-    if args.texts.is_empty() {
-        let stream =
-            if args.stream.file.is_empty() { Stream::stdin("text")? } else { Stream::files(&args.stream.file) };
+    let texts = input::checked(&args.texts, quiet)?;
+    if let Some(stream) = keep.lines(&args.stream, !args.texts.is_empty(), "text")? {
         return streamed(args, stream, file.as_ref(), output, quiet);
     }
-    let texts = input::checked(&args.texts)?;
-    let model = Model::open(&args.model, &args.prompt, args.normalize, quiet)?;
+    let model = Model::open(&args.model, &args.prompt, args.normalize, &args.stream.given, quiet)?;
     let vectors = model.embed(&texts)?;
     if let Some(file) = file {
         return save(&file, &vectors, &model, quiet);
@@ -97,21 +124,20 @@ pub fn run(args: &Embed, quiet: bool) -> anyhow::Result<()> {
 }
 
 /// A vector a line into a file, which a later run can go on with.
-fn lines(args: &Embed, quiet: bool) -> anyhow::Result<()> {
-    let texts = input::checked(&args.texts)?;
-    let stream = args.texts.is_empty().then(|| Many::<String, Vec<f32>>::stream(&args.stream, "text")).transpose()?;
-    let model = Model::open(&args.model, &args.prompt, args.normalize, quiet)?;
+fn lines(args: &Embed, keep: &KeepArgs, quiet: bool) -> anyhow::Result<()> {
+    let texts = input::checked(&args.texts, quiet)?;
+    let stream = keep.lines(&args.stream, !args.texts.is_empty(), "text")?;
+    let model = Model::open(&args.model, &args.prompt, args.normalize, &args.stream.given, quiet)?;
     let many = Many {
         stream: &args.stream,
-        keep: &KeepArgs { output: args.output.clone(), resume: args.resume, print_config: false },
+        keep,
         quiet,
         what: "text",
         together: TOGETHER,
-        read: &|_, record| record.text(&args.stream.key),
+        read: &|_, record| record.text(&args.key.key),
         answer: &|texts: &[String], stop, given| {
             let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-            let options = EmbedOptions { stop: Some(stop), ..model.options.clone() };
-            let vectors = model.embedder.embed(&texts, &options, &mut |done| given.computed(done))?;
+            let vectors = model.vectors(&texts, stop, &mut |done| given.computed(done))?;
             given.all(vectors.into_iter().map(Ok).collect())
         },
         show: &|output, text, vector| Ok(show(output, text, vector)?),
@@ -136,7 +162,7 @@ fn streamed(
     let (mut seen, mut failed) = (0, 0);
     while let Some(piece) = stream.lines()? {
         let texts: Vec<anyhow::Result<String>> =
-            piece.into_iter().map(|record| record.and_then(|record| record.text(&args.stream.key))).collect();
+            piece.into_iter().map(|record| record.and_then(|record| record.text(&args.key.key))).collect();
         // a file of vectors has no place for what went wrong
         let texts = if file.is_some() {
             texts.into_iter().collect::<anyhow::Result<Vec<_>>>()?.into_iter().map(Ok).collect()
@@ -146,7 +172,7 @@ fn streamed(
         seen += texts.len();
         let model = match &mut model {
             Some(model) => model,
-            empty => empty.insert(Model::open(&args.model, &args.prompt, args.normalize, quiet)?),
+            empty => empty.insert(Model::open(&args.model, &args.prompt, args.normalize, &args.stream.given, quiet)?),
         };
         let readable: Vec<&str> = texts.iter().flatten().map(String::as_str).collect();
         let vectors = model.embed_counting(&readable, &mut |new| progress.at((done + new) as u64))?;

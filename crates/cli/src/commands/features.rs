@@ -2,27 +2,36 @@
 
 use ptm_tasks::{FeatureExtraction, FeatureExtractionOptions, Features};
 
+use super::config;
 use super::many::{Many, TOGETHER, unwrapped};
 use crate::args::{Embed, KeepArgs};
 use crate::output::{Output, one_line};
 use crate::{hub, input};
 
 pub fn run(args: &Embed, quiet: bool) -> anyhow::Result<()> {
-    let texts = input::checked(&args.texts)?;
-    let stream = args.texts.is_empty().then(|| Many::<String, Features>::stream(&args.stream, "text")).transpose()?;
-    let model = match &args.model.model {
-        Some(wanted) => FeatureExtraction::open(&hub::resolve(wanted, args.model.revision.as_deref(), quiet)?)?,
+    for option in ["normalize", "output", "resume", "prompt", "prompt_name"] {
+        let why = "--tokens gives the vectors of tokens as the model has them, on standard output";
+        args.stream.given.refuse(option, why, "leave it or --tokens out")?;
+    }
+    let texts = input::checked(&args.texts, quiet)?;
+    let keep = KeepArgs { print_config: args.print_config, ..KeepArgs::default() };
+    let stream = keep.lines(&args.stream, !args.texts.is_empty(), "text")?;
+    let model = match hub::model(&args.model, &args.stream.given, quiet)? {
+        Some(dir) => FeatureExtraction::open(&dir)?,
         None => FeatureExtraction::embedded()?,
     };
+    if args.print_config {
+        return config::print(&[], &args.stream.given, args.stream.json);
+    }
     let options =
         FeatureExtractionOptions { batch_tokens: args.model.batch_tokens.map(Into::into), ..Default::default() };
     let many = Many {
         stream: &args.stream,
-        keep: &KeepArgs::default(),
+        keep: &keep,
         quiet,
         what: "text",
         together: TOGETHER,
-        read: &|_, record| record.text(&args.stream.key),
+        read: &|_, record| record.text(&args.key.key),
         answer: &|texts: &[String], stop, given| {
             let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
             let options = FeatureExtractionOptions { stop: Some(stop), ..options.clone() };

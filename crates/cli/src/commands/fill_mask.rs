@@ -2,25 +2,16 @@
 
 use ptm_tasks::{FillMaskOptions, Filled, Guess};
 
-use super::heads::print_config;
+use super::config::print_effective;
 use super::many::{Many, TOGETHER, singled_out, unwrapped};
 use crate::args::FillMask;
-use crate::failure::hinted;
 use crate::output::{Output, bar, one_line};
 use crate::{hub, input};
 
 pub fn run(args: &FillMask, quiet: bool) -> anyhow::Result<()> {
-    let Some(wanted) = &args.model.model else {
-        return Err(hinted(
-            "no model for fill-mask is built in",
-            "name one with --model (or PTM_MODEL): a directory with config.json, weights and tokenizer, or an id of the \
-             hub such as distilbert/distilroberta-base",
-        ));
-    };
-    let arguments = input::checked(&args.texts)?;
-    let from_lines = args.texts.is_empty() && !args.keep.print_config;
-    let stream = from_lines.then(|| Many::<String, Filled>::stream(&args.stream, "text")).transpose()?;
-    let dir = hub::resolve(wanted, args.model.revision.as_deref(), quiet)?;
+    let arguments = input::checked(&args.texts, quiet)?;
+    let stream = args.keep.lines(&args.stream, !args.texts.is_empty(), "text")?;
+    let dir = hub::needed(&args.model, &args.stream.given, "fill-mask", "distilbert/distilroberta-base", quiet)?;
     let model = ptm_tasks::FillMask::open(&dir)?;
     let options = FillMaskOptions {
         top_k: args.top_k.map(Into::into),
@@ -30,7 +21,7 @@ pub fn run(args: &FillMask, quiet: bool) -> anyhow::Result<()> {
         stop: None,
     };
     if args.keep.print_config {
-        return print_config(&model.effective(&options), args.stream.json);
+        return print_effective(model.effective(&options)?, &args.stream.given, args.stream.json);
     }
     let many = Many {
         stream: &args.stream,
@@ -38,7 +29,7 @@ pub fn run(args: &FillMask, quiet: bool) -> anyhow::Result<()> {
         quiet,
         what: "text",
         together: TOGETHER,
-        read: &|_, record| record.text(&args.stream.key),
+        read: &|_, record| record.text(&args.key.key),
         answer: &|texts: &[String], stop, given| {
             let options = FillMaskOptions { stop: Some(stop), ..options.clone() };
             singled_out(texts, given, &mut |texts, put| {

@@ -2,41 +2,49 @@
 
 use std::sync::atomic::AtomicBool;
 
-use ptm_tasks::generation::{Generate as How, TextStream};
+use ptm_tasks::generation::Generate as How;
 use ptm_tasks::{Answer, Generated, Message, Prompt, Task, TextGeneration, TextGenerationOptions};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::generation::{TOGETHER, constraint, details, draft, print_config, values};
+use super::config::{Parameter, print};
+use super::generation::{TOGETHER, check, constraint, details, draft, parameters, prefix, values};
 use super::many::{Given, Many, singled_out, unwrapped};
-use super::reply;
+use super::{live, reply};
 use crate::args::{Generate, ReplyArgs};
-use crate::failure::{Stopped, hinted, said as said_of};
+use crate::failure::hinted;
+use crate::hub;
 use crate::input::{self, Content, Record, Stream};
 use crate::output::Output;
-use crate::{hub, report, stop};
 
 pub fn run(args: &Generate, quiet: bool) -> anyhow::Result<()> {
-    let Some(wanted) = &args.model.model else {
-        return Err(hinted(
-            "no model for generate is built in",
-            "name one with --model (or PTM_MODEL): a directory with config.json, weights and tokenizer, or an id of the \
-             hub such as openai-community/gpt2",
-        ));
-    };
-    let arguments = input::checked(&args.texts)?;
-    let from_lines = args.texts.is_empty() && !args.keep.print_config;
-    let stream = from_lines.then(|| Many::<Numbered, Told>::stream(&args.stream, "text")).transpose()?;
-    let dir = hub::resolve(wanted, args.model.revision.as_deref(), quiet)?;
+    let given = &args.stream.given;
+    let arguments = input::checked(&args.texts, quiet)?;
+    let stream = args.keep.lines(&args.stream, !args.texts.is_empty(), "text")?;
+    let dir = hub::needed(&args.model, given, "generate", "openai-community/gpt2", quiet)?;
     if matches!(Task::of_dir(&dir)?, Task::Text2TextGeneration | Task::Summarization | Task::Translation) {
-        return answered_by_another(args, quiet);
+        return answered_by_another(args, stream, quiet);
+    }
+    if args.chat {
+        let why = "a chat is put into words by the model's template";
+        given.refuse("prefix", why, "leave it out, or --chat")?;
     }
     let model = TextGeneration::open(&dir)?;
     let settings = values(&args.generation, model.engine())?;
     let layers = model.layers(&settings)?;
-    let mut output = Output::new();
+    check(&args.generation, &settings, &layers, false, given)?;
     if args.keep.print_config {
-        return print_config(&mut output, &layers, args.prefix.as_deref(), args.stream.json);
+        let mut all = parameters(&args.generation, &layers, given)?;
+        all.push(prefix(args.prefix.as_ref(), &layers));
+        all.push(Parameter::given("truncation", args.truncate, given));
+        all.push(Parameter::given("return_full_text", !args.no_full_text, given));
+        all.push(Parameter::given("chat", args.chat, given));
+        return print(&all, given, args.stream.json);
+    }
+    live::check(given, &layers, &layers.settings()?)?;
+    if args.live.live {
+        let why = "one text is answered after the other";
+        given.refuse("batch_tokens", why, "leave it or --stream out")?;
     }
     let draft = draft(&args.generation, quiet)?;
     let constraint = constraint(&args.generation, model.engine(), &layers)?;
@@ -58,8 +66,9 @@ pub fn run(args: &Generate, quiet: bool) -> anyhow::Result<()> {
     let chat = |text: &str| vec![Message { role: "user".into(), content: text.to_owned() }];
     let prompt = |text: &str| if args.chat { Prompt::Chat(chat(text)) } else { Prompt::from(text) };
     let prompts: Vec<Numbered> = (0..).zip(arguments.into_iter().map(prompt)).collect();
-    if args.live {
-        return run.all_live(prompts, stream, &mut output);
+    let read = |number, record| Ok((number, run.prompt(record)?));
+    if args.live.live {
+        return live::all(prompts, stream, &read, &|prompt, output| run.live(prompt, output));
     }
     let many = Many {
         stream: &args.stream,
@@ -67,7 +76,7 @@ pub fn run(args: &Generate, quiet: bool) -> anyhow::Result<()> {
         quiet,
         what: "text",
         together: TOGETHER,
-        read: &|number, record| Ok((number, run.prompt(record)?)),
+        read: &read,
         answer: &|prompts: &[Numbered], stop, given| run.answer(prompts, stop, given),
         show: &|output, _, told: &Told| run.show(&told.answers, output),
     };
@@ -78,16 +87,13 @@ pub fn run(args: &Generate, quiet: bool) -> anyhow::Result<()> {
 }
 
 /// An encoder-decoder doesn't go on with a text: it answers with another.
-fn answered_by_another(args: &Generate, quiet: bool) -> anyhow::Result<()> {
-    let flags = [("--stream", args.live), ("--chat", args.chat), ("--no-full-text", args.no_full_text)];
-    if let Some((flag, _)) = flags.iter().find(|(_, given)| *given) {
-        return Err(hinted(
-            format!("{flag} is for models that go on with a text, and this one answers with another"),
-            "leave it out",
-        ));
+fn answered_by_another(args: &Generate, stream: Option<Stream>, quiet: bool) -> anyhow::Result<()> {
+    for option in ["chat", "no_full_text"] {
+        let why = "it is for models that go on with a text, and this one answers with another";
+        args.stream.given.refuse(option, why, "leave it out")?;
     }
     let reply = ReplyArgs { prefix: args.prefix.clone(), truncate: args.truncate };
-    reply::text2text(args, &reply, quiet)
+    reply::text2text(args, &reply, stream, quiet)
 }
 
 /// A prompt with its number, by which its draws differ from those of others.
@@ -112,7 +118,7 @@ struct Run<'a> {
 impl Run<'_> {
     /// A line as a prompt: a text, or under the key a chat.
     fn prompt(&self, record: Record) -> anyhow::Result<Prompt> {
-        let key = &self.args.stream.key;
+        let key = &self.args.key.key;
         if let Content::Object(object) = &record.content
             && let Some(list @ Value::Array(_)) = object.get(key)
         {
@@ -120,6 +126,10 @@ impl Run<'_> {
             let messages: Vec<Message> = serde_json::from_value(list.clone()).map_err(|error| {
                 hinted(format!("{place}: {key:?} is no chat: {error}"), "give [{\"role\": …, \"content\": …}, …]")
             })?;
+            if self.args.prefix.is_some() {
+                let problem = format!("{place}: the prefix does not apply: {key:?} is a chat, which has none");
+                return Err(hinted(problem, "leave the prefix out, or give texts"));
+            }
             return Ok(Prompt::Chat(messages));
         }
         let text = record.text(key)?;
@@ -143,86 +153,18 @@ impl Run<'_> {
         })
     }
 
-    /// The prompts one after the other, each shown while it is continued.
-    fn all_live(&self, prompts: Vec<Numbered>, stream: Option<Stream>, output: &mut Output) -> anyhow::Result<()> {
-        for (number, prompt) in prompts {
-            self.live(number, prompt, output)?;
-        }
-        let Some(mut stream) = stream else { return Ok(()) };
-        let (mut number, mut failed) = (0, 0);
-        while let Some(piece) = stream.lines()? {
-            for record in piece {
-                let said = record.and_then(|record| self.prompt(record)).and_then(|p| self.live(number, p, output));
-                if let Err(error) = said {
-                    if error.is::<Stopped>() {
-                        return Err(error);
-                    }
-                    output.flush()?;
-                    report::error(&said_of(&error));
-                    failed += 1;
-                }
-                number += 1;
-            }
-        }
-        match (number, failed) {
-            (0, _) => Err(input::nothing("text")),
-            (_, 0) => Ok(()),
-            _ => Err(anyhow::anyhow!("{failed} of {number} inputs could not be answered")),
-        }
-    }
-
     /// One prompt, shown while it is continued.
-    fn live(&self, number: u64, prompt: Prompt, output: &mut Output) -> anyhow::Result<()> {
-        let tokenizer = self.model.engine().tokenizer().expect("it was opened with one");
-        if let (Prompt::Text(text), true) = (&prompt, self.options.full_text) {
-            let text = output.faint(&output.said(text));
-            output.part(&text)?;
-        }
-        output.flush()?;
-        let mut shown = TextStream::new(tokenizer);
-        let mut tokens: Vec<u32> = Vec::new();
-        let mut failed = None;
-        let mut answers = Vec::new();
-        let result = stop::computing(|stop| {
+    fn live(&self, (number, prompt): Numbered, output: &mut Output) -> anyhow::Result<()> {
+        let shown = match &prompt {
+            Prompt::Text(text) if self.options.full_text => output.faint(&output.said(text)),
+            _ => String::new(),
+        };
+        live::show(output, &shown, |stop, heard| {
             let numbers = [number];
             let how = How { stop: Some(stop), numbers: Some(&numbers), ..self.options.how };
             let options = TextGenerationOptions { how, ..self.options.clone() };
-            let mut said = |_: usize, said: &[u32]| {
-                tokens = said.to_vec();
-                let more = shown.more(said);
-                if failed.is_none() && !more.is_empty() {
-                    let more = output.said(&more);
-                    failed = output.part(&more).and_then(|()| output.flush()).err();
-                    if failed.is_some() {
-                        // whoever reads has gone: there is no use in going on
-                        stop.store(true, std::sync::atomic::Ordering::SeqCst);
-                    }
-                }
-            };
-            let mut done = |_: usize, found: Vec<Answer>| {
-                answers = found;
-                Ok(())
-            };
-            self.model.run(&mut std::iter::once(prompt), &options, Some(&mut said), &mut done).map_err(stopped)
-        });
-        if let Some(error) = failed {
-            return Err(error.into());
-        }
-        result?;
-        if let [answer] = &answers[..] {
-            if tokens.is_empty() {
-                // a search says nothing before its end
-                let text = output.said(&answer.new_text);
-                output.part(&text)?;
-            } else {
-                let rest = output.said(&shown.rest(&answer.spoken.tokens));
-                output.part(&rest)?;
-            }
-            output.line("")?;
-        } else {
-            self.show(&answers, output)?;
-        }
-        Ok(output.flush()?)
+            self.model.stream(&mut std::iter::once(prompt), &options, &mut |_, part| heard(part), &mut |_, _| Ok(()))
+        })
     }
 
     fn json(&self, answers: &[Answer]) -> Value {
@@ -257,12 +199,5 @@ impl Run<'_> {
             }
         }
         Ok(())
-    }
-}
-
-fn stopped(error: ptm_tasks::Error) -> anyhow::Error {
-    match error {
-        ptm_tasks::Error::Stopped => Stopped.into(),
-        other => other.into(),
     }
 }

@@ -1,12 +1,16 @@
-//! What the commands that generate text share: who guesses ahead, what the text must be like, every value's origin.
+//! What the commands that generate text share: who guesses ahead, what the text must be like, what does not apply.
 
-use ptm_tasks::generation::{Constraint, Engine, Layers, Spoken};
+mod applies;
+
+use ptm_tasks::generation::{Constraint, Engine, Layers, Origin, Spoken};
 use serde_json::{Map, Value, json};
 
+pub use self::applies::check;
+use super::config::Parameter;
+use crate::args::Given;
 use crate::failure::hinted;
 use crate::generation_args::GenerationArgs;
 use crate::hub;
-use crate::output::Output;
 
 /// So many texts wait their turn together, new ones taking the place of those that have ended. Each answer is given on when
 /// those before it have ended, so that little is lost by stopping.
@@ -36,6 +40,9 @@ pub fn constraint(args: &GenerationArgs, engine: &Engine, layers: &Layers) -> an
 /// The values that were given; words that are not to be said become tokens, at the beginning of a text and within.
 pub fn values(args: &GenerationArgs, engine: &Engine) -> anyhow::Result<Map<String, Value>> {
     let mut values = args.values()?;
+    if !args.bad_words.is_empty() && values.contains_key("bad_words_ids") {
+        return Err(hinted("bad_words_ids is set by --set and by --bad-words", "leave one of them out"));
+    }
     if args.bad_words.is_empty() {
         return Ok(values);
     }
@@ -58,29 +65,28 @@ pub fn values(args: &GenerationArgs, engine: &Engine) -> anyhow::Result<Map<Stri
     Ok(values)
 }
 
-/// Prints every value with its origin.
-pub fn print_config(output: &mut Output, layers: &Layers, prefix: Option<&str>, as_json: bool) -> anyhow::Result<()> {
-    let mut all = layers.effective()?;
-    if let Some(prefix) = prefix.filter(|prefix| !prefix.is_empty()) {
-        all.push(("prefix".into(), prefix.into(), layers.origin("prefix")));
-    }
-    if as_json {
-        let map: Map<String, Value> = all
-            .into_iter()
-            .map(|(name, value, origin)| (name, json!({"value": value, "from": origin.to_string()})))
-            .collect();
-        output.json(&map)?;
-    } else {
-        let width = all.iter().map(|(name, ..)| name.len()).max().unwrap_or(0);
-        let values: Vec<String> = all.iter().map(|(_, value, _)| value.to_string()).collect();
-        let wide = values.iter().map(|value| value.chars().count()).max().unwrap_or(0).min(24);
-        for ((name, _, origin), value) in all.iter().zip(&values) {
-            let pad = " ".repeat(wide.saturating_sub(value.chars().count()));
-            let origin = output.faint(&origin.to_string());
-            output.line(&format!("{name:width$}  {value}{pad}  {origin}"))?;
-        }
-    }
-    Ok(output.flush()?)
+/// Every value with its origin.
+///
+/// # Errors
+/// When one is impossible.
+pub fn parameters(args: &GenerationArgs, layers: &Layers, given: &Given) -> anyhow::Result<Vec<Parameter>> {
+    let all = layers.effective()?.into_iter();
+    let mut all: Vec<Parameter> = all.map(|(name, value, origin)| Parameter { name, value, origin }).collect();
+    all.push(Parameter::given("regex", args.regex.clone(), given));
+    all.push(Parameter::given("choices", args.choices.clone(), given));
+    all.push(Parameter::given("draft_model", args.draft_model.clone(), given));
+    Ok(all)
+}
+
+/// What is put before a text: the caller's words, else the model's.
+pub fn prefix(given: Option<&String>, layers: &Layers) -> Parameter {
+    let origin = match (given, &layers.prefix) {
+        (Some(_), _) => Origin::Caller,
+        (None, Some(_)) => layers.origin("prefix"),
+        (None, None) => Origin::Default,
+    };
+    let value = given.or(layers.prefix.as_ref()).cloned().unwrap_or_default();
+    Parameter { name: "prefix".into(), value: value.into(), origin }
 }
 
 /// The tokens of an answer with their log-probabilities, as `--top-logprobs` adds them.

@@ -5,9 +5,7 @@
 mod answer_file;
 mod given;
 
-use std::fs::File;
-use std::io::{BufRead, BufReader, IsTerminal, stdout};
-use std::path::PathBuf;
+use std::io::{IsTerminal, stdout};
 use std::sync::atomic::AtomicBool;
 
 use anyhow::Context;
@@ -47,14 +45,6 @@ pub struct Many<'a, I, A> {
 }
 
 impl<I, A: Serialize> Many<'_, I, A> {
-    /// Where lines come from; before a model is opened, so that nobody waits for it in vain.
-    ///
-    /// # Errors
-    /// When standard input is a terminal.
-    pub fn stream(stream: &StreamArgs, what: &str) -> anyhow::Result<Stream> {
-        if stream.file.is_empty() { Stream::stdin(what) } else { Ok(Stream::files(&stream.file)) }
-    }
-
     /// Answers the arguments; `shape` makes one JSON value of the answers.
     ///
     /// # Errors
@@ -91,11 +81,32 @@ impl<I, A: Serialize> Many<'_, I, A> {
     ///
     /// # Errors
     /// When there is no input, some inputs could not be answered, reading or writing fails, or Ctrl-C was pressed.
-    pub fn lines(&self, mut stream: Stream) -> anyhow::Result<()> {
-        let mut place = Place { file: AnswerFile::of(self.keep)?, output: Output::new(), failed: 0 };
+    pub fn lines(&self, stream: Stream) -> anyhow::Result<()> {
+        self.all_lines(stream, Place::new(AnswerFile::of(self.keep)?)).map(drop)
+    }
+
+    /// Answers arguments, or the lines of `stream` in their order, and gives all answers back at once; those that could not
+    /// be answered in their places.
+    ///
+    /// # Errors
+    /// As [`Self::lines`], but for inputs that could not be answered.
+    pub fn gathered(&self, inputs: Vec<I>, stream: Option<Stream>) -> anyhow::Result<Vec<anyhow::Result<A>>> {
+        let mut place = Place { gathered: Some(Vec::new()), ..Place::new(None) };
+        match stream {
+            Some(stream) => place = self.all_lines(stream, place)?,
+            None => {
+                let mut progress = Progress::new(Unit::Things("inputs"), Some(inputs.len() as u64), self.quiet);
+                self.inputs(&inputs, &mut place, &mut |done| progress.at(done as u64))?;
+            }
+        }
+        Ok(place.gathered.unwrap_or_default())
+    }
+
+    fn all_lines(&self, mut stream: Stream, mut place: Place<A>) -> anyhow::Result<Place<A>> {
         let mut skip = place.file.as_ref().map_or(0, |file| file.held);
-        let shown = !self.quiet && (place.file.is_some() || !stdout().is_terminal());
-        let total = shown.then(|| lines_of(&self.stream.file)).flatten();
+        let is_silent = place.file.is_some() || place.gathered.is_some();
+        let shown = !self.quiet && (is_silent || !stdout().is_terminal());
+        let total = shown.then(|| stream.count()).flatten();
         let mut progress = Progress::new(Unit::Things("inputs"), total, !shown);
         let mut seen = 0_usize;
         while let Some(mut piece) = stream.lines()? {
@@ -120,7 +131,10 @@ impl<I, A: Serialize> Many<'_, I, A> {
         if let Some(file) = &place.file {
             file.note(self.quiet)?;
         }
-        answered(seen, place.failed)
+        if place.gathered.is_none() {
+            answered(seen, place.failed)?;
+        }
+        Ok(place)
     }
 
     /// Answers `records`, the first of them with the number `done`.
@@ -128,7 +142,7 @@ impl<I, A: Serialize> Many<'_, I, A> {
         &self,
         done: usize,
         records: Vec<anyhow::Result<Record>>,
-        place: &mut Place,
+        place: &mut Place<A>,
         progress: &mut Progress,
     ) -> anyhow::Result<()> {
         // before each input that can be read, and after the last: the lines that cannot
@@ -157,8 +171,24 @@ impl<I, A: Serialize> Many<'_, I, A> {
         place.flush()
     }
 
-    fn give(&self, answer: anyhow::Result<(&I, A)>, place: &mut Place) -> anyhow::Result<()> {
+    /// Answers `inputs`, each of which can be read.
+    fn inputs(&self, inputs: &[I], place: &mut Place<A>, progress: &mut dyn FnMut(usize)) -> anyhow::Result<()> {
+        let mut given_on = inputs.iter();
+        let mut to = |ready: Vec<ptm_tasks::Result<A>>| {
+            let mut pairs = ready.into_iter().zip(&mut given_on);
+            pairs.try_for_each(|(answer, input)| {
+                self.give(answer.map(|answer| (input, answer)).map_err(Into::into), place)
+            })
+        };
+        self.compute(inputs, &mut to, progress)
+    }
+
+    fn give(&self, answer: anyhow::Result<(&I, A)>, place: &mut Place<A>) -> anyhow::Result<()> {
         place.failed += usize::from(answer.is_err());
+        if let Some(gathered) = &mut place.gathered {
+            gathered.push(answer.map(|(_, answer)| answer));
+            return Ok(());
+        }
         match (answer, &mut place.file) {
             (Ok((_, answer)), Some(file)) => file.write(&answer),
             (Err(error), Some(file)) => file.write(&error_record(&error)),
@@ -191,14 +221,20 @@ impl<I, A: Serialize> Many<'_, I, A> {
 }
 
 /// Where answers go.
-struct Place {
+struct Place<A> {
     file: Option<AnswerFile>,
     output: Output,
+    /// All answers, where they are given back at once.
+    gathered: Option<Vec<anyhow::Result<A>>>,
     /// So many inputs could not be answered.
     failed: usize,
 }
 
-impl Place {
+impl<A> Place<A> {
+    fn new(file: Option<AnswerFile>) -> Self {
+        Self { file, output: Output::new(), gathered: None, failed: 0 }
+    }
+
     fn flush(&mut self) -> anyhow::Result<()> {
         self.output.flush()?;
         self.file.as_mut().map_or(Ok(()), AnswerFile::flush)
@@ -236,25 +272,4 @@ fn error_record(error: &anyhow::Error) -> Value {
 /// The JSON value of arguments: that of the only one, or a list.
 pub fn unwrapped(mut answers: Vec<Value>) -> Value {
     if answers.len() == 1 { answers.remove(0) } else { Value::Array(answers) }
-}
-
-/// Lines of all files, when all are files.
-fn lines_of(files: &[PathBuf]) -> Option<u64> {
-    let count = |path: &PathBuf| -> Option<u64> {
-        if !path.metadata().ok()?.is_file() {
-            return None;
-        }
-        let mut from = BufReader::with_capacity(1 << 18, File::open(path).ok()?);
-        let mut lines = 0;
-        loop {
-            let bytes = from.fill_buf().ok()?;
-            let (length, ends) = (bytes.len(), bytes.iter().filter(|&&byte| byte == b'\n').count());
-            if length == 0 {
-                return Some(lines);
-            }
-            lines += ends as u64;
-            from.consume(length);
-        }
-    };
-    if files.is_empty() { None } else { files.iter().map(count).sum() }
 }

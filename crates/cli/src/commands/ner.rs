@@ -2,31 +2,28 @@
 
 use ptm_tasks::{Aggregation, Entity, TokenClassification, TokenClassificationOptions};
 
-use super::heads::{model, print_config};
+use super::config::print_effective;
 use super::many::{Many, TOGETHER, unwrapped};
 use crate::args::Ner;
-use crate::input;
 use crate::output::{Output, bar, one_line};
+use crate::{hub, input};
 
 pub fn run(args: &Ner, quiet: bool) -> anyhow::Result<()> {
-    let texts = input::checked(&args.texts)?;
-    let from_lines = args.texts.is_empty() && !args.keep.print_config;
-    let stream = from_lines.then(|| Many::<String, Vec<Entity>>::stream(&args.stream, "text")).transpose()?;
+    let texts = input::checked(&args.texts, quiet)?;
+    let stream = args.keep.lines(&args.stream, !args.texts.is_empty(), "text")?;
     let example = "dbmdz/bert-large-cased-finetuned-conll03-english";
-    let classifier = TokenClassification::open(&model(&args.model, "ner", example, quiet)?)?;
+    let classifier = TokenClassification::open(&hub::needed(&args.model, &args.stream.given, "ner", example, quiet)?)?;
     let for_readers = !args.stream.json && args.keep.output.is_none();
     let options = TokenClassificationOptions {
-        aggregation_strategy: match args.aggregation_strategy {
-            Some(aggregation) => Some(aggregation.into()),
-            None => for_readers.then_some(Aggregation::Simple),
-        },
+        aggregation_strategy: args.aggregation_strategy.map(Into::into),
+        otherwise: if for_readers { Aggregation::Simple } else { Aggregation::None },
         ignore_labels: args.ignore_labels.clone(),
         stride: args.stride,
         batch_tokens: args.model.batch_tokens.map(Into::into),
         stop: None,
     };
     if args.keep.print_config {
-        return print_config(&classifier.effective(&options)?, args.stream.json);
+        return print_effective(classifier.effective(&options)?, &args.stream.given, args.stream.json);
     }
     let many = Many {
         stream: &args.stream,
@@ -34,7 +31,7 @@ pub fn run(args: &Ner, quiet: bool) -> anyhow::Result<()> {
         quiet,
         what: "text",
         together: TOGETHER,
-        read: &|_, record| record.text(&args.stream.key),
+        read: &|_, record| record.text(&args.key.key),
         answer: &|texts: &[String], stop, given| {
             let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
             let answers = classifier.classify(

@@ -5,10 +5,11 @@ use std::path::Path;
 use anyhow::Context;
 use ptm_tasks::{FoundAnswers, Question, QuestionAnswering, QuestionAnsweringOptions};
 
-use super::heads::{model, print_config};
+use super::config::print_effective;
 use super::many::{Many, TOGETHER, unwrapped};
 use crate::args::Qa;
 use crate::failure::hinted;
+use crate::hub;
 use crate::output::{Output, bar, one_line};
 
 /// A question and its context.
@@ -19,11 +20,10 @@ const LONGEST: u64 = 256 << 20;
 
 pub fn run(args: &Qa, quiet: bool) -> anyhow::Result<()> {
     let asked = asked(args)?;
-    let from_lines = args.question.is_empty() && !args.keep.print_config;
     let what = "question";
-    let stream = from_lines.then(|| Many::<Asked, FoundAnswers>::stream(&args.stream, what)).transpose()?;
+    let stream = args.keep.pairs(&args.stream, !args.question.is_empty(), what)?;
     let example = "distilbert/distilbert-base-cased-distilled-squad";
-    let finder = QuestionAnswering::open(&model(&args.model, "qa", example, quiet)?)?;
+    let finder = QuestionAnswering::open(&hub::needed(&args.model, &args.stream.given, "qa", example, quiet)?)?;
     let options = QuestionAnsweringOptions {
         top_k: args.top_k.map(Into::into),
         doc_stride: args.doc_stride,
@@ -36,7 +36,7 @@ pub fn run(args: &Qa, quiet: bool) -> anyhow::Result<()> {
         stop: None,
     };
     if args.keep.print_config {
-        return print_config(&finder.effective(&options)?, args.stream.json);
+        return print_effective(finder.effective(&options)?, &args.stream.given, args.stream.json);
     }
     let many = Many {
         stream: &args.stream,

@@ -7,11 +7,13 @@ use ptm_tasks::{Long, Purpose, Reply, Text2Text, Text2TextOptions};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::generation::{TOGETHER, constraint, details, draft, print_config, values};
+use super::config::{Parameter, print};
+use super::generation::{TOGETHER, check, constraint, details, draft, parameters, prefix, values};
+use super::live;
 use super::many::{Given, Many, singled_out, unwrapped};
-use crate::args::{Generate, KeepArgs, ModelArgs, ReplyArgs, StreamArgs, Summarize, Translate};
-use crate::failure::hinted;
+use crate::args::{Generate, KeepArgs, KeyArgs, LiveArgs, ModelArgs, ReplyArgs, StreamArgs, Summarize, Translate};
 use crate::generation_args::GenerationArgs;
+use crate::input::{Record, Stream};
 use crate::output::Output;
 use crate::{hub, input};
 
@@ -23,53 +25,53 @@ struct Args<'a> {
     stream: &'a StreamArgs,
     model: &'a ModelArgs,
     keep: &'a KeepArgs,
+    key: &'a KeyArgs,
+    live: LiveArgs,
     reply: &'a ReplyArgs,
     generation: &'a GenerationArgs,
 }
 
 pub fn summarize(args: &Summarize, quiet: bool) -> anyhow::Result<()> {
-    let Summarize { texts, stream, model, keep, reply, generation } = args;
-    let (name, example) = ("summarize", "facebook/bart-large-cnn");
-    run(&Args { name, example, texts, stream, model, keep, reply, generation }, Purpose::Summarization, quiet)
+    let Summarize { texts, stream, model, keep, key, live, reply, generation } = args;
+    let (name, example, live) = ("summarize", "facebook/bart-large-cnn", *live);
+    let args = Args { name, example, texts, stream, model, keep, key, live, reply, generation };
+    let lines = keep.lines(stream, !texts.is_empty(), "text")?;
+    run(&args, Purpose::Summarization, lines, quiet)
 }
 
 pub fn translate(args: &Translate, quiet: bool) -> anyhow::Result<()> {
-    let Translate { texts, stream, model, keep, from, to, reply, generation } = args;
-    let (name, example) = ("translate", "Helsinki-NLP/opus-mt-en-de");
+    let Translate { texts, stream, model, keep, key, live, from, to, reply, generation } = args;
+    let (name, example, live) = ("translate", "Helsinki-NLP/opus-mt-en-de", *live);
     let languages = from.clone().zip(to.clone());
-    run(&Args { name, example, texts, stream, model, keep, reply, generation }, Purpose::Translation(languages), quiet)
+    let args = Args { name, example, texts, stream, model, keep, key, live, reply, generation };
+    let lines = keep.lines(stream, !texts.is_empty(), "text")?;
+    run(&args, Purpose::Translation(languages), lines, quiet)
 }
 
-/// `ptm generate`, told in its own words but for `reply`.
-pub fn text2text(args: &Generate, reply: &ReplyArgs, quiet: bool) -> anyhow::Result<()> {
-    let Generate { texts, stream, model, keep, generation, .. } = args;
-    let (name, example) = ("generate", "google-t5/t5-base");
-    run(&Args { name, example, texts, stream, model, keep, reply, generation }, Purpose::Text2Text, quiet)
+/// `ptm generate`, told in its own words but for `reply`; `lines` are those that it was to read.
+pub fn text2text(args: &Generate, reply: &ReplyArgs, lines: Option<Stream>, quiet: bool) -> anyhow::Result<()> {
+    let Generate { texts, stream, model, keep, key, live, generation, .. } = args;
+    let (name, example, live) = ("generate", "google-t5/t5-base", *live);
+    let args = Args { name, example, texts, stream, model, keep, key, live, reply, generation };
+    run(&args, Purpose::Text2Text, lines, quiet)
 }
 
-fn run(args: &Args<'_>, purpose: Purpose, quiet: bool) -> anyhow::Result<()> {
-    let Some(wanted) = &args.model.model else {
-        return Err(hinted(
-            format!("no model for {} is built in", args.name),
-            format!(
-                "name one with --model (or PTM_MODEL): a directory with config.json, weights and tokenizer, or an id of \
-                 the hub such as {}",
-                args.example
-            ),
-        ));
-    };
-    let arguments = input::checked(args.texts)?;
-    let from_lines = args.texts.is_empty() && !args.keep.print_config;
-    let stream = from_lines.then(|| Many::<Numbered, Told>::stream(args.stream, "text")).transpose()?;
-    let dir = hub::resolve(wanted, args.model.revision.as_deref(), quiet)?;
+fn run(args: &Args<'_>, purpose: Purpose, lines: Option<Stream>, quiet: bool) -> anyhow::Result<()> {
+    let given = &args.stream.given;
+    // what `generate` has looked at is not said twice
+    let arguments = input::checked(args.texts, quiet || purpose == Purpose::Text2Text)?;
+    let dir = hub::needed(args.model, given, args.name, args.example, quiet)?;
     let model = Text2Text::open(&dir, purpose)?;
     let settings = values(args.generation, model.engine())?;
     let layers = model.layers(&settings)?;
-    let mut output = Output::new();
+    check(args.generation, &settings, &layers, true, given)?;
     if args.keep.print_config {
-        let prefix = args.reply.prefix.as_deref().unwrap_or_else(|| model.prefix());
-        return print_config(&mut output, &layers, Some(prefix), args.stream.json);
+        let mut all = parameters(args.generation, &layers, given)?;
+        all.push(prefix(args.reply.prefix.as_ref(), &layers));
+        all.push(Parameter::given("truncation", args.reply.truncate, given));
+        return print(&all, given, args.stream.json);
     }
+    live::check(given, &layers, &layers.settings()?)?;
     let draft = draft(args.generation, quiet)?;
     let constraint = constraint(args.generation, model.engine(), &layers)?;
     let how = How {
@@ -80,24 +82,35 @@ fn run(args: &Args<'_>, purpose: Purpose, quiet: bool) -> anyhow::Result<()> {
     };
     let long = if args.reply.truncate { Long::Cut } else { Long::Split };
     let options = Text2TextOptions { settings, prefix: args.reply.prefix.clone(), long, how };
+    let texts: Vec<Numbered> = (0..).zip(arguments.into_iter().map(str::to_owned)).collect();
+    let read = |number, record: Record| Ok((number, record.text(&args.key.key)?));
+    if args.live.live {
+        return live::all(texts, lines, &read, &|(number, text): Numbered, output| {
+            live::show(output, "", |stop, heard| {
+                let numbers = [number];
+                let how = How { stop: Some(stop), numbers: Some(&numbers), ..options.how };
+                let options = Text2TextOptions { how, ..options.clone() };
+                model.stream(&mut std::iter::once(text), &options, &mut |_, part| heard(part), &mut |_, _| Ok(()))
+            })
+        });
+    }
     let many = Many {
         stream: args.stream,
         keep: args.keep,
         quiet,
         what: "text",
         together: TOGETHER,
-        read: &|number, record| Ok((number, record.text(&args.stream.key)?)),
+        read: &read,
         answer: &|texts: &[Numbered], stop, given| {
             let json = |replies: &[Reply]| Value::Array(json_of(args, &model, replies));
             answer(&model, texts, &options, stop, given, &json)
         },
         show: &|output, _, told: &Told| show(&told.replies, output),
     };
-    let Some(stream) = stream else {
-        let texts: Vec<Numbered> = (0..).zip(arguments.into_iter().map(str::to_owned)).collect();
-        return many.arguments(&texts, &flat);
-    };
-    many.lines(stream)
+    match lines {
+        Some(lines) => many.lines(lines),
+        None => many.arguments(&texts, &flat),
+    }
 }
 
 /// A text with its number, by which its draws differ from those of others.

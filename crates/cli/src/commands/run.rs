@@ -1,6 +1,7 @@
 //! `ptm run`: the command of the task that a model is for.
 
-use clap::Parser;
+use std::path::Path;
+
 use ptm_tasks::Task;
 
 use crate::args::{Arguments, Command, Run};
@@ -12,7 +13,13 @@ use crate::{hub, report};
 /// # Errors
 /// When the model can't be found or its task has no command.
 pub fn arguments(args: &Run, outer: &Arguments) -> anyhow::Result<Arguments> {
-    let dir = hub::resolve(&args.model, revision(&args.rest), outer.quiet)?;
+    let by_variable = std::env::var("PTM_REVISION").ok().filter(|revision| !revision.is_empty());
+    let revision = revision(&args.rest).map(str::to_owned).or(by_variable);
+    if let Some(revision) = revision.as_deref().filter(|_| Path::new(&args.model).exists()) {
+        let problem = format!("--revision {revision} does not apply: {} is a directory here", args.model);
+        return Err(hinted(problem, "leave it out, or name a model of the hub"));
+    }
+    let dir = hub::resolve(&args.model, revision.as_deref(), outer.quiet)?;
     let task = Task::of_dir(&dir)?;
     let command = command_of(task);
     if !outer.quiet {
@@ -20,11 +27,14 @@ pub fn arguments(args: &Run, outer: &Arguments) -> anyhow::Result<Arguments> {
     }
     let words = ["ptm", command, "--model"].into_iter().map(str::to_owned);
     let all = words.chain([dir.display().to_string()]).chain(args.rest.iter().cloned());
-    let mut inner = Arguments::try_parse_from(all).unwrap_or_else(|error| error.exit());
+    let mut inner = Arguments::read(all).unwrap_or_else(|error| error.exit());
     if matches!(inner.command, Command::Run(_)) {
         return Err(hinted("a model's task cannot be run again", "name the command itself"));
     }
-    inner.read_dash();
+    if let Some(own) = inner.command.application() {
+        // the directory is that of the revision
+        own.model.revision = None;
+    }
     inner.quiet |= outer.quiet;
     inner.threads = inner.threads.or(outer.threads);
     Ok(inner)

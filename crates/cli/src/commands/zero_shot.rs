@@ -1,15 +1,16 @@
 //! `ptm zero-shot`: labels of one's own.
 
-use ptm_tasks::{Label, ZeroShotAnswer, ZeroShotOptions, split_labels};
+use ptm_tasks::{Label, ZeroShotOptions, split_labels};
 
-use super::heads::{model, print_config, show_labels};
+use super::config::print_effective;
+use super::heads::show_labels;
 use super::many::{Many, TOGETHER, unwrapped};
 use crate::args::ZeroShot;
 use crate::failure::hinted;
-use crate::input;
+use crate::{hub, input};
 
 pub fn run(args: &ZeroShot, quiet: bool) -> anyhow::Result<()> {
-    let texts = input::checked(&args.texts)?;
+    let texts = input::checked(&args.texts, quiet)?;
     let labels = split_labels(args.labels.as_deref().unwrap_or_default());
     if labels.is_empty() && !args.keep.print_config {
         return Err(hinted(
@@ -17,9 +18,9 @@ pub fn run(args: &ZeroShot, quiet: bool) -> anyhow::Result<()> {
             "give some with --labels, for instance --labels travel,cooking",
         ));
     }
-    let from_lines = args.texts.is_empty() && !args.keep.print_config;
-    let stream = from_lines.then(|| Many::<String, ZeroShotAnswer>::stream(&args.stream, "text")).transpose()?;
-    let classifier = ptm_tasks::ZeroShot::open(&model(&args.model, "zero-shot", "facebook/bart-large-mnli", quiet)?)?;
+    let stream = args.keep.lines(&args.stream, !args.texts.is_empty(), "text")?;
+    let directory = hub::needed(&args.model, &args.stream.given, "zero-shot", "facebook/bart-large-mnli", quiet)?;
+    let classifier = ptm_tasks::ZeroShot::open(&directory)?;
     let options = ZeroShotOptions {
         candidate_labels: labels,
         hypothesis_template: args.hypothesis_template.clone(),
@@ -28,7 +29,7 @@ pub fn run(args: &ZeroShot, quiet: bool) -> anyhow::Result<()> {
         stop: None,
     };
     if args.keep.print_config {
-        return print_config(&classifier.effective(&options)?, args.stream.json);
+        return print_effective(classifier.effective(&options)?, &args.stream.given, args.stream.json);
     }
     let many = Many {
         stream: &args.stream,
@@ -36,7 +37,7 @@ pub fn run(args: &ZeroShot, quiet: bool) -> anyhow::Result<()> {
         quiet,
         what: "text",
         together: TOGETHER,
-        read: &|_, record| record.text(&args.stream.key),
+        read: &|_, record| record.text(&args.key.key),
         answer: &|texts: &[String], stop, given| {
             let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
             let answers =

@@ -64,6 +64,20 @@ fn options() {
     assert!(shown.contains("The capital of France is east."), "{shown}");
 }
 
+/// A tokenizer whose files say that there is no mask.
+#[test]
+fn a_tokenizer_without_a_mask() {
+    let dir = super::copy("pipelines/bert");
+    for name in ["tokenizer_config.json", "special_tokens_map.json"] {
+        let path = dir.path().join(name);
+        let mut file: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        file["mask_token"] = Value::Null;
+        std::fs::write(&path, file.to_string()).unwrap();
+    }
+    let said = refused(ptm().args(["fill-mask", "a [MASK]", "-m"]).arg(dir.path()));
+    assert!(said.contains("the tokenizer does not define a mask_token"), "{said}");
+}
+
 #[test]
 fn refusals() {
     let model = parity("pipelines/bert");

@@ -99,6 +99,27 @@ fn streams() {
         assert!(one.starts_with(text), "{one}");
         assert_eq!(one, printed(&mut generate(&[text, "--stream"])));
     }
+    assert_eq!(printed(generate(&["--stream"]).write_stdin(texts.join("\n"))), printed_all);
+    for (name, command) in [
+        ("xlnet", "generate"),
+        ("bart", "summarize"),
+        ("t5", "summarize"),
+        ("mbart", "translate"),
+        ("marian", "translate"),
+        ("t5", "generate"),
+    ] {
+        let say = |text: &str, more: &[&str]| {
+            let mut run = ptm();
+            run.args([command, text, "--quiet", "--num-beams", "1", "--max-new-tokens", "12"]).args(more);
+            printed(run.arg("-m").arg(model(name)))
+        };
+        // the last is longer than some of the models read
+        for text in [texts[0], texts[1], &format!("{} ", texts[3]).repeat(if name == "xlnet" { 2 } else { 12 })] {
+            let seen = say(text, &["--stream"]);
+            assert_eq!(seen, say(text, &[]), "{name}, {command}");
+            assert!(!seen.trim().is_empty(), "{name}");
+        }
+    }
     let alone: String = texts.iter().map(|text| printed(&mut generate(&[text]))).collect();
     assert_eq!(printed_all, alone);
     assert_eq!(printed(generate(&["--batch-tokens", "1"]).write_stdin(texts.join("\n"))), alone);
@@ -113,10 +134,11 @@ fn values_and_where_they_come_from() {
     assert_eq!(config["prefix"]["value"], "summarize: ");
     assert_eq!(config["max_new_tokens"]["from"], "default of the task");
     assert_eq!(config["eos_token_id"]["from"], "generation_config.json");
-    assert_eq!(print(&["--num-beams", "2"])["num_beams"], json!({"value": 2, "from": "given"}));
+    assert_eq!(print(&["--num-beams", "2"])["num_beams"], json!({"value": 2, "from": "given by --num-beams"}));
     let env =
         json(ptm().args(["summarize", "--print-config", "--json", "-m"]).arg(model("t5")).env("PTM_NUM_BEAMS", "5"));
-    assert_eq!(env["num_beams"]["value"], 5);
+    assert_eq!(print(&["--length-penalty", "0.7"])["length_penalty"]["value"].to_string(), "0.7");
+    assert_eq!(env["num_beams"], json!({"value": 5, "from": "given by PTM_NUM_BEAMS"}));
     let shown = printed(ptm().args(["generate", "--print-config", "-m"]).arg(model("gpt2")));
     assert!(
         shown.lines().any(|line| line.starts_with("temperature") && line.contains("default of the task")),
@@ -127,19 +149,14 @@ fn values_and_where_they_come_from() {
 #[test]
 fn wishes() {
     let base = |more: &[&str]| {
-        printed(
-            ptm()
-                .args(["generate", "--no-full-text", "--seed", "3", "The tower"])
-                .args(more)
-                .arg("-m")
-                .arg(model("gpt2")),
-        )
+        printed(ptm().args(["generate", "--no-full-text", "The tower"]).args(more).arg("-m").arg(model("gpt2")))
     };
     let year = base(&["--regex", "[0-9]{4}"]);
     assert_eq!(year.trim().len(), 4, "{year:?}");
     assert!(["in Paris", "on Sunday"].contains(&base(&["--choices", "in Paris,on Sunday"]).trim()));
-    let drawn = base(&["--temperature", "3", "--max-new-tokens", "12", "--do-sample", "true"]);
-    assert_eq!(drawn, base(&["--temperature", "3", "--max-new-tokens", "12", "--do-sample", "true"]));
+    let draw = |seed| base(&["--temperature", "3", "--max-new-tokens", "12", "--do-sample", "true", "--seed", seed]);
+    assert_eq!(draw("3"), draw("3"));
+    assert_ne!(draw("3"), draw("4"));
     let greedy = base(&["--do-sample", "false", "--max-new-tokens", "12"]);
     assert_eq!(greedy, base(&["--do-sample", "false", "--max-new-tokens", "12", "--prompt-lookup-num-tokens", "4"]));
     let draft = model("gpt2");
@@ -159,6 +176,65 @@ fn wishes() {
     assert!(!chat.contains("What is a tower?"), "{chat}");
 }
 
+/// A search that is asked for needs no other flag to leave what files and tasks say of another.
+#[test]
+fn contrastive_and_diverse_searches() {
+    let say = |command: &str, name: &str, more: &[&str]| {
+        let words = [command, "The tower is the tallest", "--json", "--quiet", "--max-new-tokens", "12"];
+        json(ptm().args(words).args(more).arg("-m").arg(model(name)))
+    };
+    let contrastive = ["--penalty-alpha", "0.9", "--top-k", "8"];
+    // generate draws, and both of the others search by beams, where nobody says anything else
+    for (command, name) in [("generate", "gpt2"), ("summarize", "bart"), ("summarize", "t5")] {
+        let alone = say(command, name, &contrastive);
+        let told = [&contrastive[..], &["--do-sample", "false", "--num-beams", "1"]].concat();
+        assert_eq!(alone, say(command, name, &told), "{name}");
+        let greedy = say(command, name, &["--do-sample", "false", "--num-beams", "1"]);
+        assert_ne!(alone, greedy, "{name}");
+        let mut print = ptm();
+        print.args([command, "--print-config", "--json"]).args(contrastive).arg("-m").arg(model(name));
+        let config = json(&mut print);
+        assert_eq!(
+            (&config["num_beams"]["value"], &config["do_sample"]["value"]),
+            (&json!(1), &json!(false)),
+            "{name}"
+        );
+    }
+    let one_beam = [&contrastive[..], &["--stream"]].concat();
+    let mut live = ptm();
+    live.args(["generate", "The tower is the tallest", "--max-new-tokens", "12"]).args(one_beam);
+    let shown = printed(live.arg("-m").arg(model("gpt2")));
+    assert_eq!(json!(shown.trim_end_matches('\n')), say("generate", "gpt2", &contrastive)[0]["generated_text"]);
+
+    let groups = |penalty: &str| {
+        let more = ["--num-beams", "4", "--num-beam-groups", "2", "--diversity-penalty", penalty];
+        let all = say("generate", "gpt2", &[&more[..], &["--num-return-sequences", "4"]].concat());
+        let texts: Vec<String> =
+            all.as_array().unwrap().iter().map(|one| one["generated_text"].as_str().unwrap().to_owned()).collect();
+        assert_eq!(texts.len(), 4);
+        texts.into_iter().collect::<std::collections::BTreeSet<_>>()
+    };
+    // without a penalty both groups find the same
+    assert_eq!(groups("0.0").len(), 2);
+    assert_eq!(groups("50.0").len(), 4);
+    for (more, wanted) in [
+        (&["--penalty-alpha", "0.6", "--num-beams", "2"][..], "contrastive search: leave num_beams"),
+        (&["--penalty-alpha", "0.6", "--do-sample", "true"], "contrastive search"),
+        (&["--penalty-alpha", "0.6", "--top-k", "all"], "chooses among top_k candidates"),
+        (&["--num-beam-groups", "2"], "1 beams don't divide into 2 groups"),
+        (&["--diversity-penalty", "1"], "set num_beam_groups"),
+    ] {
+        let said = refused(ptm().args(["generate", "The tower"]).args(more).arg("-m").arg(model("gpt2")));
+        assert!(said.contains(wanted), "{more:?}: {said}");
+    }
+}
+
+fn said_of_draft(draft: &str) -> String {
+    let mut command = ptm();
+    command.args(["generate", "The tower", "--draft-model", draft]).args(GREEDY).arg("-m").arg(model("gpt2"));
+    refused(&mut command)
+}
+
 #[test]
 fn refusals() {
     let said = |more: &[&str]| refused(ptm().args(["generate", "The tower"]).args(more).arg("-m").arg(model("gpt2")));
@@ -173,12 +249,18 @@ fn refusals() {
     ptm().args(["generate", "--truncate", &long, "--max-new-tokens", "4", "-m"]).arg(model("gpt2")).assert().success();
     let said = refused(ptm().args(["summarize", "a text", "-m"]).arg(model("gpt2")));
     assert!(said.contains("goes on with a text"), "{said}");
-    for flag in ["--stream", "--chat", "--no-full-text"] {
+    for flag in ["--chat", "--no-full-text"] {
         let said = refused(ptm().args(["generate", "a text", flag, "-m"]).arg(model("bart")));
         assert!(said.contains(flag) && said.contains("answers with another"), "{said}");
     }
     let said = refused(ptm().args(["generate", "a text", "-m"]).arg(parity("pipelines/bert")));
-    assert!(said.contains("text is not generated with models of type bert"), "{said}");
+    assert!(said.contains("text-generation needs a model with a language-model head"), "{said}");
+    assert!(said.contains("it is for fill-mask"), "{said}");
+    let said = refused(ptm().args(["summarize", "a text", "-m"]).arg(parity("pipelines/heads/t5-sequence")));
+    assert!(said.contains("summarization needs") && said.contains("it is for natural-language-inference"), "{said}");
+    let draft = parity("pipelines/heads/gpt2-token");
+    let said = said_of_draft(draft.to_str().unwrap());
+    assert!(said.contains("gpt2-token") && said.contains("it is for token-classification"), "{said}");
     let said = refused(ptm().args(["translate", "a text", "--from", "en", "--to", "fr", "-m"]).arg(model("t5")));
     assert!(said.contains("translation_en_to_de"), "{said}");
     assert!(refused(ptm().args(["summarize", "a text"])).contains("no model for summarize is built in"));

@@ -184,9 +184,9 @@ fn parameters_are_printed_with_their_origin() {
     let print = |more: &[&str]| json(ptm().args(["qa", "--json", "--print-config", "-m"]).arg(dir.path()).args(more));
     let printed = print(&["--max-answer-len", "7"]);
     assert_eq!(printed["top_k"], json!({"value": 2, "from": "config.json, task_specific_params.question-answering"}));
-    assert_eq!(printed["max_answer_len"], json!({"value": 7, "from": "given"}));
+    assert_eq!(printed["max_answer_len"], json!({"value": 7, "from": "given by --max-answer-len"}));
     assert_eq!(printed["max_seq_len"], json!({"value": 48, "from": "default"}));
-    assert_eq!(print(&["--top-k", "3"])["top_k"]["from"], "given");
+    assert_eq!(print(&["--top-k", "3"])["top_k"]["from"], "given by --top-k");
 }
 
 #[test]

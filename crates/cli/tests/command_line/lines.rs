@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use assert_cmd::Command;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{parity, ptm};
 
@@ -12,7 +12,7 @@ const COMMANDS: [(&str, &str, &[&str], &str); 6] = [
     ("fill-mask", "pipelines/bert", &[], "The capital of France is [MASK]."),
     ("embed", "sentence/mean", &[], "A man is eating food."),
     ("classify", "pipelines/heads/bert-sequence", &[], "A man is eating food."),
-    ("generate", "pipelines/generation/gpt2", &["--max-new-tokens", "6", "--temperature", "2"], "The tower is"),
+    ("generate", "pipelines/generation/gpt2", &["--max-new-tokens", "6", "--do-sample", "true"], "The tower is"),
     ("summarize", "pipelines/generation/t5", &["--max-new-tokens", "6"], "The tower is tall. It is in Paris."),
     ("translate", "pipelines/generation/bart", &["--max-new-tokens", "6"], "The tower is tall."),
 ];
@@ -55,6 +55,109 @@ fn errors_stand_in_their_places() {
     }
 }
 
+/// The commands that read pairs, with the keys of both.
+const PAIRS: [(&str, &str, [&str; 2]); 3] = [
+    ("nli", "pipelines/heads/bert-sequence", ["premise", "hypothesis"]),
+    ("qa", "pipelines/heads/bert-span", ["question", "context"]),
+    ("similarity", "sentence/mean", ["a", "b"]),
+];
+
+#[test]
+fn errors_of_pairs_stand_in_their_places() {
+    let (one, other) = ("Where is the tower?", "The tower is in Paris.");
+    for (name, model, [first, second]) in PAIRS {
+        let whole = json!({first: one, second: other}).to_string();
+        let mut input = format!("{whole}\n").into_bytes();
+        input.extend(b"\xff\xfe not UTF-8\n");
+        input.extend(format!("{}\n{one}\t{other}\na\tb\tc\n{whole}\n", json!({first: one, "text": other})).bytes());
+        let (read, said) = lines(command(name, model, &[]).write_stdin(input), 2);
+        assert_eq!(read.len(), 6, "{name}: {read:?}");
+        let errors: Vec<Option<&str>> = read.iter().map(|line| line.get("error").and_then(Value::as_str)).collect();
+        let holds = |place: usize, wanted: &[&str]| {
+            let error = errors[place].unwrap_or_else(|| panic!("{name}, {place}: no error"));
+            assert!(wanted.iter().all(|wanted| error.contains(wanted)), "{name}: {error}");
+            assert!(!error.contains("--key"), "{name} has no --key: {error}");
+        };
+        holds(1, &["line 2", "UTF-8"]);
+        holds(2, &["line 3", &format!("there is no \"{second}\""), "\"text\""]);
+        holds(4, &["line 5", "one tab"]);
+        assert!(errors[0].is_none() && read[0] == read[3] && read[0] == read[5], "{name}: {read:?}");
+        assert!(said.contains("3 of 6 inputs could not be answered"), "{name}: {said}");
+        // the same as columns
+        let csv = format!("{second},id,{first}\n\"{other}\",1,{one}\n");
+        let (columns, _) = lines(command(name, model, &["--format", "csv"]).write_stdin(csv), 0);
+        assert_eq!(columns, read[..1], "{name}");
+    }
+}
+
+/// A ranking goes on beside lines that can't be read; a file has the score of each line in its place, and is gone on with.
+#[test]
+fn rankings_have_error_records() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = dir.path().join("scores.jsonl");
+    let input = b"someone is having lunch\n\xff\n{\"body\": \"x\"}\nthe sky is blue\n{\"text\": \"a man eats\"}\n";
+    for (name, model) in [
+        ("rerank", "sentence/mean"),
+        ("rerank", "pipelines/heads/bert-one"),
+        ("similarity", "sentence/mean"),
+        ("similarity", "sentence/prompts"),
+    ] {
+        let query = ["--query", "a man eats"];
+        let run = |more: &[&str], code| {
+            let mut command = ptm();
+            command.arg(name).args(query).args(more).arg("-m").arg(parity(model)).write_stdin(&input[..]);
+            let output = command.assert().code(code).get_output().clone();
+            (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
+        };
+        let (shown, said) = run(&["--json"], 2);
+        let ranking: Vec<Value> = serde_json::from_str(&shown).unwrap();
+        assert!(said.contains("2 of 5 inputs could not be answered"), "{name}: {said}");
+        let scores: Vec<f64> = ranking.iter().map_while(|one| one["score"].as_f64()).collect();
+        assert!(scores.len() == 3 && scores.is_sorted_by(|a, b| a >= b), "{name}: {ranking:?}");
+        for (place, index, wanted) in [(3, 1, "line 2: not UTF-8"), (4, 2, "line 3: there is no \"text\"")] {
+            assert_eq!(ranking[place]["index"], index, "{name}");
+            assert!(ranking[place]["error"].as_str().unwrap().contains(wanted), "{name}: {ranking:?}");
+        }
+        let (shown, said) = run(&[], 2);
+        assert!(shown.lines().count() == 3 && said.matches("error: standard input").count() == 2, "{name}: {said}");
+        assert_eq!(
+            serde_json::from_str::<Vec<Value>>(&run(&["--json", "--top-k", "1"], 2).0).unwrap().len(),
+            3,
+            "{name}"
+        );
+
+        let path = output.to_str().unwrap();
+        run(&["--output", path], 2);
+        let whole = std::fs::read_to_string(&output).unwrap();
+        let read: Vec<Value> = whole.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let indices: Vec<Option<u64>> = read.iter().map(|line| line["index"].as_u64()).collect();
+        assert_eq!(indices, [Some(0), None, None, Some(3), Some(4)], "{name}: {whole}");
+        assert!(read[1]["error"].is_string() && read[2]["error"].is_string(), "{name}: {whole}");
+        for score in ranking.iter().filter(|one| one["score"].is_number()) {
+            let same = &read[score["index"].as_u64().unwrap() as usize];
+            super::fill_mask::close(same, score);
+        }
+        let part: Vec<&str> = whole.lines().take(3).collect();
+        std::fs::write(&output, format!("{}\n{{\"ind", part.join("\n"))).unwrap();
+        let (_, said) = run(&["--output", path, "--resume"], 0);
+        assert!(said.contains("2 answers written after 3 of an earlier run"), "{name}: {said}");
+        let again = std::fs::read_to_string(&output).unwrap();
+        assert_eq!(again.lines().collect::<Vec<_>>()[..3], part, "{name}");
+        again.lines().zip(&read).for_each(|(line, wanted)| {
+            super::fill_mask::close(&serde_json::from_str(line).unwrap(), wanted);
+        });
+    }
+    // arguments, too
+    let file = dir.path().join("pairs.jsonl");
+    for (name, more) in [("similarity", &["a", "a", "b"][..]), ("rerank", &["--query", "a", "a", "b"])] {
+        ptm().arg(name).args(more).arg("--output").arg(&file).assert().success().stdout("");
+        let lines = std::fs::read_to_string(&file).unwrap();
+        let first: Value = serde_json::from_str(lines.lines().next().unwrap()).unwrap();
+        let score = if name == "rerank" { &first["score"] } else { &first };
+        assert!(lines.lines().count() == 2 && score.as_f64().unwrap() > 0.999, "{lines}");
+    }
+}
+
 /// What only the model can refuse: the neighbours are answered as they are without it.
 #[test]
 fn texts_that_a_model_refuses() {
@@ -83,8 +186,12 @@ fn texts_that_a_model_refuses() {
 fn a_stopped_run_goes_on() {
     let dir = tempfile::tempdir().unwrap();
     let (input, whole) = (dir.path().join("in.txt"), dir.path().join("whole.jsonl"));
-    for (name, model, more, text) in COMMANDS {
-        let count = if matches!(name, "fill-mask" | "classify" | "embed") { 3000 } else { 400 };
+    let scores = [
+        ("rerank", "sentence/mean", &["--query", "He eats."][..], "A man is eating food."),
+        ("similarity", "sentence/mean", &[], "A man is eating food.\tHe eats."),
+    ];
+    for (name, model, more, text) in COMMANDS.into_iter().chain(scores) {
+        let count = if matches!(name, "generate" | "summarize" | "translate") { 400 } else { 3000 };
         let texts: Vec<String> = (0..count).map(|i| format!("{} {text}", "It is so. ".repeat(i % 3))).collect();
         std::fs::write(&input, texts.join("\n")).unwrap();
         let run = |output: &PathBuf, more_still: &[&str]| {

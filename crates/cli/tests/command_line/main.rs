@@ -19,15 +19,19 @@ mod heads;
 mod lines;
 mod links;
 mod manners;
+mod options;
 #[cfg(unix)]
 mod pretrain;
 mod pull;
+mod reading;
 #[cfg(unix)]
 mod readme;
 #[path = "../../../models/tests/hub/server.rs"]
 #[allow(dead_code, reason = "the hub's own tests use all of it")]
 mod server;
 mod similarity;
+#[cfg(target_os = "linux")]
+mod terminal;
 mod tiny_recipes;
 mod tokenizer;
 

@@ -83,6 +83,8 @@ fn every_command_of_the_tour_works() {
         "similarity",
         "fill-mask",
         "classify",
+        "nli",
+        "rerank",
         "zero-shot",
         "ner",
         "qa",
@@ -104,7 +106,9 @@ fn every_command_of_the_tour_works() {
     let put = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
     put("lines.txt", "Run the installer to install a package.\nThe sky is blue.\nFish live in water.\nIt rained.\n");
     put("texts.jsonl", "{\"text\": \"Hello world\"}\n{\"text\": \"The sky is blue.\"}\n");
+    put("article.txt", "The tower is tall.\n\nIt stands in Paris.\n");
     let models = [
+        ("pipelines/heads/bert-one", "my-reranker"),
         ("pipelines/bert", "my-bert"),
         ("pipelines/heads/distilbert-sequence", "my-classifier"),
         ("pipelines/heads/bert-sequence", "my-nli"),

@@ -47,8 +47,10 @@ fn pairs_one_score_a_line() {
     let scores: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(scores.len(), 2);
     assert!((scores[1].as_f64().unwrap() - wanted[0].as_f64().unwrap()).abs() < 1e-5);
-    let said = refused(ptm().arg("similarity").write_stdin("a\tb\nonly one\n"));
-    assert!(said.contains("standard input, line 2"), "{said}");
+    let output = ptm().arg("similarity").write_stdin("a\tb\nonly one\na\tb\n").assert().code(2).get_output().clone();
+    let (shown, said) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(said.contains("standard input, line 2") && said.contains("1 of 3 inputs"), "{said}");
+    assert_eq!(shown.lines().count(), 2, "the rest goes on");
 }
 
 #[test]

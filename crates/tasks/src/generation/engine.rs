@@ -21,6 +21,7 @@ use super::settings::Settings;
 use super::speaker::Speaker;
 use super::stop::Ends;
 use crate::error::{Error, Result};
+use crate::task::Task;
 
 /// Rows that are held at once unless the caller says otherwise.
 pub(crate) const DEFAULT_ROWS: usize = 8192;
@@ -121,6 +122,7 @@ impl Engine {
     pub fn open(dir: &Path, tokenizer: Option<Tokenizer>) -> Result<Self> {
         let device = Device::flex();
         let (family, is_pair) = family_of(dir)?;
+        Task::TextGeneration.check(dir, family, "language-model")?;
         macro_rules! open {
             ($kind:ident) => {{
                 let model = Model::<_, $kind>::open(dir, &device)?.model;

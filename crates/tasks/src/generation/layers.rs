@@ -144,6 +144,20 @@ impl Layers {
         }
     }
 
+    /// A contrastive search that the caller asks for (`given`) goes before what files and tasks say of other searches.
+    pub(crate) fn search_as(&mut self, given: &Map<String, Value>) {
+        if given.get("penalty_alpha").and_then(Value::as_f64).is_some_and(|alpha| alpha > 0.0) {
+            self.drop_sampling();
+            for (key, off) in
+                [("do_sample", Value::Bool(false)), ("num_beams", 1.into()), ("num_beam_groups", 1.into())]
+            {
+                if self.values.contains_key(key) {
+                    self.set(key, off, Origin::Task);
+                }
+            }
+        }
+    }
+
     /// Sets a value that the caller didn't, as a tokenizer's language code.
     pub(crate) fn suggest(&mut self, key: &str, value: Value) {
         if !matches!(self.values.get(key), Some((_, Origin::Caller))) {
@@ -151,12 +165,12 @@ impl Layers {
         }
     }
 
-    /// Sets a value that nothing else sets.
+    /// Sets a value that nothing else sets, as the tokenizer has it.
     pub(crate) fn fallback(&mut self, key: &str, value: Option<u32>) {
         if let Some(value) = value
             && !self.values.contains_key(key)
         {
-            self.set(key, value.into(), Origin::Default);
+            self.set(key, value.into(), Origin::File("the tokenizer's files"));
         }
     }
 
@@ -193,7 +207,12 @@ impl Layers {
     /// As [`Self::settings`].
     pub fn effective(&self) -> Result<Vec<(String, Value, Origin)>> {
         let all = known(&self.settings()?);
-        Ok(all.into_iter().map(|(key, value)| (key.clone(), value, self.origin(&key))).collect())
+        // as it was written, not as the nearest number that is computed with
+        let written = |key: &str| self.values.get(key).map(|(value, _)| value.clone());
+        Ok(all
+            .into_iter()
+            .map(|(key, value)| (key.clone(), written(&key).unwrap_or(value), self.origin(&key)))
+            .collect())
     }
 }
 

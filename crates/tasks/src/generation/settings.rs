@@ -317,7 +317,10 @@ impl Settings {
             return no(format!("a contrastive search chooses among top_k candidates; {} is none", self.top_k));
         }
         if self.prompt_lookup_num_tokens.is_some() && (beams > 1 || self.is_contrastive()) {
-            return no("prompt_lookup_num_tokens guesses for one beam: leave num_beams and penalty_alpha off".into());
+            let problem =
+                format!("prompt_lookup_num_tokens guesses for one beam, but num_beams is {beams}: set it to 1");
+            let contrastive = "prompt_lookup_num_tokens guesses for no contrastive search: leave penalty_alpha off";
+            return no(if beams > 1 { problem } else { contrastive.into() });
         }
         if let (Some(least), Some(most)) = (self.min_new_tokens, self.max_new_tokens)
             && least > most
@@ -338,6 +341,21 @@ impl Settings {
             return no("a stop string is empty: it would stop before anything is said".into());
         }
         Ok(())
+    }
+
+    /// Says why what is said can't be heard before its end, if it can't.
+    ///
+    /// # Errors
+    /// When several beams or sequences are open at once.
+    pub fn check_streaming(&self) -> Result<()> {
+        let (what, value) = match (self.num_beams, self.num_return_sequences) {
+            (1, 1) => return Ok(()),
+            (1, sequences) => ("num_return_sequences", sequences),
+            (beams, _) => ("num_beams", beams),
+        };
+        Err(Error::Option(format!(
+            "{what} is {value}, and what is said is known at the end alone: set it to 1 to stream"
+        )))
     }
 
     /// Whether a contrastive search is asked for.
