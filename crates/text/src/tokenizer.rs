@@ -168,7 +168,12 @@ impl Tokenizer {
     /// The same; `clean` says whether English spaces before punctuation go, whatever the files say.
     pub fn decode_with(&self, ids: &[u32], skip_special: bool, clean: bool) -> String {
         let encoder = &self.inner.encoder;
-        let text = if encoder.marian.is_some() {
+        let added = encoder.tokenizer.get_added_vocabulary();
+        let is_shown = |&id: &u32| self.token(id).is_some_and(|token| !skip_special || !added.is_special_token(&token));
+        let text = if !ids.iter().any(is_shown) {
+            // decoders expect a token
+            String::new()
+        } else if encoder.marian.is_some() {
             let special = self.inner.special.all();
             let skip = |id: u32| skip_special && special.iter().any(|s| s.id == id);
             let tokens: Vec<String> = ids.iter().filter(|&&id| !skip(id)).filter_map(|&id| self.token(id)).collect();
@@ -185,6 +190,9 @@ impl Tokenizer {
     /// Joins tokens to text as the model's class does: WordPiece joins `##`, byte-level BPE decodes its bytes.
     pub fn convert_tokens_to_string(&self, tokens: &[String]) -> String {
         let encoder = &self.inner.encoder;
+        if tokens.is_empty() {
+            return String::new();
+        }
         if encoder.marian.is_some() {
             let special = self.inner.special.all();
             let special: Vec<&str> = special.iter().map(|s| s.text.as_str()).collect();
