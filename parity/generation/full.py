@@ -71,7 +71,8 @@ for family, (kind, config) in FAMILIES.items():
         return out[:, 1 if config.is_encoder_decoder else ids.shape[1] :].tolist()
 
     golden[family] = []
-    for i, given in enumerate(OPTIONS):
+    # mT5's quarter of a million random scores are often within rounding of each other: the likeliest alone
+    for i, given in enumerate(OPTIONS[:1] if family == "mt5" else OPTIONS):
         for attempt in range(20):  # a choice that rounding makes proves nothing
             r = random.Random(100 * attempt + i)
             prompt = [r.randrange(1000, 30000) for _ in range(24)]
