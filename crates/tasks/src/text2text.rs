@@ -1,13 +1,15 @@
 //! One text answered by another: text2text generation, summarization and translation with encoder-decoders. A text that
 //! is longer than the model reads is divided into sentences, answered piece by piece, and joined again.
 
+use std::cell::RefCell;
+use std::collections::{HashMap, VecDeque};
 use std::path::Path;
 
 use ptm_text::{EncodeOptions, Tokenizer, Truncation, sentences};
 use serde_json::{Map, Value, json};
 
 use crate::error::{Error, Result};
-use crate::generation::{Engine, Generate, Layers, Origin, Spoken};
+use crate::generation::{Engine, Fed, Generate, Input, Layers, Origin, Settings, Spoken};
 
 /// What the answer is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,6 +82,8 @@ pub struct Text2TextOptions<'a> {
     pub prefix: Option<String>,
     /// What becomes of long texts.
     pub long: Long,
+    /// Whether English spaces before punctuation go.
+    pub clean_up: bool,
     /// What else the text is to be like, and who guesses.
     pub how: Generate<'a>,
 }
@@ -165,38 +169,73 @@ impl Text2Text {
         options: &Text2TextOptions<'_>,
         done: &mut dyn FnMut(usize, Vec<Reply>) -> Result<()>,
     ) -> Result<()> {
+        let number = |place: usize| options.how.numbers.and_then(|all| all.get(place).copied()).unwrap_or(place as u64);
+        let mut texts = texts.enumerate().map(|(place, text)| (number(place), text));
+        self.feed(&mut |_| texts.next().into(), options, &mut |place, replies| done(place, replies?))
+    }
+
+    /// Answers texts as they come, each with the number by which its draws are told from those of others; `texts` is asked
+    /// for the next one when there may be room for it, and hears whether there is nothing else to do, so that it may wait.
+    /// `done` hears the answers to a text or why there are none, by its place in the order in which they came. The function
+    /// of allowed tokens and processors hear of pieces in place of texts, where texts are divided.
+    ///
+    /// # Errors
+    /// When an option doesn't fit the model, or the caller asked to stop.
+    pub fn feed(
+        &self,
+        texts: &mut dyn FnMut(bool) -> Fed<(u64, String)>,
+        options: &Text2TextOptions<'_>,
+        done: &mut dyn FnMut(usize, Result<Vec<Reply>>) -> Result<()>,
+    ) -> Result<()> {
         let layers = self.layers(&options.settings)?;
         let settings = layers.settings()?;
         let is_given = |key: &str| layers.origin(key) == Origin::Caller;
         let how = Generate { shorten: !is_given("max_new_tokens") && !is_given("max_length"), ..options.how };
-        // pieces of all texts in one row, so that they are answered together
-        let mut pieces: Vec<Vec<u32>> = Vec::new();
-        let mut open: Vec<Open> = Vec::new();
-        let mut numbers: Vec<u64> = Vec::new();
-        for (place, text) in texts.enumerate() {
-            let (own, cut) = self.pieces(&text, options)?;
-            let number = how.numbers.and_then(|numbers| numbers.get(place).copied()).unwrap_or(place as u64);
-            // a text draws the same beside whatever others
-            numbers.extend((0..own.len() as u64).map(|piece| number | piece << 40));
-            open.push(Open { first: pieces.len(), cut, missing: own.len(), answers: vec![Vec::new(); own.len()] });
-            pieces.extend(own);
-        }
         let start = settings.decoder_start_token_id.or(settings.bos_token_id);
-        let how = Generate { numbers: Some(&numbers), ..how };
-        pieces.iter().try_for_each(|piece| self.engine.check(piece.len(), &settings, &how))?;
-        let mut inputs = pieces.iter().map(Vec::as_slice);
-        self.engine.generate(&mut inputs, &settings, &how, None, &mut |piece, spoken| {
-            let number = open.partition_point(|open| open.first <= piece) - 1;
-            let own = &mut open[number];
-            own.answers[piece - own.first] = spoken;
-            own.missing -= 1;
-            if own.missing == 0 {
-                let answers = std::mem::take(&mut own.answers);
-                let cut = own.cut;
-                return done(number, self.join(answers, start, cut));
+        let pieces = Pieces::default();
+        let (mut place, mut waiting) = (0, VecDeque::new());
+        let mut inputs = |alone: bool| {
+            if let Some(piece) = waiting.pop_front() {
+                return Fed::Input(Ok(piece));
             }
-            Ok(())
+            texts(alone).map(|(number, text)| {
+                place += 1;
+                match self.checked_pieces(&text, options, &settings, &how) {
+                    Ok((own, cut)) => {
+                        pieces.add(place - 1, own.len(), cut);
+                        // a text draws the same beside whatever others
+                        let numbered =
+                            |(piece, tokens): (u64, Vec<u32>)| Input { tokens, number: number | piece << 40 };
+                        waiting.extend((0..).zip(own).map(numbered));
+                        Ok(waiting.pop_front().expect("a text has a piece"))
+                    }
+                    Err(error) => {
+                        pieces.add(place - 1, 1, 0);
+                        Err(error)
+                    }
+                }
+            })
+        };
+        self.engine.feed(&mut inputs, &settings, &how, None, &mut |piece, found| {
+            let Some((text, answers, cut)) = pieces.put(piece, found) else { return Ok(()) };
+            done(text, answers.map(|answers| self.join(answers, start, cut, options.clean_up)))
         })
+    }
+
+    /// The pieces of a text, each of which fits the model.
+    fn checked_pieces(
+        &self,
+        text: &str,
+        options: &Text2TextOptions<'_>,
+        settings: &Settings,
+        how: &Generate<'_>,
+    ) -> Result<(Vec<Vec<u32>>, usize)> {
+        let (pieces, cut) = self.pieces(text, options)?;
+        if pieces.is_empty() {
+            return Err(Error::Input("a text with nothing to read: give some words".into()));
+        }
+        pieces.iter().try_for_each(|piece| self.engine.check(piece.len(), settings, how))?;
+        Ok((pieces, cut))
     }
 
     /// Answers every text; results in their order.
@@ -306,7 +345,7 @@ impl Text2Text {
     }
 
     /// The answers to the pieces of one text, joined: the best with the best, and so on.
-    fn join(&self, pieces: Vec<Vec<Spoken>>, start: Option<u32>, cut: usize) -> Vec<Reply> {
+    fn join(&self, pieces: Vec<Vec<Spoken>>, start: Option<u32>, cut: usize, clean: bool) -> Vec<Reply> {
         let count = pieces.iter().map(Vec::len).min().unwrap_or(0);
         let tokenizer = self.tokenizer();
         (0..count)
@@ -315,7 +354,7 @@ impl Text2Text {
                 let tokens =
                     |spoken: &Spoken| start.into_iter().chain(spoken.tokens.iter().copied()).collect::<Vec<u32>>();
                 let texts: Vec<String> =
-                    spoken.iter().map(|spoken| tokenizer.decode_with(&tokens(spoken), true, false)).collect();
+                    spoken.iter().map(|spoken| tokenizer.decode_with(&tokens(spoken), true, clean)).collect();
                 let text = if let [only] = &texts[..] { only.clone() } else { joined(&texts) };
                 Reply { text, tokens: spoken.iter().flat_map(tokens).collect(), pieces: spoken.len(), spoken, cut }
             })
@@ -329,12 +368,55 @@ fn joined(texts: &[String]) -> String {
     all.join(" ")
 }
 
+/// Texts of which not all pieces were answered.
+#[derive(Default)]
+struct Pieces {
+    open: RefCell<HashMap<usize, Open>>,
+    /// Of each open piece: its text, and its place there.
+    of: RefCell<HashMap<usize, (usize, usize)>>,
+    count: std::cell::Cell<usize>,
+}
+
 /// A text of which not all pieces were answered.
 struct Open {
-    first: usize,
     cut: usize,
     missing: usize,
     answers: Vec<Vec<Spoken>>,
+}
+
+/// A text, the answers to all its pieces, and how many of its tokens were cut off.
+type Answered = (usize, Result<Vec<Vec<Spoken>>>, usize);
+
+impl Pieces {
+    /// The next `count` pieces are those of text `text`.
+    fn add(&self, text: usize, count: usize, cut: usize) {
+        let first = self.count.replace(self.count.get() + count);
+        self.of.borrow_mut().extend((0..count).map(|own| (first + own, (text, own))));
+        self.open.borrow_mut().insert(text, Open { cut, missing: count, answers: vec![Vec::new(); count] });
+    }
+
+    /// The text whose last piece was found with this one, or the first that couldn't be.
+    fn put(&self, piece: usize, found: Result<Vec<Spoken>>) -> Option<Answered> {
+        let (text, own) = self.of.borrow_mut().remove(&piece)?;
+        let mut all = self.open.borrow_mut();
+        // gone if another of its pieces couldn't be answered
+        let open = all.get_mut(&text)?;
+        let found = match found {
+            Ok(found) => found,
+            Err(error) => {
+                let cut = open.cut;
+                all.remove(&text);
+                return Some((text, Err(error), cut));
+            }
+        };
+        open.answers[own] = found;
+        open.missing -= 1;
+        if open.missing > 0 {
+            return None;
+        }
+        let open = all.remove(&text)?;
+        Some((text, Ok(open.answers), open.cut))
+    }
 }
 
 impl Languages {

@@ -1,14 +1,12 @@
 //! `ptm summarize`, `ptm translate`, and `ptm generate` with an encoder-decoder: a text answered by another.
 
-use std::sync::atomic::AtomicBool;
-
 use ptm_tasks::generation::Generate as How;
 use ptm_tasks::{Long, Purpose, Reply, Text2Text, Text2TextOptions};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::generation::{TOGETHER, constraint, details, draft, print_config, values};
-use super::many::{Given, Many, singled_out, unwrapped};
+use super::many::{Flow, Many, through, unwrapped};
 use crate::args::{Generate, KeepArgs, ModelArgs, ReplyArgs, StreamArgs, Summarize, Translate};
 use crate::failure::hinted;
 use crate::generation_args::GenerationArgs;
@@ -79,7 +77,14 @@ fn run(args: &Args<'_>, purpose: Purpose, quiet: bool) -> anyhow::Result<()> {
         ..How::default()
     };
     let long = if args.reply.truncate { Long::Cut } else { Long::Split };
-    let options = Text2TextOptions { settings, prefix: args.reply.prefix.clone(), long, how };
+    let prefix = args.reply.prefix.clone();
+    let options = Text2TextOptions { settings, prefix, long, how, ..Text2TextOptions::default() };
+    let flow: &Flow<'_, Numbered, Told> = &|texts, stop, put| {
+        let how = How { stop: Some(stop), ..options.how };
+        let options = Text2TextOptions { how, ..options.clone() };
+        let told = |replies: Vec<Reply>| Told { json: Value::Array(json_of(args, &model, &replies)), replies };
+        model.feed(texts, &options, &mut |place, replies| put(place, replies.map(told)))
+    };
     let many = Many {
         stream: args.stream,
         keep: args.keep,
@@ -87,17 +92,14 @@ fn run(args: &Args<'_>, purpose: Purpose, quiet: bool) -> anyhow::Result<()> {
         what: "text",
         together: TOGETHER,
         read: &|number, record| Ok((number, record.text(&args.stream.key)?)),
-        answer: &|texts: &[Numbered], stop, given| {
-            let json = |replies: &[Reply]| Value::Array(json_of(args, &model, replies));
-            answer(&model, texts, &options, stop, given, &json)
-        },
+        answer: &|texts: &[Numbered], stop, given| through(flow, texts, stop, given),
         show: &|output, _, told: &Told| show(&told.replies, output),
     };
     let Some(stream) = stream else {
         let texts: Vec<Numbered> = (0..).zip(arguments.into_iter().map(str::to_owned)).collect();
         return many.arguments(&texts, &flat);
     };
-    many.lines(stream)
+    many.flowing(stream, flow)
 }
 
 /// A text with its number, by which its draws differ from those of others.
@@ -122,24 +124,6 @@ fn flat(lists: Vec<Value>) -> Value {
         return Value::Array(lists);
     }
     lists.into_iter().flat_map(|list| if let Value::Array(list) = list { list } else { vec![list] }).collect()
-}
-
-/// Answers all texts, each as soon as it has ended.
-fn answer(
-    model: &Text2Text,
-    texts: &[Numbered],
-    options: &Text2TextOptions<'_>,
-    stop: &AtomicBool,
-    given: &mut Given<'_, Told>,
-    json: &dyn Fn(&[Reply]) -> Value,
-) -> ptm_tasks::Result<()> {
-    singled_out(texts, given, &mut |texts, put| {
-        let numbers: Vec<u64> = texts.iter().map(|(number, _)| *number).collect();
-        let how = How { stop: Some(stop), numbers: Some(&numbers), ..options.how };
-        let options = Text2TextOptions { how, ..options.clone() };
-        let mut texts = texts.iter().map(|(_, text)| text.clone());
-        model.run(&mut texts, &options, &mut |place, replies| put(place, Told { json: json(&replies), replies }))
-    })
 }
 
 fn json_of(args: &Args<'_>, model: &Text2Text, replies: &[Reply]) -> Vec<Value> {
