@@ -41,7 +41,7 @@ def wide(model):
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for name, p in model.named_parameters():
-            if p.dim() > 1:
+            if p.dim() > 1 and p.requires_grad:  # Marian's positions are a formula
                 p.normal_(0, (3.0 if "embed" in name or "wte" in name or "shared" in name else 1.2) / p.shape[-1] ** 0.5, generator=generator)
 
 

@@ -161,7 +161,6 @@ impl Constraint {
             if let Some(state) = next.take() {
                 match known.ends.get(&state) {
                     Some(true) => break true,
-                    Some(false) => {}
                     None if self.matches(state) => {
                         known.ends.insert(state, true);
                         break true;
@@ -170,7 +169,7 @@ impl Constraint {
                         let steps: HashSet<StateID> = self.steps(state).into_iter().map(|(_, next)| next).collect();
                         way.push((state, steps.into_iter().collect()));
                     }
-                    None => {}
+                    Some(false) | None => {}
                 }
             }
             match way.last_mut() {

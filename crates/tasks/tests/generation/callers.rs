@@ -26,7 +26,7 @@ fn a_function_of_allowed_tokens() {
         let allowed = |input: usize, tokens: &[u32]| {
             heard.lock().expect("no panic").push((input, tokens.to_vec()));
             let sum = 5 * input as u32 + tokens[tokens.len() - 1] + tokens.len() as u32;
-            Some((0..64).filter(|token| (7 * token + sum) % 3 == 0 || *token == end).collect::<Vec<u32>>())
+            Some((0..64).filter(|token| (7 * token + sum).is_multiple_of(3) || *token == end).collect::<Vec<u32>>())
         };
         for rows in [None, Some(1)] {
             heard.lock().expect("no panic").clear();

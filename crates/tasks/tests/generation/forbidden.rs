@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{golden, settings, small};
 
 const SEARCHES: [&str; 6] = [
-    r#"{}"#,
+    r"{}",
     r#"{"do_sample": true}"#,
     r#"{"num_beams": 3}"#,
     r#"{"num_beams": 3, "do_sample": true}"#,

@@ -195,7 +195,7 @@ fn odd_values_work_or_are_refused() {
                 given.insert("num_beams".into(), json!(beams));
                 given.insert("num_beam_groups".into(), json!(groups));
             }
-            for _ in 0..1 + one_of(3) {
+            for _ in 0..=one_of(3) {
                 let key = KEYS[one_of(KEYS.len())];
                 let values = values(key);
                 given.insert(key.into(), values[one_of(values.len())].clone());
