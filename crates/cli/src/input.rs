@@ -18,7 +18,7 @@ const LONGEST_LINE: u64 = 64 << 20;
 /// A piece holds at most that many records…
 const PIECE: usize = 1024;
 /// …and about that many bytes.
-const PIECE_BYTES: usize = 4 << 20;
+pub const PIECE_BYTES: usize = 4 << 20;
 
 /// One line of a stream and where it stood.
 #[derive(Debug)]
@@ -54,6 +54,14 @@ pub enum Content {
 }
 
 impl Record {
+    /// About how many bytes it takes.
+    pub fn size(&self) -> usize {
+        match &self.content {
+            Content::Plain(text) => text.len(),
+            Content::Object(object) => serde_json::to_vec(object).map_or(0, |bytes| bytes.len()),
+        }
+    }
+
     /// The text itself, or the string under `key`.
     ///
     /// # Errors
@@ -178,7 +186,7 @@ pub struct Stream {
 }
 
 struct Lines {
-    from: BufReader<Box<dyn Read>>,
+    from: BufReader<Box<dyn Read + Send>>,
     name: String,
     line: u64,
     form: Form,
@@ -253,7 +261,7 @@ impl Lines {
         Ok(Self::new(Box::new(file), name, form))
     }
 
-    fn new(from: Box<dyn Read>, name: String, form: Form) -> Self {
+    fn new(from: Box<dyn Read + Send>, name: String, form: Form) -> Self {
         Self {
             from: BufReader::with_capacity(1 << 18, from),
             name,

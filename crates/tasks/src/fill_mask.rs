@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use burn::prelude::*;
 use ptm_kernels::softmax::softmax;
-use ptm_models::{Family, MaskedLm, Pass, Rows};
-use ptm_text::{EncodeOptions, Encoding, Special, Tokenizer, Truncation};
+use ptm_models::heads::LanguageModelHead;
+use ptm_models::{Bart, Configuration as _, Family, Kind, MaskedLm, Model, Pair, Pass, Rows};
+use ptm_text::{EncodeOptions, Encoding, Packed, PositionStyle, Special, Tokenizer, Truncation};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -23,10 +24,67 @@ use crate::task::Task;
 pub struct FillMask {
     name: String,
     tokenizer: Tokenizer,
-    model: MaskedLm,
+    model: Filler,
     mask: Special,
     /// `config.json`.
     config: Map<String, Value>,
+}
+
+/// A model that fills masks.
+#[derive(Debug)]
+enum Filler {
+    Encoder(Box<MaskedLm>),
+    /// BART and mBART, whose decoder reads the text moved right, and says it whole.
+    Pair(Box<Model<LanguageModelHead, Bart>>),
+}
+
+impl Filler {
+    fn open(dir: &Path, family: Family) -> Result<Self> {
+        let device = Device::flex();
+        let is_pair = family.kind() == Kind::Bart && family != Family::Marian;
+        Task::FillMask.check(dir, family, if is_pair { "language-model" } else { "masked-lm" })?;
+        Ok(if is_pair {
+            Self::Pair(Box::new(Model::open(dir, &device)?.model))
+        } else {
+            Self::Encoder(Box::new(MaskedLm::open(dir, &device)?.model))
+        })
+    }
+
+    /// Rows of its output.
+    fn vocabulary(&self) -> usize {
+        match self {
+            Self::Encoder(model) => model.config().vocab_size,
+            Self::Pair(model) => model.config().output_size(),
+        }
+    }
+
+    /// How many tokens it reads.
+    fn longest(&self) -> usize {
+        match self {
+            Self::Encoder(model) => model.config().max_length(),
+            Self::Pair(model) => model.config().max_positions,
+        }
+    }
+
+    fn positions(&self) -> PositionStyle {
+        match self {
+            Self::Encoder(model) => model.config().positions(),
+            Self::Pair(model) => model.config().positions(),
+        }
+    }
+
+    /// `[R, V]` for the `rows` of the masks.
+    fn logits(&self, batch: &Packed, rows: &Rows) -> Result<Tensor<2>> {
+        let model = match self {
+            Self::Encoder(model) => return Ok(model.logits(&batch.into(), rows, &Pass::eval())?),
+            Self::Pair(model) => model,
+        };
+        let config = model.config();
+        let shifted = batch.offsets.windows(2).map(|w| config.shifted(&batch.ids[w[0]..w[1]]));
+        let shifted = shifted.collect::<ptm_models::Result<Vec<_>>>()?;
+        let target = Packed::from_ids(&shifted, config.positions()).map_err(|error| Error::Input(error.to_string()))?;
+        Ok(model.logits(&Pair { source: batch, target: &target }, rows, &Pass::eval())?)
+    }
 }
 
 /// How masks are filled.
@@ -86,10 +144,9 @@ impl FillMask {
     /// # Errors
     /// When a file is missing or damaged, or the tokenizer has no mask.
     pub fn open(dir: &Path) -> Result<Self> {
-        Task::FillMask.check(dir, Family::of_dir(dir)?, "masked-lm")?;
+        let model = Filler::open(dir, Family::of_dir(dir)?)?;
         let tokenizer = Tokenizer::from_dir(dir)?;
-        let model = MaskedLm::open(dir, &Device::flex())?.model;
-        check_vocabulary(&tokenizer, model.config().vocab_size)?;
+        check_vocabulary(&tokenizer, model.vocabulary())?;
         let mask = tokenizer.special().mask.clone();
         let mask =
             mask.ok_or_else(|| Error::Input(format!("{}: the tokenizer does not define a mask_token", dir.display())))?;
@@ -140,7 +197,7 @@ impl FillMask {
         }
         let ((top_k, targets), _) = self.settle(options)?;
         let targets = targets.as_ref().map(|words| self.target_ids(words)).transpose()?;
-        let vocab = self.model.config().vocab_size;
+        let vocab = self.model.vocabulary();
         let candidates = targets.as_ref().map_or(vocab, Vec::len);
         let top_k = if targets.is_some() { top_k.min(candidates) } else { top_k };
         if top_k > candidates {
@@ -165,10 +222,10 @@ impl FillMask {
                 return Err(Error::Stopped);
             }
             let members: Vec<&Encoding> = batch.iter().map(|&i| &encodings[i]).collect();
-            let packed = pack(members.iter().copied(), self.model.config().positions())?;
+            let packed = pack(members.iter().copied(), self.model.positions())?;
             let rows: Vec<u32> =
                 (0..packed.ids.len() as u32).filter(|&row| packed.ids[row as usize] == self.mask.id).collect();
-            let logits = self.model.logits(&(&packed).into(), &Rows::Chosen(rows.into()), &Pass::eval())?;
+            let logits = self.model.logits(&packed, &Rows::Chosen(rows.into()))?;
             let probabilities = softmax(&ptm_ops::read_f32(logits), vocab);
             let mut rows = probabilities.chunks_exact(vocab);
             for (&i, encoding) in batch.iter().zip(&members) {
@@ -186,7 +243,7 @@ impl FillMask {
 
     /// How many tokens the model reads.
     fn longest(&self) -> usize {
-        self.tokenizer.model_max_length().unwrap_or(usize::MAX).min(self.model.config().max_length())
+        self.tokenizer.model_max_length().unwrap_or(usize::MAX).min(self.model.longest())
     }
 
     fn answer<'a>(

@@ -7,6 +7,7 @@ mod contrastive;
 mod draft;
 mod draws;
 mod engine;
+mod feed;
 mod groups;
 pub(crate) mod layers;
 pub mod process;
@@ -19,7 +20,8 @@ mod stop;
 mod stream;
 
 pub use constraint::Constraint;
-pub use engine::{Engine, Generate, Input};
+pub use engine::{Allowed, Engine, Generate, Input};
+pub use feed::Fed;
 pub use layers::{Layers, Origin};
 pub use search::{Finish, Spoken, TokenScore};
 pub use settings::Settings;

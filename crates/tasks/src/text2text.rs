@@ -2,6 +2,7 @@
 //! is longer than the model reads is divided into sentences, answered piece by piece, and joined again.
 
 use std::cell::RefCell;
+use std::collections::{HashMap, VecDeque};
 use std::path::Path;
 
 use ptm_models::Family;
@@ -9,7 +10,7 @@ use ptm_text::{EncodeOptions, Tokenizer, Truncation, sentences};
 use serde_json::{Map, Value, json};
 
 use crate::error::{Error, Result};
-use crate::generation::{Engine, Generate, Layers, Origin, Settings, Spoken, TextStream};
+use crate::generation::{Engine, Fed, Generate, Input, Layers, Origin, Settings, Spoken, TextStream};
 use crate::task::Task;
 
 /// What the answer is.
@@ -83,6 +84,8 @@ pub struct Text2TextOptions<'a> {
     pub prefix: Option<String>,
     /// What becomes of long texts.
     pub long: Long,
+    /// Whether English spaces before punctuation go.
+    pub clean_up: bool,
     /// What else the text is to be like, and who guesses.
     pub how: Generate<'a>,
 }
@@ -175,17 +178,9 @@ impl Text2Text {
         options: &Text2TextOptions<'_>,
         done: &mut dyn FnMut(usize, Vec<Reply>) -> Result<()>,
     ) -> Result<()> {
-        let Plan { settings, shorten, pieces, mut open, numbers } = self.plan(texts, options)?;
-        let start = settings.decoder_start_token_id.or(settings.bos_token_id);
-        let how = Generate { shorten, numbers: Some(&numbers), ..options.how };
-        pieces.iter().try_for_each(|piece| self.engine.check(piece.len(), &settings, &how))?;
-        let mut inputs = pieces.iter().map(Vec::as_slice);
-        self.engine.generate(&mut inputs, &settings, &how, None, &mut |piece, spoken| {
-            let number = owner(&open, piece);
-            open[number]
-                .end(piece, spoken)
-                .map_or(Ok(()), |answers| done(number, self.join(answers, start, open[number].cut)))
-        })
+        let number = |place: usize| options.how.numbers.and_then(|all| all.get(place).copied()).unwrap_or(place as u64);
+        let mut texts = texts.enumerate().map(|(place, text)| (number(place), text));
+        self.feed(&mut |_| texts.next().into(), options, &mut |place, replies| done(place, replies?))
     }
 
     /// The same; `heard` hears the answer to a text part by part in whole characters, without blanks around it, all of it by
@@ -200,55 +195,111 @@ impl Text2Text {
         heard: &mut dyn FnMut(usize, &str),
         done: &mut dyn FnMut(usize, Vec<Reply>) -> Result<()>,
     ) -> Result<()> {
-        let Plan { settings, shorten, pieces, mut open, numbers } = self.plan(texts, options)?;
+        let (settings, how) = self.settings(options)?;
         settings.check_streaming()?;
         let start = settings.decoder_start_token_id.or(settings.bos_token_id);
-        let how = Generate { shorten, numbers: Some(&numbers), ..options.how };
-        pieces.iter().try_for_each(|piece| self.engine.check(piece.len(), &settings, &how))?;
-        let firsts: Vec<usize> = open.iter().map(|open| open.first).collect();
-        let tellings: Vec<Telling<'_>> =
-            open.iter().map(|open| Telling::new(self.tokenizer(), start, open.answers.len())).collect();
+        let open = Pieces::default();
+        let (mut all, mut numbers, mut places, mut tellings) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        for (place, text) in texts.enumerate() {
+            let (own, cut) = self.checked_pieces(&text, options, &settings, &how)?;
+            open.add(place, own.len(), cut);
+            let number = options.how.numbers.and_then(|all| all.get(place).copied()).unwrap_or(place as u64);
+            // as without a stream
+            numbers.extend((0..own.len() as u64).map(|piece| number | piece << 40));
+            places.extend((0..own.len()).map(|piece| (place, piece)));
+            tellings.push(Telling::new(self.tokenizer(), start, own.len(), options.clean_up));
+            all.extend(own);
+        }
+        let how = Generate { numbers: Some(&numbers), ..how };
         // what is said, and what has ended, both add to the text
         let tellings = RefCell::new((tellings, heard));
         let tell = |piece: usize, tokens: &[u32], is_end: bool| {
-            let number = firsts.partition_point(|&first| first <= piece) - 1;
+            let (text, own) = places[piece];
             let mut held = tellings.borrow_mut();
             let (tellings, heard) = &mut *held;
-            let more = tellings[number].hear(piece - firsts[number], tokens, is_end);
+            let more = tellings[text].hear(own, tokens, is_end);
             if !more.is_empty() {
-                heard(number, &more);
+                heard(text, &more);
             }
         };
-        let mut inputs = pieces.iter().map(Vec::as_slice);
+        let mut inputs = all.iter().map(Vec::as_slice);
         let mut said = |piece: usize, tokens: &[u32]| tell(piece, tokens, false);
         self.engine.generate(&mut inputs, &settings, &how, Some(&mut said), &mut |piece, spoken| {
             if let [only] = &spoken[..] {
                 tell(piece, &only.tokens, true);
             }
-            let number = owner(&open, piece);
-            open[number]
-                .end(piece, spoken)
-                .map_or(Ok(()), |answers| done(number, self.join(answers, start, open[number].cut)))
+            let Some((text, answers, cut)) = open.put(piece, Ok(spoken)) else { return Ok(()) };
+            done(text, self.join(answers?, start, cut, options.clean_up))
         })
     }
 
-    /// The pieces of all texts in one row, so that they are answered together.
-    fn plan(&self, texts: &mut dyn Iterator<Item = String>, options: &Text2TextOptions<'_>) -> Result<Plan> {
+    /// Answers texts as they come, each with the number by which its draws are told from those of others; `texts` is asked
+    /// for the next one when there may be room for it, and hears whether there is nothing else to do, so that it may wait.
+    /// `done` hears the answers to a text or why there are none, by its place in the order in which they came. The function
+    /// of allowed tokens and processors hear of pieces in place of texts, where texts are divided.
+    ///
+    /// # Errors
+    /// When an option doesn't fit the model, or the caller asked to stop.
+    pub fn feed(
+        &self,
+        texts: &mut dyn FnMut(bool) -> Fed<(u64, String)>,
+        options: &Text2TextOptions<'_>,
+        done: &mut dyn FnMut(usize, Result<Vec<Reply>>) -> Result<()>,
+    ) -> Result<()> {
+        let (settings, how) = self.settings(options)?;
+        let start = settings.decoder_start_token_id.or(settings.bos_token_id);
+        let pieces = Pieces::default();
+        let (mut place, mut waiting) = (0, VecDeque::new());
+        let mut inputs = |alone: bool| {
+            if let Some(piece) = waiting.pop_front() {
+                return Fed::Input(Ok(piece));
+            }
+            texts(alone).map(|(number, text)| {
+                place += 1;
+                match self.checked_pieces(&text, options, &settings, &how) {
+                    Ok((own, cut)) => {
+                        pieces.add(place - 1, own.len(), cut);
+                        // a text draws the same beside whatever others
+                        let numbered =
+                            |(piece, tokens): (u64, Vec<u32>)| Input { tokens, number: number | piece << 40 };
+                        waiting.extend((0..).zip(own).map(numbered));
+                        Ok(waiting.pop_front().expect("a text has a piece"))
+                    }
+                    Err(error) => {
+                        pieces.add(place - 1, 1, 0);
+                        Err(error)
+                    }
+                }
+            })
+        };
+        self.engine.feed(&mut inputs, &settings, &how, None, &mut |piece, found| {
+            let Some((text, answers, cut)) = pieces.put(piece, found) else { return Ok(()) };
+            done(text, answers.map(|answers| self.join(answers, start, cut, options.clean_up)))
+        })
+    }
+
+    /// The values of all layers together, and how texts are answered.
+    fn settings<'o>(&self, options: &Text2TextOptions<'o>) -> Result<(Settings, Generate<'o>)> {
         let layers = self.layers(&options.settings)?;
-        let settings = layers.settings()?;
         let is_given = |key: &str| layers.origin(key) == Origin::Caller;
-        let shorten = !is_given("max_new_tokens") && !is_given("max_length");
-        let mut plan = Plan { settings, shorten, pieces: Vec::new(), open: Vec::new(), numbers: Vec::new() };
-        for (place, text) in texts.enumerate() {
-            let (own, cut) = self.pieces(&text, options)?;
-            let number = options.how.numbers.and_then(|numbers| numbers.get(place).copied()).unwrap_or(place as u64);
-            // a text draws the same beside whatever others
-            plan.numbers.extend((0..own.len() as u64).map(|piece| number | piece << 40));
-            let (first, missing) = (plan.pieces.len(), own.len());
-            plan.open.push(Open { first, cut, missing, answers: vec![Vec::new(); missing] });
-            plan.pieces.extend(own);
+        let how = Generate { shorten: !is_given("max_new_tokens") && !is_given("max_length"), ..options.how };
+        Ok((layers.settings()?, how))
+    }
+
+    /// The pieces of a text, each of which fits the model.
+    fn checked_pieces(
+        &self,
+        text: &str,
+        options: &Text2TextOptions<'_>,
+        settings: &Settings,
+        how: &Generate<'_>,
+    ) -> Result<(Vec<Vec<u32>>, usize)> {
+        let (pieces, cut) = self.pieces(text, options)?;
+        if pieces.is_empty() {
+            return Err(Error::Input("a text with nothing to read: give some words".into()));
         }
-        Ok(plan)
+        pieces.iter().try_for_each(|piece| self.engine.check(piece.len(), settings, how))?;
+        Ok((pieces, cut))
     }
 
     /// Answers every text; results in their order.
@@ -373,7 +424,7 @@ impl Text2Text {
     }
 
     /// The answers to the pieces of one text, joined: the best with the best, and so on.
-    fn join(&self, pieces: Vec<Vec<Spoken>>, start: Option<u32>, cut: usize) -> Vec<Reply> {
+    fn join(&self, pieces: Vec<Vec<Spoken>>, start: Option<u32>, cut: usize, clean: bool) -> Vec<Reply> {
         let count = pieces.iter().map(Vec::len).min().unwrap_or(0);
         let tokenizer = self.tokenizer();
         (0..count)
@@ -382,7 +433,7 @@ impl Text2Text {
                 let tokens =
                     |spoken: &Spoken| start.into_iter().chain(spoken.tokens.iter().copied()).collect::<Vec<u32>>();
                 let texts: Vec<String> =
-                    spoken.iter().map(|spoken| tokenizer.decode_with(&tokens(spoken), true, false)).collect();
+                    spoken.iter().map(|spoken| tokenizer.decode_with(&tokens(spoken), true, clean)).collect();
                 let text = if let [only] = &texts[..] { only.clone() } else { joined(&texts) };
                 Reply { text, tokens: spoken.iter().flat_map(tokens).collect(), pieces: spoken.len(), spoken, cut }
             })
@@ -396,37 +447,55 @@ fn joined(texts: &[String]) -> String {
     all.join(" ")
 }
 
-/// What is to be answered, and how.
-struct Plan {
-    settings: Settings,
-    /// Whether answers may be shorter than the settings say, for want of positions.
-    shorten: bool,
-    pieces: Vec<Vec<u32>>,
-    open: Vec<Open>,
-    /// A number for each piece, by which its draws are told apart.
-    numbers: Vec<u64>,
+/// Texts of which not all pieces were answered.
+#[derive(Default)]
+struct Pieces {
+    open: RefCell<HashMap<usize, Open>>,
+    /// Of each open piece: its text, and its place there.
+    of: RefCell<HashMap<usize, (usize, usize)>>,
+    count: std::cell::Cell<usize>,
 }
 
 /// A text of which not all pieces were answered.
 struct Open {
-    first: usize,
     cut: usize,
     missing: usize,
     answers: Vec<Vec<Spoken>>,
 }
 
-impl Open {
-    /// The answers to all pieces, once that to `piece` was the last.
-    fn end(&mut self, piece: usize, spoken: Vec<Spoken>) -> Option<Vec<Vec<Spoken>>> {
-        self.answers[piece - self.first] = spoken;
-        self.missing -= 1;
-        (self.missing == 0).then(|| std::mem::take(&mut self.answers))
-    }
-}
+/// A text, the answers to all its pieces, and how many of its tokens were cut off.
+type Answered = (usize, Result<Vec<Vec<Spoken>>>, usize);
 
-/// The text that a piece is of.
-fn owner(open: &[Open], piece: usize) -> usize {
-    open.partition_point(|open| open.first <= piece) - 1
+impl Pieces {
+    /// The next `count` pieces are those of text `text`.
+    fn add(&self, text: usize, count: usize, cut: usize) {
+        let first = self.count.replace(self.count.get() + count);
+        self.of.borrow_mut().extend((0..count).map(|own| (first + own, (text, own))));
+        self.open.borrow_mut().insert(text, Open { cut, missing: count, answers: vec![Vec::new(); count] });
+    }
+
+    /// The text whose last piece was found with this one, or the first that couldn't be.
+    fn put(&self, piece: usize, found: Result<Vec<Spoken>>) -> Option<Answered> {
+        let (text, own) = self.of.borrow_mut().remove(&piece)?;
+        let mut all = self.open.borrow_mut();
+        // gone if another of its pieces couldn't be answered
+        let open = all.get_mut(&text)?;
+        let found = match found {
+            Ok(found) => found,
+            Err(error) => {
+                let cut = open.cut;
+                all.remove(&text);
+                return Some((text, Err(error), cut));
+            }
+        };
+        open.answers[own] = found;
+        open.missing -= 1;
+        if open.missing > 0 {
+            return None;
+        }
+        let open = all.remove(&text)?;
+        Some((text, Ok(open.answers), open.cut))
+    }
 }
 
 /// An answer while it is said: piece after piece, as [`joined`] has them.
@@ -442,8 +511,8 @@ struct Telling<'a> {
 }
 
 impl<'a> Telling<'a> {
-    fn new(tokenizer: &'a Tokenizer, start: Option<u32>, pieces: usize) -> Self {
-        let new = |_| TextStream::new(tokenizer, &[], false);
+    fn new(tokenizer: &'a Tokenizer, start: Option<u32>, pieces: usize, cleans: bool) -> Self {
+        let new = |_| TextStream::new(tokenizer, &[], cleans);
         let waiting = vec![(String::new(), false); pieces];
         Self { start, pieces: (0..pieces).map(new).collect(), waiting, current: 0, begun: (false, false) }
     }

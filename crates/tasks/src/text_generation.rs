@@ -1,6 +1,7 @@
 //! Text generation: a text, or a chat, and what a language model goes on with.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::path::Path;
 
 use ptm_models::Family;
@@ -10,7 +11,8 @@ use serde_json::{Map, Value, json};
 
 use crate::chat::{ChatTemplate, Message};
 use crate::error::{Error, Result};
-use crate::generation::{Engine, Generate, Layers, Origin, Settings, Spoken, TextStream};
+use crate::generation::settings::Tokens;
+use crate::generation::{Engine, Fed, Generate, Input, Layers, Origin, Settings, Spoken, TextStream};
 use crate::task::Task;
 
 /// A language model with its tokenizer.
@@ -49,6 +51,11 @@ pub struct TextGenerationOptions<'a> {
     pub prefix: Option<String>,
     /// Whether the beginning of a text that leaves no room is cut off; otherwise it is an error.
     pub cut: bool,
+    /// A text of which every token ends the answer, in place of the model's own ends, as the pipeline has it. For a text
+    /// that ends it as a whole, see [`Settings::stop_strings`].
+    pub stop_sequence: Option<String>,
+    /// Whether English spaces before punctuation go; unless said otherwise they do, but where a constraint counts them.
+    pub clean_up: Option<bool>,
     /// What else the text is to be like, and who guesses.
     pub how: Generate<'a>,
 }
@@ -61,8 +68,16 @@ impl Default for TextGenerationOptions<'_> {
             tensors: false,
             prefix: None,
             cut: false,
+            stop_sequence: None,
+            clean_up: None,
             how: Generate::default(),
         }
+    }
+}
+
+impl TextGenerationOptions<'_> {
+    fn cleans_up(&self) -> bool {
+        self.clean_up.unwrap_or(self.how.constraint.is_none())
     }
 }
 
@@ -186,7 +201,8 @@ impl TextGeneration {
     ) -> Result<()> {
         let (prepared, settings, how) = self.prepare_all(prompts, options)?;
         settings.check_streaming()?;
-        let new = |prepared: &Prepared| TextStream::new(self.tokenizer(), &prepared.ids, true);
+        let cleans = options.cleans_up();
+        let new = |prepared: &Prepared| TextStream::new(self.tokenizer(), &prepared.ids, cleans);
         // what is said, and what has ended, both add to the text
         let streams = RefCell::new((prepared.iter().map(new).collect::<Vec<_>>(), heard));
         let mut said = |number: usize, said: &[u32]| {
@@ -219,14 +235,58 @@ impl TextGeneration {
         prompts: &mut dyn Iterator<Item = Prompt>,
         options: &TextGenerationOptions<'a>,
     ) -> Result<(Vec<Prepared>, Settings, Generate<'a>)> {
-        let layers = self.layers(&options.settings)?;
-        let settings = layers.settings()?;
-        let is_given = |key: &str| layers.origin(key) == Origin::Caller;
-        let how = Generate { shorten: !is_given("max_new_tokens") && !is_given("max_length"), ..options.how };
+        let (settings, how) = self.settings(options)?;
         let prepared: Vec<Prepared> =
             prompts.map(|prompt| self.prepare(prompt, options, &settings)).collect::<Result<_>>()?;
         prepared.iter().try_for_each(|prepared| self.engine.check(prepared.ids.len(), &settings, &how))?;
         Ok((prepared, settings, how))
+    }
+
+    /// Continues prompts as they come, each with the number by which its draws are told from those of others; `prompts`
+    /// is asked for the next one when there may be room for it, and hears whether there is nothing else to do, so that it
+    /// may wait. `done` hears the answers to a prompt or why there are none, by its place in the order in which they came.
+    ///
+    /// # Errors
+    /// When an option doesn't fit the model, or the caller asked to stop.
+    pub fn feed(
+        &self,
+        prompts: &mut dyn FnMut(bool) -> Fed<(u64, Prompt)>,
+        options: &TextGenerationOptions<'_>,
+        done: &mut dyn FnMut(usize, Result<Vec<Answer>>) -> Result<()>,
+    ) -> Result<()> {
+        let (settings, how) = self.settings(options)?;
+        let open: RefCell<HashMap<usize, Prepared>> = RefCell::default();
+        let mut place = 0;
+        let mut prepare = |(number, prompt): (u64, Prompt)| {
+            place += 1;
+            let prepared = self.prepare(prompt, options, &settings)?;
+            let tokens = prepared.ids.clone();
+            open.borrow_mut().insert(place - 1, prepared);
+            Ok(Input { tokens, number })
+        };
+        let mut inputs = |alone: bool| prompts(alone).map(&mut prepare);
+        self.engine.feed(&mut inputs, &settings, &how, None, &mut |place, found| {
+            let prepared = open.borrow_mut().remove(&place);
+            let answer = |spoken| Some(self.answer(prepared.as_ref()?, spoken, options));
+            done(place, found.map(|found| found.into_iter().filter_map(answer).collect()))
+        })
+    }
+
+    /// The values of all layers together, and how prompts are continued.
+    fn settings<'o>(&self, options: &TextGenerationOptions<'o>) -> Result<(Settings, Generate<'o>)> {
+        let layers = self.layers(&options.settings)?;
+        let mut settings = layers.settings()?;
+        if let Some(text) = &options.stop_sequence {
+            let plain = EncodeOptions { add_special_tokens: false, ..EncodeOptions::default() };
+            let ids = self.tokenizer().encode(text, &plain)?.ids;
+            if ids.is_empty() {
+                return Err(Error::Option(format!("the stop sequence {text:?} has no token: give some letters")));
+            }
+            settings.eos_token_id = Some(Tokens::Several(ids));
+        }
+        let is_given = |key: &str| layers.origin(key) == Origin::Caller;
+        let how = Generate { shorten: !is_given("max_new_tokens") && !is_given("max_length"), ..options.how };
+        Ok((settings, how))
     }
 
     /// Continues every prompt; results in their order.
@@ -289,8 +349,9 @@ impl TextGeneration {
     fn answer(&self, prepared: &Prepared, spoken: Spoken, options: &TextGenerationOptions<'_>) -> Answer {
         let tokenizer = self.tokenizer();
         let all: Vec<u32> = prepared.ids.iter().chain(&spoken.tokens).copied().collect();
-        let text = tokenizer.decode_with(&all, true, true);
-        let given = tokenizer.decode_with(&prepared.ids, true, true).chars().count();
+        let clean = options.cleans_up();
+        let text = tokenizer.decode_with(&all, true, clean);
+        let given = tokenizer.decode_with(&prepared.ids, true, clean).chars().count();
         let new_text: String = text.chars().skip(given).collect();
         let generated = match (&prepared.prompt, options.tensors, options.full_text) {
             (_, true, _) => Generated::Tokens { generated_token_ids: all },

@@ -103,6 +103,27 @@ fn electra() {
 }
 
 #[test]
+fn ernie() {
+    check("ernie");
+}
+
+#[test]
+fn xlm_roberta() {
+    check("xlmr");
+}
+
+/// An encoder-decoder says the text whole, the masks filled.
+#[test]
+fn bart() {
+    check("bart");
+}
+
+#[test]
+fn mbart() {
+    check("mbart");
+}
+
+#[test]
 fn a_stop_comes_between_batches() {
     use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
     let model = FillMask::open(&folder("bert")).expect("a model directory");

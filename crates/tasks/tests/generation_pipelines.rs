@@ -34,7 +34,13 @@ fn map(value: Value) -> Map<String, Value> {
 
 #[test]
 fn text_generation() {
-    continued("gpt2", 18);
+    continued("gpt2", 24);
+}
+
+#[test]
+fn text_generation_of_other_decoders() {
+    continued("gpt", 12);
+    continued("bart-causal", 12);
 }
 
 /// Without the article that transformers puts before what XLNet reads, and with a text in its place.
@@ -55,7 +61,18 @@ fn continued(name: &str, least: usize) {
         let tensors = flag(take(&mut settings, "return_tensors"), false);
         let prefix = take(&mut settings, "prefix").map(|v| v.as_str().expect("a text").to_owned());
         let cut = take(&mut settings, "handle_long_generation").is_some();
-        let options = TextGenerationOptions { settings, full_text, tensors, prefix, cut, ..Default::default() };
+        let stop_sequence = take(&mut settings, "stop_sequence").map(|v| v.as_str().expect("a text").to_owned());
+        let clean_up = take(&mut settings, "clean_up_tokenization_spaces").map(|v| v.as_bool().expect("a flag"));
+        let options = TextGenerationOptions {
+            settings,
+            full_text,
+            tensors,
+            prefix,
+            cut,
+            stop_sequence,
+            clean_up,
+            ..Default::default()
+        };
         let chat = |value: &Value| -> Prompt {
             Prompt::Chat(serde_json::from_value::<Vec<Message>>(value.clone()).expect("a chat"))
         };
@@ -88,7 +105,7 @@ fn purpose(task: &str) -> Purpose {
 #[test]
 fn text_to_text() {
     let mut wrong = Vec::new();
-    for (name, least) in [("bart", 40), ("t5", 40), ("mbart", 12), ("marian", 16)] {
+    for (name, least) in [("bart", 40), ("t5", 40), ("mbart", 12), ("marian", 16), ("mt5", 15)] {
         let all = cases(name);
         assert!(all.len() >= least);
         for case in all {
@@ -105,7 +122,8 @@ fn text_to_text() {
             let model = Text2Text::open(&golden(name), purpose).expect("a model");
             let tensors = take(&mut settings, "return_tensors").is_some();
             let long = if take(&mut settings, "truncation").is_some() { Long::Cut } else { Long::Split };
-            let options = Text2TextOptions { settings, long, ..Default::default() };
+            let clean_up = take(&mut settings, "clean_up_tokenization_spaces").is_some_and(|clean| clean == true);
+            let options = Text2TextOptions { settings, long, clean_up, ..Default::default() };
             let texts: Vec<&str> = match &case["inputs"] {
                 Value::Array(list) => list.iter().map(|text| text.as_str().expect("a text")).collect(),
                 text => vec![text.as_str().expect("a text")],
@@ -236,6 +254,145 @@ fn constrained_text_is_what_it_should_be() {
     assert!(error.contains("\"[a\"") && error.contains("unclosed"), "{error}");
     let large = Constraint::regex("(a|[a-z]{1,200}){1,200}x", tokenizer, vocabulary, &[0]).expect_err("too large");
     assert!(large.to_string().contains("can't be used"), "{large}");
+}
+
+/// Vocabularies of bytes (GPT-2, BART), and such that begin words with a space (T5, XLNet, mBART, Marian) or end them with
+/// one (GPT) and can't spell everything: what is printed is what the constraint says, to the letter.
+#[test]
+fn constraints_on_every_kind_of_vocabulary() {
+    let phrases = ["the tower in paris", "doesn't he?", "more food , he likes it.", "why; or when?"];
+    let expression = "[a-z]{2}( [a-z]{1,4}){2}[.?] (the|a) [a-z]";
+    let is_expressed = |text: &str| {
+        let words: Vec<&str> = text.split(' ').collect();
+        let small = |word: &str| word.chars().all(|c| c.is_ascii_lowercase());
+        let [first, second, third, article, last] = words[..] else { return false };
+        let third = third.strip_suffix(['.', '?']).unwrap_or("!");
+        small(first)
+            && first.len() == 2
+            && [second, third].iter().all(|word| small(word) && (1..=4).contains(&word.len()))
+            && ["the", "a"].contains(&article)
+            && small(last)
+            && last.len() == 1
+    };
+    for name in ["gpt2", "gpt", "xlnet", "bart-causal", "bart", "t5", "mt5", "mbart", "marian"] {
+        let dir = golden(name);
+        let is_pair = !["gpt2", "gpt", "xlnet", "bart-causal"].contains(&name);
+        let decoder = (!is_pair).then(|| TextGeneration::open(&dir).expect("a model"));
+        let pair = is_pair.then(|| Text2Text::open(&dir, Purpose::Text2Text).expect("a model"));
+        let engine =
+            decoder.as_ref().map_or_else(|| pair.as_ref().expect("one of them").engine(), |model| model.engine());
+        let tokenizer = engine.tokenizer().expect("it has one");
+        // GPT has no end of its own
+        let end = if name == "gpt" { json!(0) } else { json!(null) };
+        let ends = |model: &Map<String, Value>| -> Vec<u32> {
+            let layers =
+                decoder.as_ref().map_or_else(|| pair.as_ref().expect("one").layers(model), |one| one.layers(model));
+            layers.expect("values").settings().expect("possible").ends()
+        };
+        let say = |constraint: &Constraint, more: Value| {
+            let mut settings = map(json!({"max_new_tokens": 80, "min_length": 0, "do_sample": false, "num_beams": 1,
+                "forced_bos_token_id": null, "forced_eos_token_id": null, "no_repeat_ngram_size": 0, "bad_words_ids": null}));
+            settings.extend(map(more));
+            if !end.is_null() {
+                settings.insert("eos_token_id".into(), end.clone());
+            }
+            let how = Generate { constraint: Some(constraint), ..Generate::default() };
+            let (text, finish) = if let Some(model) = &decoder {
+                let answer = one(model, "The tower", &TextGenerationOptions { settings, how, ..Default::default() });
+                (answer.new_text, answer.spoken.finish)
+            } else {
+                let options = Text2TextOptions { settings, how, ..Default::default() };
+                let model = pair.as_ref().expect("one of them");
+                let reply = model.answer(&["The tower is tall."], &options).expect("it fits").remove(0).remove(0);
+                (reply.text, reply.spoken[0].finish)
+            };
+            assert_eq!(finish, Finish::End, "{name}: {text:?}");
+            text.trim().to_owned()
+        };
+        let own = if end.is_null() { ends(&Map::new()) } else { vec![0] };
+        let one_of = Constraint::one_of(&phrases, tokenizer, engine.vocabulary(), &own).expect("phrases");
+        let shaped = Constraint::regex(expression, tokenizer, engine.vocabulary(), &own).expect("a pattern");
+        let mut seen = std::collections::BTreeSet::new();
+        for seed in 0..12 {
+            let drawn = json!({"do_sample": true, "temperature": 20.0, "top_k": 0, "seed": seed});
+            let text = say(&one_of, drawn.clone());
+            assert!(phrases.contains(&text.as_str()), "{name}: {text:?}");
+            seen.insert(text);
+            let text = say(&shaped, drawn);
+            assert!(is_expressed(&text), "{name}: {text:?}");
+        }
+        assert!(seen.len() > 1, "{name}: {seen:?}");
+        for more in [json!({}), json!({"num_beams": 3})] {
+            let text = say(&shaped, more.clone());
+            assert!(is_expressed(&text), "{name}: {text:?}");
+            let text = say(&one_of, more);
+            assert!(phrases.contains(&text.as_str()), "{name}: {text:?}");
+        }
+    }
+}
+
+/// The text ends with the token that completes the string, and not before, however words begin and end.
+#[test]
+fn stop_strings_on_every_kind_of_vocabulary() {
+    for name in ["gpt2", "gpt", "xlnet", "bart-causal", "bart", "t5", "mt5", "mbart", "marian"] {
+        let dir = golden(name);
+        let drawn = |more: Value| {
+            let mut settings =
+                map(json!({"max_new_tokens": 30, "min_new_tokens": 30, "do_sample": true, "temperature": 3.0,
+                "num_beams": 1, "seed": 5, "forced_eos_token_id": null}));
+            settings.extend(map(more));
+            settings
+        };
+        let is_pair = !["gpt2", "gpt", "xlnet", "bart-causal"].contains(&name);
+        let say = |settings: Map<String, Value>| -> (String, Vec<u32>, Finish) {
+            if is_pair {
+                let model = Text2Text::open(&dir, Purpose::Text2Text).expect("a model");
+                let options = Text2TextOptions { settings, ..Default::default() };
+                let reply = model.answer(&["The tower is tall."], &options).expect("it fits").remove(0).remove(0);
+                (reply.text, reply.spoken[0].tokens.clone(), reply.spoken[0].finish)
+            } else {
+                let model = TextGeneration::open(&dir).expect("a model");
+                let options = TextGenerationOptions { settings, clean_up: Some(false), ..Default::default() };
+                let answer = one(&model, "The tower", &options);
+                (answer.new_text, answer.spoken.tokens, answer.spoken.finish)
+            }
+        };
+        let (free, tokens, _) = say(drawn(json!({})));
+        // strings within and over the borders of tokens, spaces among them, that come first where they are taken from
+        let letters: Vec<char> = free.trim().chars().collect();
+        let mut tried = 0;
+        for at in (2..letters.len().saturating_sub(4)).step_by(3) {
+            let stop: String = letters[at..at + 3].iter().collect();
+            if stop.contains(char::REPLACEMENT_CHARACTER) || stop.trim() != stop {
+                continue;
+            }
+            tried += 1;
+            let (text, said, finish) = say(drawn(json!({"stop_strings": stop})));
+            assert_eq!(finish, Finish::Stop, "{name}: {stop:?} in {free:?}");
+            assert!(text.contains(&stop), "{name}: {stop:?} in {text:?}");
+            assert!(tokens.starts_with(&said), "{name}: {stop:?}");
+            let tokenizer = ptm_text::Tokenizer::from_dir(&dir).expect("a tokenizer");
+            let before = tokenizer.decode_with(&said[..said.len() - 1], true, false);
+            assert!(!before.contains(&stop), "{name}: {stop:?} was there before: {before:?}");
+        }
+        assert!(tried >= 3, "{name}: {free:?}");
+    }
+}
+
+/// A time that is over stops after the first token; one that is not changes nothing.
+#[test]
+fn a_time_that_is_over_ends_the_text() {
+    let model = TextGeneration::open(&golden("gpt2")).expect("a model");
+    for more in [json!({}), json!({"num_beams": 3}), json!({"penalty_alpha": 0.6, "top_k": 4})] {
+        let with = |time: f64| {
+            let mut more = more.clone();
+            more["max_time"] = json!(time);
+            one(&model, "The tower", &greedy(more)).spoken
+        };
+        let short = with(1e-9);
+        assert_eq!((short.tokens.len(), short.finish), (1, Finish::Time));
+        assert_eq!(with(1e6), one(&model, "The tower", &greedy(more.clone())).spoken);
+    }
 }
 
 #[test]

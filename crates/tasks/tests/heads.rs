@@ -131,6 +131,7 @@ fn answers(dir: &Path, inputs: &Value, parameters: &Value) -> Answers {
         doc_stride: number(parameters, "doc_stride"),
         max_answer_len: number(parameters, "max_answer_len"),
         max_seq_len: number(parameters, "max_seq_len"),
+        max_question_len: number(parameters, "max_question_len"),
         handle_impossible_answer: parameters["handle_impossible_answer"].as_bool(),
         align_to_words: parameters["align_to_words"].as_bool(),
         ..QuestionAnsweringOptions::default()
@@ -207,6 +208,15 @@ golden! {
     gpt2_texts: "gpt2-sequence", 50;
     gpt2_tokens: "gpt2-token", 50;
     gpt2_answers: "gpt2-span", 40;
+    xlmr_texts: "xlmr-sequence", 50;
+    xlmr_tokens: "xlmr-token", 50;
+    xlmr_answers: "xlmr-span", 40;
+    gpt_texts: "gpt-sequence", 50;
+    mbart_texts: "mbart-sequence", 50;
+    mbart_answers: "mbart-span", 40;
+    mt5_texts: "mt5-sequence", 50;
+    mt5_tokens: "mt5-token", 50;
+    mt5_answers: "mt5-span", 40;
     bart_texts: "bart-sequence", 50;
     bart_answers: "bart-span", 40;
     t5_texts: "t5-sequence", 50;

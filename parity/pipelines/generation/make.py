@@ -17,7 +17,7 @@ import warnings
 import sentencepiece
 import torch
 import transformers as T
-from tokenizers import ByteLevelBPETokenizer, SentencePieceUnigramTokenizer
+from tokenizers import ByteLevelBPETokenizer, SentencePieceUnigramTokenizer, Tokenizer, models as token_models, pre_tokenizers, trainers
 from transformers.utils import logging
 
 warnings.filterwarnings("ignore")
@@ -35,6 +35,9 @@ TEXTS = [
 CHAT = [{"role": "system", "content": "You are brief."}, {"role": "user", "content": "What is a tower?"}]
 TEMPLATE = ("{% for m in messages %}{{ '<' + m['role'] + '> ' + m['content'] + '\\n' }}{% endfor %}"
             "{% if add_generation_prompt %}{{ '<assistant> ' }}{% endif %}")
+
+# texts of which these models say a token, and one of which they say none
+STOPS = {"gpt2": ["9", "the 9", "x"], "gpt": [" ".join(TEXTS[:3]), TEXTS[3], "x"], "bart-causal": [" he", " he likes", "x"]}
 
 
 def random(kind, config):
@@ -96,7 +99,31 @@ def models(out):
     config = T.XLNetConfig(vocab_size=len(tokenizer), d_model=H, n_layer=L, n_head=A, d_inner=F, initializer_range=STD, bos_token_id=1, eos_token_id=2,
                            pad_token_id=5)
     yield "xlnet", random(T.XLNetLMHeadModel, config), tokenizer
+    tokenizer = openai(scratch)
+    config = T.OpenAIGPTConfig(vocab_size=len(tokenizer), n_positions=N, n_embd=H, n_layer=L, n_head=A, initializer_range=STD)
+    yield "gpt", random(T.OpenAIGPTLMHeadModel, config), tokenizer
+    tokenizer = byte_level(scratch, T.BartTokenizerFast, first=["<s>", "<pad>", "</s>", "<unk>", "<mask>"], model_max_length=N)
+    config = T.BartConfig(vocab_size=len(tokenizer), d_model=H, encoder_layers=L, decoder_layers=L, encoder_attention_heads=A, decoder_attention_heads=A,
+                          encoder_ffn_dim=F, decoder_ffn_dim=F, max_position_embeddings=N, init_std=STD, is_decoder=True, forced_eos_token_id=None)
+    yield "bart-causal", random(T.BartForCausalLM, config), tokenizer
+    unigram = SentencePieceUnigramTokenizer()
+    unigram.train_from_iterator(TEXTS * 4, vocab_size=300, show_progress=False, special_tokens=["<pad>", "</s>", "<unk>"], unk_token="<unk>")
+    unigram.save(os.path.join(scratch, "unigram.json"))
+    tokenizer = T.T5TokenizerFast(tokenizer_file=os.path.join(scratch, "unigram.json"), extra_ids=0, model_max_length=N)
+    t5 = dict(d_model=H, d_kv=8, d_ff=F, num_layers=L, num_heads=A, relative_attention_num_buckets=8, relative_attention_max_distance=16, initializer_factor=3.0,
+              pad_token_id=0, eos_token_id=1, decoder_start_token_id=0)
+    yield "mt5", random(T.MT5ForConditionalGeneration, T.MT5Config(vocab_size=len(tokenizer), **t5)), tokenizer
     shutil.rmtree(scratch)
+
+
+def openai(scratch):
+    """Pieces that end words, as GPT has them."""
+    tokenizer = Tokenizer(token_models.BPE(unk_token="<unk>", end_of_word_suffix="</w>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    trainer = trainers.BpeTrainer(vocab_size=420, special_tokens=["<unk>"], end_of_word_suffix="</w>", show_progress=False)
+    tokenizer.train_from_iterator([text.lower() for text in TEXTS * 4], trainer)
+    tokenizer.model.save(scratch)
+    return T.OpenAIGPTTokenizerFast(os.path.join(scratch, "vocab.json"), os.path.join(scratch, "merges.txt"), model_max_length=N)
 
 
 def spm(texts, to, size, **ids):
@@ -122,11 +149,34 @@ def marian(scratch):
     return random(T.MarianMTModel, config), tokenizer
 
 
-def cases(name):
+def only(tokenizer, text):
+    """Options that leave a model but the tokens of `text` to say, so that there are spaces before marks to clean up."""
+    kept = tokenizer.encode(text, add_special_tokens=False)
+    return {"suppress_tokens": [i for i in range(len(tokenizer)) if i not in kept], "no_repeat_ngram_size": 2, "max_new_tokens": 16}
+
+
+def cases(name, tokenizer):
     short = {"max_new_tokens": 8, "do_sample": False}
+    if name in ("gpt", "bart-causal"):
+        for text in TEXTS:
+            yield "text-generation", text, {**short, "max_new_tokens": 16}
+        yield "text-generation", TEXTS[:3], short
+        yield "text-generation", TEXTS[1], {**short, "return_full_text": False, "clean_up_tokenization_spaces": False}
+        yield "text-generation", TEXTS[1], {**short, "clean_up_tokenization_spaces": False, "max_new_tokens": 24}
+        yield "text-generation", TEXTS[2], {**short, "num_beams": 4, "num_return_sequences": 3}
+        yield "text-generation", TEXTS[3], {**short, "repetition_penalty": 1.5, "max_new_tokens": 24}
+        yield "text-generation", TEXTS[0], {**short, "prefix": "Once. "}
+        for stop in STOPS[name]:
+            yield "text-generation", TEXTS[0], {**short, "stop_sequence": stop, "max_new_tokens": 24}
+        return
     if name == "gpt2":
         for i, text in enumerate(TEXTS):
             yield "text-generation", text, short
+        for stop in STOPS[name]:
+            yield "text-generation", TEXTS[0], {**short, "stop_sequence": stop, "max_new_tokens": 24}
+        for clean in (None, True, False):
+            given = {} if clean is None else {"clean_up_tokenization_spaces": clean}
+            yield "text-generation", TEXTS[0], {**short, **only(tokenizer, " the . , is ?"), **given}
         yield "text-generation", TEXTS[:3], short
         yield "text-generation", [TEXTS[0]], short
         yield "text-generation", TEXTS[1], {}
@@ -147,6 +197,18 @@ def cases(name):
             yield "text-generation", text, {**short, "prefix": ""}
         yield "text-generation", TEXTS[0], {**short, "prefix": "Once. "}
         yield "text-generation", TEXTS[1], {**short, "prefix": "", "num_beams": 3, "num_return_sequences": 2, "return_full_text": False}
+        return
+    if name == "mt5":
+        for text in TEXTS:
+            yield "text2text-generation", text, {}
+            yield "text2text-generation", text, {"max_new_tokens": 9, "num_beams": 1}
+        yield "text2text-generation", TEXTS, {"max_new_tokens": 12}
+        yield "text2text-generation", TEXTS[0], {"num_beams": 3, "num_return_sequences": 2, "max_new_tokens": 10}
+        yield "text2text-generation", TEXTS[1], {"max_new_tokens": 12, "return_tensors": True}
+        yield "text2text-generation", TEXTS[0] * 8, {"truncation": True, "max_new_tokens": 5}
+        for clean in (None, True, False):
+            given = {} if clean is None else {"clean_up_tokenization_spaces": clean}
+            yield "text2text-generation", TEXTS[0], {**only(tokenizer, "the . , is ?"), **given}
         return
     if name == "mbart":
         for text in TEXTS:
@@ -196,10 +258,10 @@ def main():
         model.save_pretrained(dir)
         tokenizer.save_pretrained(dir)
         golden, lost = [], 0
-        for task, inputs, parameters in cases(name):
+        for task, inputs, parameters in cases(name, tokenizer):
             both = []
             for wide in (False, True):
-                model = T.AutoModelForCausalLM.from_pretrained(dir) if name in ("gpt2", "xlnet") else T.AutoModelForSeq2SeqLM.from_pretrained(dir)
+                model = T.AutoModelForCausalLM.from_pretrained(dir) if name in ("gpt2", "xlnet", "gpt", "bart-causal") else T.AutoModelForSeq2SeqLM.from_pretrained(dir)
                 model = model.double() if wide and name != "xlnet" else model  # XLNet makes its masks in f32
                 # XLNet's would put an article before every text
                 first = {"prefix": ""} if name == "xlnet" else {}

@@ -1,7 +1,5 @@
 //! `ptm generate`: what a language model goes on with.
 
-use std::sync::atomic::AtomicBool;
-
 use ptm_tasks::generation::Generate as How;
 use ptm_tasks::{Answer, Generated, Message, Prompt, Task, TextGeneration, TextGenerationOptions};
 use serde::Serialize;
@@ -9,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::config::{Parameter, print};
 use super::generation::{TOGETHER, check, constraint, details, draft, parameters, prefix, values};
-use super::many::{Given, Many, singled_out, unwrapped};
+use super::many::{Flow, Many, through, unwrapped};
 use super::{live, reply};
 use crate::args::{Generate, ReplyArgs};
 use crate::failure::hinted;
@@ -70,6 +68,12 @@ pub fn run(args: &Generate, quiet: bool) -> anyhow::Result<()> {
     if args.live.live {
         return live::all(prompts, stream, &read, &|prompt, output| run.live(prompt, output));
     }
+    let flow: &Flow<'_, Numbered, Told> = &|prompts, stop, put| {
+        let how = How { stop: Some(stop), ..run.options.how };
+        let options = TextGenerationOptions { how, ..run.options.clone() };
+        let told = |answers: Vec<Answer>| Told { json: run.json(&answers), answers };
+        run.model.feed(prompts, &options, &mut |place, answers| put(place, answers.map(told)))
+    };
     let many = Many {
         stream: &args.stream,
         keep: &args.keep,
@@ -77,11 +81,11 @@ pub fn run(args: &Generate, quiet: bool) -> anyhow::Result<()> {
         what: "text",
         together: TOGETHER,
         read: &read,
-        answer: &|prompts: &[Numbered], stop, given| run.answer(prompts, stop, given),
+        answer: &|prompts: &[Numbered], stop, given| through(flow, prompts, stop, given),
         show: &|output, _, told: &Told| run.show(&told.answers, output),
     };
     match stream {
-        Some(stream) => many.lines(stream),
+        Some(stream) => many.flowing(stream, flow),
         None => many.arguments(&prompts, &unwrapped),
     }
 }
@@ -137,19 +141,6 @@ impl Run<'_> {
             Prompt::Chat(vec![Message { role: "user".into(), content: text }])
         } else {
             Prompt::Text(text)
-        })
-    }
-
-    /// Answers all prompts, each as soon as it has ended.
-    fn answer(&self, prompts: &[Numbered], stop: &AtomicBool, given: &mut Given<'_, Told>) -> ptm_tasks::Result<()> {
-        singled_out(prompts, given, &mut |prompts, put| {
-            let numbers: Vec<u64> = prompts.iter().map(|(number, _)| *number).collect();
-            let how = How { stop: Some(stop), numbers: Some(&numbers), ..self.options.how };
-            let options = TextGenerationOptions { how, ..self.options.clone() };
-            let mut prompts = prompts.iter().map(|(_, prompt)| prompt.clone());
-            self.model.run(&mut prompts, &options, None, &mut |place, answers| {
-                put(place, Told { json: self.json(&answers), answers })
-            })
         })
     }
 

@@ -12,7 +12,7 @@ use crate::failure::hinted;
 use crate::generation_args::GenerationArgs;
 use crate::hub;
 
-/// So many texts wait their turn together, new ones taking the place of those that have ended. Each answer is given on when
+/// So many texts are held together at most, new ones taking the place of those that have ended. Each answer is given on when
 /// those before it have ended, so that little is lost by stopping.
 pub const TOGETHER: usize = 1024;
 

@@ -3,6 +3,7 @@
 //! stopped goes on.
 
 mod answer_file;
+mod flow;
 mod given;
 
 use std::io::{IsTerminal, stdout};
@@ -13,6 +14,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use self::answer_file::AnswerFile;
+pub use self::flow::{Flow, through};
 pub use self::given::{Given, singled_out};
 use crate::args::{KeepArgs, StreamArgs};
 use crate::failure::{Stopped, hinted, said};

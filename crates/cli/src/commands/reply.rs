@@ -1,7 +1,5 @@
 //! `ptm summarize`, `ptm translate`, and `ptm generate` with an encoder-decoder: a text answered by another.
 
-use std::sync::atomic::AtomicBool;
-
 use ptm_tasks::generation::Generate as How;
 use ptm_tasks::{Long, Purpose, Reply, Text2Text, Text2TextOptions};
 use serde::Serialize;
@@ -10,7 +8,7 @@ use serde_json::{Value, json};
 use super::config::{Parameter, print};
 use super::generation::{TOGETHER, check, constraint, details, draft, parameters, prefix, values};
 use super::live;
-use super::many::{Given, Many, singled_out, unwrapped};
+use super::many::{Flow, Many, through, unwrapped};
 use crate::args::{Generate, KeepArgs, KeyArgs, LiveArgs, ModelArgs, ReplyArgs, StreamArgs, Summarize, Translate};
 use crate::generation_args::GenerationArgs;
 use crate::input::{Record, Stream};
@@ -81,7 +79,8 @@ fn run(args: &Args<'_>, purpose: Purpose, lines: Option<Stream>, quiet: bool) ->
         ..How::default()
     };
     let long = if args.reply.truncate { Long::Cut } else { Long::Split };
-    let options = Text2TextOptions { settings, prefix: args.reply.prefix.clone(), long, how };
+    let prefix = args.reply.prefix.clone();
+    let options = Text2TextOptions { settings, prefix, long, how, ..Text2TextOptions::default() };
     let texts: Vec<Numbered> = (0..).zip(arguments.into_iter().map(str::to_owned)).collect();
     let read = |number, record: Record| Ok((number, record.text(&args.key.key)?));
     if args.live.live {
@@ -94,6 +93,12 @@ fn run(args: &Args<'_>, purpose: Purpose, lines: Option<Stream>, quiet: bool) ->
             })
         });
     }
+    let flow: &Flow<'_, Numbered, Told> = &|texts, stop, put| {
+        let how = How { stop: Some(stop), ..options.how };
+        let options = Text2TextOptions { how, ..options.clone() };
+        let told = |replies: Vec<Reply>| Told { json: Value::Array(json_of(args, &model, &replies)), replies };
+        model.feed(texts, &options, &mut |place, replies| put(place, replies.map(told)))
+    };
     let many = Many {
         stream: args.stream,
         keep: args.keep,
@@ -101,14 +106,11 @@ fn run(args: &Args<'_>, purpose: Purpose, lines: Option<Stream>, quiet: bool) ->
         what: "text",
         together: TOGETHER,
         read: &read,
-        answer: &|texts: &[Numbered], stop, given| {
-            let json = |replies: &[Reply]| Value::Array(json_of(args, &model, replies));
-            answer(&model, texts, &options, stop, given, &json)
-        },
+        answer: &|texts: &[Numbered], stop, given| through(flow, texts, stop, given),
         show: &|output, _, told: &Told| show(&told.replies, output),
     };
     match lines {
-        Some(lines) => many.lines(lines),
+        Some(lines) => many.flowing(lines, flow),
         None => many.arguments(&texts, &flat),
     }
 }
@@ -135,24 +137,6 @@ fn flat(lists: Vec<Value>) -> Value {
         return Value::Array(lists);
     }
     lists.into_iter().flat_map(|list| if let Value::Array(list) = list { list } else { vec![list] }).collect()
-}
-
-/// Answers all texts, each as soon as it has ended.
-fn answer(
-    model: &Text2Text,
-    texts: &[Numbered],
-    options: &Text2TextOptions<'_>,
-    stop: &AtomicBool,
-    given: &mut Given<'_, Told>,
-    json: &dyn Fn(&[Reply]) -> Value,
-) -> ptm_tasks::Result<()> {
-    singled_out(texts, given, &mut |texts, put| {
-        let numbers: Vec<u64> = texts.iter().map(|(number, _)| *number).collect();
-        let how = How { stop: Some(stop), numbers: Some(&numbers), ..options.how };
-        let options = Text2TextOptions { how, ..options.clone() };
-        let mut texts = texts.iter().map(|(_, text)| text.clone());
-        model.run(&mut texts, &options, &mut |place, replies| put(place, Told { json: json(&replies), replies }))
-    })
 }
 
 fn json_of(args: &Args<'_>, model: &Text2Text, replies: &[Reply]) -> Vec<Value> {

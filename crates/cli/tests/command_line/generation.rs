@@ -1,10 +1,12 @@
 //! `ptm generate`, `ptm summarize` and `ptm translate`, against the answers of the transformers pipelines.
 
+use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
+use std::process::Stdio;
 
 use serde_json::{Value, json};
 
-use super::{json, parity, printed, ptm, refused};
+use super::{alone, json, parity, printed, ptm, refused};
 
 fn model(name: &str) -> PathBuf {
     parity(&format!("pipelines/generation/{name}"))
@@ -123,6 +125,47 @@ fn streams() {
     let alone: String = texts.iter().map(|text| printed(&mut generate(&[text]))).collect();
     assert_eq!(printed_all, alone);
     assert_eq!(printed(generate(&["--batch-tokens", "1"]).write_stdin(texts.join("\n"))), alone);
+}
+
+/// Lines are answered while the stream is still open, in order, whatever can't be read or is too long in its place.
+#[test]
+fn lines_are_answered_as_they_come() {
+    let mut child = alone(env!("CARGO_BIN_EXE_ptm"))
+        .args(["generate", "--json", "--quiet", "--do-sample", "false", "--max-new-tokens", "2", "-m"])
+        .arg(model("gpt2"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut to = child.stdin.take().unwrap();
+    let mut from = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut answer = || serde_json::from_str::<Value>(&from.next().unwrap().unwrap()).unwrap();
+    for text in ["The tower", "Yes"] {
+        writeln!(to, "{text}").unwrap();
+        assert!(answer()[0]["generated_text"].as_str().unwrap().starts_with(text));
+    }
+    // more than are held at once, one of which is longer than the model reads
+    let all: Vec<String> =
+        (0..1500).map(|i| if i == 700 { "tower ".repeat(300) } else { format!("The tower {i}") }).collect();
+    let (lines, writer) = (all.join("\n"), to);
+    let writing = std::thread::spawn(move || {
+        let mut to = writer;
+        writeln!(to, "{lines}\n{{broken").unwrap();
+    });
+    for (i, text) in all.iter().enumerate() {
+        let answer = answer();
+        if i == 700 {
+            assert!(answer["error"].as_str().unwrap().contains("128 positions"), "{answer}");
+        } else {
+            assert!(answer[0]["generated_text"].as_str().unwrap().starts_with(text), "{answer}");
+        }
+    }
+    assert!(answer()["error"].as_str().unwrap().contains("line 1503: not a JSON object"));
+    writing.join().unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("2 of 1503 inputs"));
 }
 
 #[test]

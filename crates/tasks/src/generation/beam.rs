@@ -7,6 +7,7 @@ use super::draws::Draws;
 use super::process::{best_first, log_softmax, log_sum};
 use super::search::{Finish, Given, Next, Scores, Search, Spoken, TokenScore};
 use super::settings::EarlyStopping;
+use crate::error::Result;
 
 /// A search with beams.
 pub(crate) struct Beams<'a> {
@@ -84,23 +85,30 @@ impl<'a> Beams<'a> {
     }
 
     /// The best continuations of all open beams, best first, or so many that were drawn; `others` cost `penalty` each.
-    fn candidates(&mut self, scores: &mut Scores<'_>, others: &[u32], penalty: f32, keep: usize) -> Vec<Candidate> {
+    fn candidates(
+        &mut self,
+        scores: &mut Scores<'_>,
+        others: &[u32],
+        penalty: f32,
+        keep: usize,
+    ) -> Result<Vec<Candidate>> {
         let draws = self.draws.is_some();
         let given = &self.given;
         let rows = self.open.par_iter().zip(scores.logits.par_chunks_exact_mut(scores.vocabulary));
         let of_row = |(parent, (beam, row)): (usize, (&Beam, &mut [f32]))| {
             log_softmax(row);
             others.iter().for_each(|&token| row[token as usize] -= penalty);
-            given.process(&beam.tokens, row);
+            given.process(&beam.tokens, row)?;
             let best = if draws {
                 row.iter().copied().enumerate().filter(|(_, score)| *score > f32::NEG_INFINITY).collect()
             } else {
                 best_first(row, keep)
             };
             let candidate = |(token, score)| Candidate { parent, token: token as u32, score: score + beam.score };
-            best.into_iter().map(candidate).collect::<Vec<_>>()
+            Ok(best.into_iter().map(candidate).collect())
         };
-        let mut all: Vec<Candidate> = rows.enumerate().flat_map_iter(of_row).collect();
+        let of_rows: Vec<Vec<Candidate>> = rows.enumerate().map(of_row).collect::<Result<_>>()?;
+        let mut all: Vec<Candidate> = of_rows.into_iter().flatten().collect();
         let order = |a: &Candidate, b: &Candidate| {
             b.score.total_cmp(&a.score).then((a.parent, a.token).cmp(&(b.parent, b.token)))
         };
@@ -113,7 +121,7 @@ impl<'a> Beams<'a> {
             all.sort_by(order);
         }
         all.truncate(keep);
-        all
+        Ok(all)
     }
 
     /// Adds a finished sequence if it is among the best.
@@ -143,14 +151,20 @@ impl<'a> Beams<'a> {
 
 impl Beams<'_> {
     /// Goes on; `others` are what other groups say at this place, each of which costs `penalty`.
-    pub fn go_on(&mut self, mut scores: Scores<'_>, others: &[u32], penalty: f32) -> Vec<Next> {
+    ///
+    /// # Errors
+    /// When nothing may be said and nothing was found.
+    pub fn go_on(&mut self, mut scores: Scores<'_>, others: &[u32], penalty: f32) -> Result<Vec<Next>> {
         let width = scores.vocabulary;
         self.begun = true;
         self.said.clear();
         let raw = self.given.top_logprobs.map(|_| scores.logits.to_vec());
         // enough that as many are left if the best all end
         let keep = self.count * (1 + self.given.ends.tokens.len()).max(2);
-        let candidates = self.candidates(&mut scores, others, penalty, keep);
+        let candidates = self.candidates(&mut scores, others, penalty, keep)?;
+        if let (true, true, Some(beam)) = (candidates.is_empty(), self.finished.is_empty(), self.open.first()) {
+            return Err(self.given.nothing_left(&beam.tokens, width));
+        }
         let top = candidates.first().map_or(f32::NEG_INFINITY, |best| best.score);
         let full = self.finished.len() >= self.count && self.early == EarlyStopping::Full;
         let mut open: Vec<(usize, Beam)> = Vec::new();
@@ -190,7 +204,7 @@ impl Beams<'_> {
         }
         let last = |beam: &Beam| *beam.tokens.last().expect("one was said");
         let next = self.open.iter().zip(parents);
-        next.map(|(beam, parent)| Next { parent, forget: 0, tokens: vec![last(beam)] }).collect()
+        Ok(next.map(|(beam, parent)| Next { parent, forget: 0, tokens: vec![last(beam)] }).collect())
     }
 
     /// What was said last, by the beams that go on and those that reached their length.
@@ -205,19 +219,11 @@ impl Beams<'_> {
 }
 
 impl Search for Beams<'_> {
-    fn advance(&mut self, scores: Scores<'_>) -> Vec<Next> {
+    fn advance(&mut self, scores: Scores<'_>) -> Result<Vec<Next>> {
         self.go_on(scores, &[], 0.0)
     }
 
     fn finish(&mut self) -> Vec<Spoken> {
-        // everything was forbidden before anything ended
-        if self.finished.is_empty() {
-            for beam in std::mem::take(&mut self.open) {
-                let tokens = beam.tokens[self.given.prompt.len()..].to_vec();
-                let score = Some(self.over_length(beam.score, tokens.len().max(1)));
-                self.finished.push(Spoken { tokens, finish: Finish::Length, score, logprobs: beam.logprobs });
-            }
-        }
         self.finished.truncate(self.returned);
         std::mem::take(&mut self.finished)
     }

@@ -1,7 +1,8 @@
 //! Text that a regular expression describes, or one of a list of phrases (Willard and Louf 2023): at each step the tokens
-//! that keep a match possible, found by running a deterministic automaton over the vocabulary.
+//! that keep a match possible, found by running a deterministic automaton over the vocabulary. A match is possible where
+//! tokens, not only bytes, lead to one: many vocabularies can't spell everything.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ptm_text::Tokenizer;
@@ -10,7 +11,7 @@ use regex_automata::util::primitives::StateID;
 use regex_automata::util::start;
 use regex_automata::{Anchored, MatchKind};
 
-use super::process::{Context, Process};
+use super::process::{Context, Process, allow};
 use crate::error::{Error, Result};
 
 /// Bytes that an automaton may take.
@@ -23,8 +24,19 @@ pub struct Constraint {
     /// The bytes of each token.
     tokens: Vec<Vec<u8>>,
     ends: Vec<u32>,
-    /// The tokens that each state allows, as they were found.
-    allowed: Mutex<HashMap<StateID, Arc<[u32]>>>,
+    /// Whether each byte is a token, so that whatever bytes can spell tokens can.
+    spells_bytes: bool,
+    /// What was found so far.
+    known: Mutex<Known>,
+}
+
+/// What is known of states.
+#[derive(Default)]
+struct Known {
+    /// The tokens that each allows.
+    allowed: HashMap<StateID, Arc<[u32]>>,
+    /// Whether tokens lead to a match.
+    ends: HashMap<StateID, bool>,
 }
 
 impl std::fmt::Debug for Constraint {
@@ -58,8 +70,10 @@ impl Constraint {
             }
             Error::Option(format!("the regular expression {pattern:?} can't be used: {}", reasons.join(": ")))
         })?;
-        let tokens = (0..vocabulary as u32).map(|id| tokenizer.token_bytes(id)).collect();
-        Ok(Self { pattern: pattern.to_owned(), automaton, tokens, ends: ends.to_vec(), allowed: Mutex::default() })
+        let tokens: Vec<Vec<u8>> = (0..vocabulary as u32).map(|id| tokenizer.token_bytes(id)).collect();
+        let bytes: HashSet<u8> = tokens.iter().filter(|bytes| bytes.len() == 1).map(|bytes| bytes[0]).collect();
+        let (pattern, ends, spells_bytes) = (pattern.to_owned(), ends.to_vec(), bytes.len() == 256);
+        Ok(Self { pattern, automaton, tokens, ends, spells_bytes, known: Mutex::default() })
     }
 
     /// One of these texts.
@@ -105,19 +119,74 @@ impl Constraint {
 
     /// The tokens after which a match is still possible, and the ends where there is one.
     fn allowed(&self, state: StateID) -> Arc<[u32]> {
-        let mut known = self.allowed.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(allowed) = known.get(&state) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(allowed) = known.allowed.get(&state) {
             return allowed.clone();
         }
-        let goes_on = |&(id, bytes): &(usize, &Vec<u8>)| {
-            !bytes.is_empty() && !self.ends.contains(&(id as u32)) && self.is_alive(self.walk(state, bytes))
-        };
-        let going_on = self.tokens.iter().enumerate().filter(goes_on).map(|(id, _)| id as u32);
-        let matches = self.matches(state);
-        let ends = self.ends.iter().copied().filter(|_| matches);
-        let allowed: Arc<[u32]> = going_on.chain(ends).collect();
-        known.insert(state, allowed.clone());
+        let mut allowed = Vec::new();
+        for (id, next) in self.steps(state) {
+            if self.spells_bytes || self.leads_to_an_end(next, &mut known) {
+                allowed.push(id);
+            }
+        }
+        if self.matches(state) {
+            allowed.extend(&self.ends);
+        }
+        let allowed: Arc<[u32]> = allowed.into();
+        known.allowed.insert(state, allowed.clone());
         allowed
+    }
+
+    /// The tokens after which bytes could still spell a match, with the states after them.
+    fn steps(&self, state: StateID) -> Vec<(u32, StateID)> {
+        let ends: HashSet<u32> = self.ends.iter().copied().collect();
+        let mut alive: HashMap<StateID, bool> = HashMap::new();
+        let step = |(id, bytes): (usize, &Vec<u8>)| {
+            if bytes.is_empty() || ends.contains(&(id as u32)) {
+                return None;
+            }
+            let next = self.walk(state, bytes);
+            alive.entry(next).or_insert_with(|| self.is_alive(next)).then_some((id as u32, next))
+        };
+        self.tokens.iter().enumerate().filter_map(step).collect()
+    }
+
+    /// Whether tokens lead from `state` to a match; depth first, so that a way is found soon where there is one.
+    fn leads_to_an_end(&self, state: StateID, known: &mut Known) -> bool {
+        // the states on the way from the first, each with what is left to try after it
+        let mut way: Vec<(StateID, Vec<StateID>)> = Vec::new();
+        let mut seen = HashSet::new();
+        let mut next = Some(state);
+        let found = loop {
+            if let Some(state) = next.take() {
+                match known.ends.get(&state) {
+                    Some(true) => break true,
+                    None if self.matches(state) => {
+                        known.ends.insert(state, true);
+                        break true;
+                    }
+                    None if seen.insert(state) => {
+                        let steps: HashSet<StateID> = self.steps(state).into_iter().map(|(_, next)| next).collect();
+                        way.push((state, steps.into_iter().collect()));
+                    }
+                    Some(false) | None => {}
+                }
+            }
+            match way.last_mut() {
+                None => break false,
+                Some((_, left)) => match left.pop() {
+                    Some(state) => next = Some(state),
+                    None => drop(way.pop()),
+                },
+            }
+        };
+        if found {
+            known.ends.extend(way.into_iter().map(|(state, _)| (state, true)));
+        } else {
+            // nothing that was seen leads anywhere
+            known.ends.extend(seen.into_iter().map(|state| (state, false)));
+        }
+        found
     }
 
     /// The state after what was `said`.
@@ -133,11 +202,12 @@ fn escape(text: &str) -> String {
     text.chars().flat_map(|c| (c.is_ascii_punctuation().then_some('\\')).into_iter().chain([c])).collect()
 }
 
-impl Process for &Constraint {
+impl Process for Constraint {
+    fn name(&self) -> String {
+        format!("the constraint {:?}", self.pattern)
+    }
+
     fn process(&self, context: &Context<'_>, scores: &mut [f32]) {
-        let allowed = self.allowed(self.after(&context.tokens[context.given..]));
-        let kept: Vec<(u32, f32)> = allowed.iter().map(|&id| (id, scores[id as usize])).collect();
-        scores.fill(f32::NEG_INFINITY);
-        kept.into_iter().for_each(|(id, score)| scores[id as usize] = score);
+        allow(scores, &self.allowed(self.after(&context.tokens[context.given..])));
     }
 }

@@ -2,7 +2,8 @@
 //! any before, `(1 - α) · p - α · max cos`.
 
 use super::process::{best_first, log_sum};
-use super::search::{Finish, Given, Next, Scores, Search, Spoken, TokenScore};
+use super::search::{Given, Next, Scores, Search, Spoken, TokenScore};
+use crate::error::Result;
 
 /// A contrastive search.
 pub(crate) struct Contrastive<'a> {
@@ -61,7 +62,7 @@ fn units(rows: &[f32], width: usize) -> Vec<f32> {
 }
 
 impl Search for Contrastive<'_> {
-    fn advance(&mut self, scores: Scores<'_>) -> Vec<Next> {
+    fn advance(&mut self, scores: Scores<'_>) -> Result<Vec<Next>> {
         let vocabulary = scores.vocabulary;
         let mut parent = 0;
         if self.reading.is_empty() {
@@ -80,11 +81,11 @@ impl Search for Contrastive<'_> {
         if let Some(finish) = self.given.ends.of(said, given, self.given.max_length) {
             let (tokens, logprobs) = (said.to_vec(), std::mem::take(&mut self.logprobs));
             self.done = Some(Spoken { tokens, finish, score: None, logprobs });
-            return Vec::new();
+            return Ok(Vec::new());
         }
         let logits = &mut scores.logits[parent * vocabulary..][..vocabulary];
         let raw = self.given.top_logprobs.map(|_| logits.to_vec());
-        self.given.process(&self.tokens, logits);
+        self.given.process(&self.tokens, logits)?;
         let shift = log_sum(logits);
         let best = best_first(logits, self.candidates).into_iter();
         let candidate = |(token, score): (usize, f32)| {
@@ -93,11 +94,9 @@ impl Search for Contrastive<'_> {
         };
         self.reading = best.map(candidate).collect();
         if self.reading.is_empty() {
-            // everything was forbidden
-            let (tokens, logprobs) = (said.to_vec(), std::mem::take(&mut self.logprobs));
-            self.done = Some(Spoken { tokens, finish: Finish::Length, score: None, logprobs });
+            return Err(self.given.nothing_left(&self.tokens, vocabulary));
         }
-        self.reading.iter().map(|&(token, ..)| Next { parent, forget: 0, tokens: vec![token] }).collect()
+        Ok(self.reading.iter().map(|&(token, ..)| Next { parent, forget: 0, tokens: vec![token] }).collect())
     }
 
     fn finish(&mut self) -> Vec<Spoken> {

@@ -19,6 +19,9 @@ pub(crate) struct Guess {
 
 /// Something that guesses.
 pub(crate) trait Draft: Send {
+    /// How many tokens it guesses at most.
+    fn most(&self) -> usize;
+
     /// At most `room` tokens that may follow `tokens`, of sequence `number`.
     fn guess(&mut self, number: usize, tokens: &[u32], room: usize, given: &Given<'_>, draws: &mut Draws)
     -> Vec<Guess>;
@@ -33,6 +36,10 @@ pub(crate) struct Lookup {
 }
 
 impl Draft for Lookup {
+    fn most(&self) -> usize {
+        self.count
+    }
+
     fn guess(&mut self, _: usize, tokens: &[u32], room: usize, given: &Given<'_>, _: &mut Draws) -> Vec<Guess> {
         let count = self.count.min(room);
         for n in (1..=self.ngram.min(tokens.len())).rev() {
@@ -40,7 +47,7 @@ impl Draft for Lookup {
             for text in [tokens, &given.source] {
                 let followed = |&at: &usize| text[at..].starts_with(last) && at + n < text.len();
                 if let Some(at) = (0..text.len().saturating_sub(n)).find(followed) {
-                    let found = &text[at + n..text.len().min(at + n + count)];
+                    let found = &text[at + n..text.len().min((at + n).saturating_add(count))];
                     return found.iter().map(|&token| Guess { token, distribution: None }).collect();
                 }
             }
@@ -83,7 +90,13 @@ impl<'a, S: Speaker> DraftModel<'a, S> {
             let hidden = self.speaker.read(memory, &[&all[self.read.len()..]], false)?;
             self.read = all.clone();
             let mut scores = self.speaker.logits(hidden);
-            given.process(&all, &mut scores);
+            // what this model alone can't go on with, or nobody, is not guessed
+            if scores.iter().any(|score| !score.is_finite()) || given.process(&all, &mut scores).is_err() {
+                break;
+            }
+            if super::process::best_first(&scores, 1).is_empty() {
+                break;
+            }
             let guess = if self.draws {
                 log_softmax(&mut scores);
                 scores.iter_mut().for_each(|score| *score = score.exp());
@@ -107,6 +120,10 @@ impl<'a, S: Speaker> DraftModel<'a, S> {
 }
 
 impl<S: Speaker + Sync> Draft for DraftModel<'_, S> {
+    fn most(&self) -> usize {
+        self.count
+    }
+
     fn guess(&mut self, _: usize, tokens: &[u32], room: usize, given: &Given<'_>, draws: &mut Draws) -> Vec<Guess> {
         if self.failed.borrow().is_some() {
             return Vec::new();

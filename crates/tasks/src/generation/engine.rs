@@ -13,13 +13,14 @@ use super::constraint::Constraint;
 use super::contrastive::Contrastive;
 use super::draft::{Draft, DraftModel, Lookup};
 use super::draws::Draws;
-use super::process::{Process, processors};
+use super::feed::Fed;
+use super::process::{Process, drawing, searching};
 use super::sample::Sample;
-use super::schedule::{Job, Listener, run};
+use super::schedule::{Job, Listener, Room, run};
 use super::search::{Given, Search, Spoken};
 use super::settings::Settings;
 use super::speaker::Speaker;
-use super::stop::Ends;
+use super::stop::{Ends, Time};
 use crate::error::{Error, Result};
 use crate::task::Task;
 
@@ -50,22 +51,63 @@ macro_rules! each {
 }
 
 /// An input to continue.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Input<'a> {
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Input {
     /// What an encoder reads, or what a decoder alone is to go on with.
-    pub tokens: &'a [u32],
+    pub tokens: Vec<u32>,
+    /// The number by which its draws are told from those of others.
+    pub number: u64,
 }
 
+/// Tokens allowed next, of which there must be one: hears which of the inputs of the call is asked for, from zero, and all
+/// its tokens so far (the prompt, or the start of a decoder beside an encoder, and what was said). All if it gives none.
+pub type Allowed<'a> = dyn Fn(usize, &[u32]) -> Option<Vec<u32>> + Sync + 'a;
+
 /// How inputs are continued.
+///
+/// Scores can be changed by the caller's own processors, here one that makes a token likelier the longer it wasn't said:
+/// ```no_run
+/// use ptm_tasks::generation::process::{Context, Process};
+/// use ptm_tasks::generation::{Engine, Generate, Settings};
+///
+/// #[derive(Debug)]
+/// struct Overdue {
+///     token: u32,
+///     growth: f32,
+/// }
+///
+/// impl Process for Overdue {
+///     fn process(&self, context: &Context<'_>, scores: &mut [f32]) {
+///         let said = &context.tokens[context.given..];
+///         let since = said.iter().rev().take_while(|&&token| token != self.token).count();
+///         scores[self.token as usize] += self.growth * since as f32;
+///     }
+/// }
+///
+/// # fn main() -> ptm_tasks::Result<()> {
+/// let engine = Engine::open("my-gpt2".as_ref(), None)?;
+/// let (comma, even) = (Overdue { token: 11, growth: 0.2 }, |input: usize, tokens: &[u32]| {
+///     // the first input may say anything, the others even tokens after three
+///     (input > 0 && tokens.len() > 3).then(|| (0..50257).filter(|token| token % 2 == 0).collect())
+/// });
+/// let how = Generate { processors: &[&comma], allowed: Some(&even), ..Generate::default() };
+/// let said = engine.generate_all(&[&[464, 10580], &[2061, 318]], &Settings::default(), &how)?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Default)]
 pub struct Generate<'a> {
     /// What the text is to be like, beyond the settings.
     pub constraint: Option<&'a Constraint>,
-    /// Tokens allowed after those of a sequence; all if it gives none.
-    pub allowed: Option<&'a (dyn Fn(&[u32]) -> Option<Vec<u32>> + Sync)>,
+    /// Tokens allowed next, as `prefix_allowed_tokens_fn` of `transformers` has it.
+    pub allowed: Option<&'a Allowed<'a>>,
+    /// The caller's own changes of the scores, in order; after those that settings ask for, and before what only drawing
+    /// uses (temperature, truncation).
+    pub processors: &'a [&'a dyn Process],
     /// A smaller model of the same vocabulary that guesses ahead.
     pub draft: Option<&'a Engine>,
-    /// Rows that are held at once.
+    /// Tokens that are held at once, 8,192 unless said otherwise; the scores of a step take at most 256 MiB beside. An input
+    /// that needs more than either is continued alone.
     pub rows: Option<usize>,
     /// Whether a greatest length beyond the model's positions is lowered to them, not refused.
     pub shorten: bool,
@@ -82,27 +124,6 @@ impl std::fmt::Debug for Generate<'_> {
             .field("constraint", &self.constraint)
             .field("rows", &self.rows)
             .finish_non_exhaustive()
-    }
-}
-
-/// A function of the caller's as a processor.
-struct Allowed<'a>(&'a (dyn Fn(&[u32]) -> Option<Vec<u32>> + Sync));
-
-impl std::fmt::Debug for Allowed<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Allowed")
-    }
-}
-
-impl Process for Allowed<'_> {
-    fn process(&self, context: &super::process::Context<'_>, scores: &mut [f32]) {
-        let Some(mut allowed) = (self.0)(context.tokens) else { return };
-        allowed.sort_unstable();
-        for (token, score) in scores.iter_mut().enumerate() {
-            if allowed.binary_search(&(token as u32)).is_err() {
-                *score = f32::NEG_INFINITY;
-            }
-        }
     }
 }
 
@@ -192,22 +213,52 @@ impl Engine {
         said: Option<&mut dyn FnMut(usize, &[u32])>,
         done: &mut dyn FnMut(usize, Vec<Spoken>) -> Result<()>,
     ) -> Result<()> {
+        let mut inputs = (0..).zip(inputs).map(|(place, tokens): (usize, &[u32])| {
+            let number = how.numbers.and_then(|numbers| numbers.get(place).copied()).unwrap_or(place as u64);
+            Ok(Input { tokens: tokens.to_vec(), number })
+        });
+        self.feed(&mut |_| inputs.next().into(), settings, how, said, &mut |place, found| done(place, found?))
+    }
+
+    /// Continues inputs as they come; `inputs` is asked for the next one when there may be room for it, and hears whether
+    /// there is nothing else to do, so that it may wait. `done` hears what was found for an input or why nothing was, by
+    /// its place in the order in which they came; `said` what is said meanwhile, where it doesn't change any more.
+    ///
+    /// # Errors
+    /// When settings don't fit the model, a listener fails, or the caller asks to stop.
+    pub fn feed(
+        &self,
+        inputs: &mut dyn FnMut(bool) -> Fed<Result<Input>>,
+        settings: &Settings,
+        how: &Generate<'_>,
+        said: Option<&mut dyn FnMut(usize, &[u32])>,
+        done: &mut dyn FnMut(usize, Result<Vec<Spoken>>) -> Result<()>,
+    ) -> Result<()> {
         settings.check()?;
         self.check_tokens(settings)?;
         let ends: Vec<u32> = settings.ends();
-        let processors = processors(settings, &ends);
+        let (searching, drawing) = (searching(settings, &ends), drawing(settings, ends.len()));
         let strings = settings.stop_strings.as_ref().map(|texts| texts.to_vec().into());
         let strings = match (strings, &self.tokenizer) {
             (None, _) => None,
             (Some(strings), Some(tokenizer)) => Some((strings, tokenizer)),
             (Some(_), None) => return Err(Error::Option("stop strings need the model's tokenizer".into())),
         };
-        let ends = Ends { tokens: ends.into(), strings };
-        let shared = Shared { engine: self, settings, how, processors: &processors, ends: &ends };
-        let mut jobs = inputs.enumerate().map(|(number, tokens)| shared.job(number, tokens));
+        let time = settings.max_time.map(Time::new);
+        let ends = Ends { tokens: ends.into(), strings, time };
+        let shared = Shared { engine: self, settings, how, searching: &searching, drawing: &drawing, ends: &ends };
+        shared.check()?;
+        let mut place = 0;
+        let mut jobs = |alone: bool| {
+            let job = |input: Result<Input>| {
+                place += 1;
+                input.and_then(|input| shared.job(place - 1, input))
+            };
+            inputs(alone).map(job)
+        };
         let mut listener = Listener { said, done, stop: how.stop };
-        let rows = how.rows.unwrap_or(DEFAULT_ROWS);
-        each!(&self.model, model => run(&**model, &mut jobs, rows, &mut listener))
+        let room = Room::of(how.rows.unwrap_or(DEFAULT_ROWS), self.vocabulary());
+        each!(&self.model, model => run(&**model, &mut jobs, room, &mut listener))
     }
 
     /// Whether an input of so many tokens has room to go on.
@@ -215,9 +266,8 @@ impl Engine {
     /// # Errors
     /// When it hasn't, or is empty and nothing else begins the text.
     pub fn check(&self, tokens: usize, settings: &Settings, how: &Generate<'_>) -> Result<()> {
-        let shared = Shared { engine: self, settings, how, processors: &[], ends: &Ends::default() };
-        let prompt = shared.prompt(&vec![0; tokens])?;
-        shared.max_length(prompt.len()).map(drop)
+        let (searching, drawing, ends) = (&[], &[], &Ends::default());
+        Shared { engine: self, settings, how, searching, drawing, ends }.lengths(&vec![0; tokens]).map(drop)
     }
 
     /// Continues every input; results in their order.
@@ -262,28 +312,55 @@ struct Shared<'s> {
     engine: &'s Engine,
     settings: &'s Settings,
     how: &'s Generate<'s>,
-    processors: &'s [Box<dyn Process>],
+    searching: &'s [Box<dyn Process>],
+    drawing: &'s [Box<dyn Process>],
     ends: &'s Ends<'s>,
 }
 
 impl<'s> Shared<'s> {
-    fn job(&self, number: usize, tokens: &[u32]) -> Result<Job<'s>> {
-        let (settings, has_encoder) = (self.settings, self.engine.has_encoder());
-        let prompt = self.prompt(tokens)?;
-        let max_length = self.max_length(prompt.len())?;
+    /// The input at `place`, ready to begin.
+    fn job(&self, place: usize, input: Input) -> Result<Job<'s>> {
+        let Input { tokens, number } = input;
+        let (prompt, max_length) = self.lengths(&tokens)?;
+        self.check_ids(&tokens)?;
         let given = || Given {
-            processors: self.processors,
-            own: self.own(),
-            ends: self.ends.clone(),
+            input: place,
+            constraint: self.how.constraint,
+            allowed: self.how.allowed,
+            searching: self.searching,
+            callers: self.how.processors,
+            drawing: self.drawing,
+            ends: self.ends.anew(),
             prompt: prompt.clone(),
-            source: tokens.to_vec(),
+            source: tokens.clone(),
             max_length,
-            top_logprobs: settings.top_logprobs,
+            top_logprobs: self.settings.top_logprobs,
         };
-        let number = self.how.numbers.and_then(|numbers| numbers.get(number).copied()).unwrap_or(number as u64);
-        let search = self.search(&given, number)?;
-        let source = if has_encoder { tokens.to_vec() } else { Vec::new() };
-        Ok(Job { source, prompt, max_length, search })
+        let search = self.search(&given, number);
+        let source = if self.engine.has_encoder() { tokens.clone() } else { Vec::new() };
+        Ok(Job { source, prompt: prompt.clone(), max_length, search })
+    }
+
+    /// What the decoder is given of `tokens`, and how many there may be in all.
+    fn lengths(&self, tokens: &[u32]) -> Result<(Vec<u32>, usize)> {
+        let prompt = self.prompt(tokens)?;
+        let most = self.engine.longest().unwrap_or(usize::MAX);
+        if self.engine.has_encoder() && tokens.len() > most {
+            let problem =
+                format!("a text of {} tokens is longer than the {most} that the model reads: shorten it", tokens.len());
+            return Err(Error::Input(problem));
+        }
+        let max_length = self.max_length(prompt.len())?;
+        Ok((prompt, max_length))
+    }
+
+    /// Tokens that are read must be the model's.
+    fn check_ids(&self, tokens: &[u32]) -> Result<()> {
+        let rows = self.engine.vocabulary();
+        let Some(token) = tokens.iter().find(|&&token| token as usize >= rows) else { return Ok(()) };
+        Err(Error::Input(format!(
+            "an input has token {token}, but the model knows {rows}: its tokenizer is another model's"
+        )))
     }
 
     /// What the decoder begins with.
@@ -293,10 +370,10 @@ impl<'s> Shared<'s> {
         let prompt = if has_encoder {
             let start = settings.decoder_start_token_id.or(settings.bos_token_id);
             let problem = "the model's files name no decoder_start_token_id: give one";
-            vec![start.ok_or_else(|| Error::Option(problem.into()))?]
+            vec![self.first(start.ok_or_else(|| Error::Option(problem.into()))?)?]
         } else if tokens.is_empty() {
             let problem = "an empty text, and the model's files name no bos_token_id to begin with: give some text";
-            vec![settings.bos_token_id.ok_or_else(|| Error::Input(problem.into()))?]
+            vec![self.first(settings.bos_token_id.ok_or_else(|| Error::Input(problem.into()))?)?]
         } else {
             tokens.to_vec()
         };
@@ -306,16 +383,13 @@ impl<'s> Shared<'s> {
         Ok(prompt)
     }
 
-    /// What the caller wants beyond the settings.
-    fn own(&self) -> Vec<Box<dyn Process + 's>> {
-        let mut own: Vec<Box<dyn Process + 's>> = Vec::new();
-        if let Some(constraint) = self.how.constraint {
-            own.push(Box::new(constraint));
+    /// The token that begins, if the model knows it.
+    fn first(&self, token: u32) -> Result<u32> {
+        let rows = self.engine.vocabulary();
+        if (token as usize) < rows {
+            return Ok(token);
         }
-        if let Some(allowed) = self.how.allowed {
-            own.push(Box::new(Allowed(allowed)));
-        }
-        own
+        Err(Error::Option(format!("a text begins with token {token} (bos_token_id), but the model knows {rows}")))
     }
 
     /// How many tokens there may be in all; a length that somebody asked for must fit the model.
@@ -340,53 +414,68 @@ impl<'s> Shared<'s> {
         Ok(wanted)
     }
 
-    fn search(&self, given: &dyn Fn() -> Given<'s>, input: u64) -> Result<Box<dyn Search + 's>> {
-        let s = self.settings;
-        let reads_ahead = each!(&self.engine.model, model => model.reads_ahead());
+    /// Says which settings the model, or the draft model, can't follow.
+    fn check(&self) -> Result<()> {
+        let (s, engine) = (self.settings, self.engine);
+        let reads_ahead = each!(&engine.model, model => model.reads_ahead());
         if !reads_ahead && (s.is_contrastive() || s.prompt_lookup_num_tokens.is_some() || self.how.draft.is_some()) {
             let problem = "this family neither searches contrastively nor reads guesses ahead: leave penalty_alpha, \
                            prompt_lookup_num_tokens and the draft model off";
             return Err(Error::Option(problem.into()));
         }
+        let Some(draft) = self.how.draft else { return Ok(()) };
+        if s.prompt_lookup_num_tokens.is_some() {
+            return Err(Error::Option("guesses come from the prompt or from a draft model, not from both".into()));
+        }
+        if draft.vocabulary() != engine.vocabulary() || draft.has_encoder() != engine.has_encoder() {
+            let problem = format!(
+                "{} has {} tokens, the draft model {} {}: they must share a vocabulary",
+                engine.name,
+                engine.vocabulary(),
+                draft.name,
+                draft.vocabulary()
+            );
+            return Err(Error::Option(problem));
+        }
+        if !each!(&draft.model, model => model.reads_ahead()) {
+            return Err(Error::Option(format!(
+                "the draft model {} is of a family that doesn't read ahead",
+                draft.name
+            )));
+        }
+        if s.num_return_sequences > 1 {
+            return Err(Error::Option("a draft model guesses for one sequence: leave num_return_sequences off".into()));
+        }
+        if s.num_beams > 1 || s.is_contrastive() {
+            return Err(Error::Option(
+                "a draft model guesses for one beam: leave num_beams and penalty_alpha off".into(),
+            ));
+        }
+        Ok(())
+    }
+
+    fn search(&self, given: &dyn Fn() -> Given<'s>, input: u64) -> Box<dyn Search + 's> {
+        let s = self.settings;
         if s.num_beam_groups > 1 {
-            return Ok(Box::new(super::groups::Groups::new(given, s)));
+            return Box::new(super::groups::Groups::new(given, s));
         }
         if s.num_beams > 1 {
             let draws = s.do_sample.then(|| Draws::new(s.seed, input));
             let returned = s.num_return_sequences;
-            return Ok(Box::new(Beams::new(given(), s.num_beams, returned, s.length_penalty, s.early_stopping, draws)));
+            return Box::new(Beams::new(given(), s.num_beams, returned, s.length_penalty, s.early_stopping, draws));
         }
         if let Some(alpha) = s.penalty_alpha.filter(|&alpha| alpha > 0.0) {
-            return Ok(Box::new(Contrastive::new(given(), s.top_k, alpha)));
+            return Box::new(Contrastive::new(given(), s.top_k, alpha));
         }
+        let lookup = |count| Lookup { count, ngram: s.max_matching_ngram_size.unwrap_or(2) };
         let draft: Option<Box<dyn Draft + 's>> = match (s.prompt_lookup_num_tokens, self.how.draft) {
-            (Some(_), Some(_)) => {
-                return Err(Error::Option("guesses come from the prompt or from a draft model, not from both".into()));
-            }
-            (Some(count), None) => Some(Box::new(Lookup { count, ngram: s.max_matching_ngram_size.unwrap_or(2) })),
-            (None, Some(draft)) => {
-                if draft.vocabulary() != self.engine.vocabulary() || draft.has_encoder() != self.engine.has_encoder() {
-                    let problem = format!(
-                        "{} has {} tokens, the draft model {} {}: they must share a vocabulary",
-                        self.engine.name,
-                        self.engine.vocabulary(),
-                        draft.name,
-                        draft.vocabulary()
-                    );
-                    return Err(Error::Option(problem));
-                }
-                if s.num_return_sequences > 1 {
-                    return Err(Error::Option(
-                        "a draft model guesses for one sequence: leave num_return_sequences off".into(),
-                    ));
-                }
-                Some(
-                    each!(&draft.model, model => Box::new(DraftModel::new(&**model, s.num_assistant_tokens, s.do_sample))),
-                )
-            }
+            (Some(count), _) => Some(Box::new(lookup(count))),
+            (None, Some(draft)) => Some(
+                each!(&draft.model, model => Box::new(DraftModel::new(&**model, s.num_assistant_tokens, s.do_sample))),
+            ),
             (None, None) => None,
         };
-        Ok(Box::new(Sample::new(given(), s.do_sample, s.seed, input, s.num_return_sequences, draft)))
+        Box::new(Sample::new(given(), s.do_sample, s.seed, input, s.num_return_sequences, draft))
     }
 }
 

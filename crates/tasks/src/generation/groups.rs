@@ -4,6 +4,7 @@
 use super::beam::Beams;
 use super::search::{Given, Next, Scores, Search, Spoken};
 use super::settings::Settings;
+use crate::error::Result;
 
 /// A search with groups of beams.
 pub(crate) struct Groups<'a> {
@@ -32,7 +33,7 @@ impl<'a> Groups<'a> {
 }
 
 impl Search for Groups<'_> {
-    fn advance(&mut self, scores: Scores<'_>) -> Vec<Next> {
+    fn advance(&mut self, scores: Scores<'_>) -> Result<Vec<Next>> {
         let vocabulary = scores.vocabulary;
         let beginning = !std::mem::replace(&mut self.begun, true);
         let each = self.width / self.groups.len();
@@ -40,18 +41,20 @@ impl Search for Groups<'_> {
         for group in &mut self.groups {
             let rows = group.open();
             if rows == 0 {
-                // a group that is done says nothing but padding, which costs the later ones like any token
-                said.extend(self.padding.into_iter().flat_map(|padding| std::iter::repeat_n(padding, each)));
+                // a group that is done says nothing but padding, which costs the later ones like any token; padding that
+                // the model can't say costs nobody
+                let padding = self.padding.filter(|&padding| (padding as usize) < vocabulary);
+                said.extend(padding.into_iter().flat_map(|padding| std::iter::repeat_n(padding, each)));
                 continue;
             }
             let mut logits = scores.logits[first * vocabulary..][..rows * vocabulary].to_vec();
-            let own = group.go_on(Scores { logits: &mut logits, hidden: &[], vocabulary }, &said, self.penalty);
+            let own = group.go_on(Scores { logits: &mut logits, hidden: &[], vocabulary }, &said, self.penalty)?;
             said.extend_from_slice(group.said());
             next.extend(own.into_iter().map(|next| Next { parent: first + next.parent, ..next }));
             // the prompt's row is everybody's
             first += if beginning { 0 } else { rows };
         }
-        next
+        Ok(next)
     }
 
     fn finish(&mut self) -> Vec<Spoken> {

@@ -46,8 +46,16 @@ pub struct Layers {
 }
 
 /// What files say of generation that would change the text, and that ptm doesn't do.
-const UNSUPPORTED: [&str; 6] =
-    ["guidance_scale", "sequence_bias", "watermarking_config", "dola_layers", "constraints", "force_words_ids"];
+const UNSUPPORTED: [&str; 8] = [
+    "guidance_scale",
+    "sequence_bias",
+    "watermarking_config",
+    "dola_layers",
+    "constraints",
+    "force_words_ids",
+    "forced_decoder_ids",
+    "token_healing",
+];
 
 impl Layers {
     /// What the directory `dir` says for `task` (`summarization`), over the task's own defaults: the files' word always
@@ -225,7 +233,7 @@ fn known(settings: &Settings) -> Map<String, Value> {
 }
 
 fn is_unset(key: &str, value: &Value) -> bool {
-    value.is_null() || (key == "guidance_scale" && value.as_f64() == Some(1.0))
+    value.is_null() || value == false || (key == "guidance_scale" && value.as_f64() == Some(1.0))
 }
 
 /// A file of a model directory that holds a JSON object; none if it isn't there.
@@ -358,8 +366,13 @@ mod tests {
         assert!(check(json!({"max_new_tokens": 0})).contains("at least 1"));
         assert!(check(json!({"early_stopping": "soon"})).contains("never"));
         assert!(check(json!({"penalty_alpha": 0.6, "num_beams": 2})).contains("contrastive"));
-        let dir = dir(&[("generation_config.json", json!({"guidance_scale": 1.5}))]);
-        let error = Layers::read(dir.path(), "", &TASK).unwrap_err().to_string();
-        assert!(error.contains("generation_config.json") && error.contains("guidance_scale"), "{error}");
+        assert!(check(json!({"max_time": 0.0})).contains("seconds above 0"));
+        for (name, value) in [("guidance_scale", json!(1.5)), ("token_healing", json!(true))] {
+            let dir = dir(&[("generation_config.json", json!({ name: value }))]);
+            let error = Layers::read(dir.path(), "", &TASK).unwrap_err().to_string();
+            assert!(error.contains("generation_config.json") && error.contains(name), "{error}");
+        }
+        let usual = dir(&[("generation_config.json", json!({"guidance_scale": 1.0, "token_healing": false}))]);
+        Layers::read(usual.path(), "", &TASK).unwrap();
     }
 }

@@ -38,6 +38,8 @@ use super::settings::Settings;
 /// What a processor knows of a sequence.
 #[derive(Clone, Copy, Debug)]
 pub struct Context<'a> {
+    /// Which of the inputs of the call it answers.
+    pub input: usize,
     /// All tokens so far: the prompt, or the start of a decoder beside an encoder, and what was said.
     pub tokens: &'a [u32],
     /// How many of them were given.
@@ -55,8 +57,14 @@ impl Context<'_> {
     }
 }
 
-/// Changes the scores of the next token, `[V]`; minus infinity forbids one.
+/// Changes the scores of the next token, `[V]`; minus infinity forbids one. Callers may have their own, see
+/// [`super::Generate::processors`].
 pub trait Process: Debug + Send + Sync {
+    /// What a message calls it that says who forbade every token: its type, unless it says another.
+    fn name(&self) -> String {
+        format!("{self:?}").chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
+    }
+
     /// Changes `scores` in place.
     fn process(&self, context: &Context<'_>, scores: &mut [f32]);
 }
@@ -74,6 +82,13 @@ impl Process for Normalize {
 /// The processors that `settings` ask for, in order; those that only sampling uses come last. `ends` are the tokens
 /// that end a sequence.
 pub fn processors(settings: &Settings, ends: &[u32]) -> Vec<Box<dyn Process>> {
+    let mut all = searching(settings, ends);
+    all.extend(drawing(settings, ends.len()));
+    all
+}
+
+/// Those of every search, before the caller's own.
+pub(crate) fn searching(settings: &Settings, ends: &[u32]) -> Vec<Box<dyn Process>> {
     let s = settings;
     let mut all: Vec<Box<dyn Process>> = Vec::new();
     let ends = || ends.to_vec();
@@ -116,9 +131,21 @@ pub fn processors(settings: &Settings, ends: &[u32]) -> Vec<Box<dyn Process>> {
             Box::new(SuppressAtBeginning { tokens: tokens.clone(), after_first: s.forced_bos_token_id.is_some() })
         });
     }
+    all
+}
+
+/// Those that come last, where there are so many `ends`: what is drawn from, and as what.
+pub(crate) fn drawing(settings: &Settings, ends: usize) -> Vec<Box<dyn Process>> {
+    let s = settings;
+    let mut all: Vec<Box<dyn Process>> = Vec::new();
+    let mut add = |yes: bool, make: &dyn Fn() -> Box<dyn Process>| {
+        if yes {
+            all.push(make());
+        }
+    };
     if s.do_sample {
         // a beam needs a token beside the ends to go on with
-        let keep = if s.num_beams > 1 { ends().len() + 1 } else { 1 };
+        let keep = if s.num_beams > 1 { ends + 1 } else { 1 };
         add(s.temperature != 1.0, &|| Box::new(Temperature(s.temperature)));
         add(s.top_k > 0, &|| Box::new(TopK(s.top_k.max(keep))));
         add(s.top_p < 1.0, &|| Box::new(TopP { mass: s.top_p, keep }));
@@ -131,6 +158,23 @@ pub fn processors(settings: &Settings, ends: &[u32]) -> Vec<Box<dyn Process>> {
     }
     add(s.renormalize_logits, &|| Box::new(Normalize));
     all
+}
+
+/// Forbids `tokens`; those that the model doesn't know are forbidden anyway.
+pub(crate) fn forbid(scores: &mut [f32], tokens: &[u32]) {
+    for &token in tokens {
+        if let Some(score) = scores.get_mut(token as usize) {
+            *score = f32::NEG_INFINITY;
+        }
+    }
+}
+
+/// Forbids all but `tokens`.
+pub(crate) fn allow(scores: &mut [f32], tokens: &[u32]) {
+    let kept: Vec<(u32, f32)> =
+        tokens.iter().filter_map(|&token| Some((token, *scores.get(token as usize)?))).collect();
+    scores.fill(f32::NEG_INFINITY);
+    kept.into_iter().for_each(|(token, score)| scores[token as usize] = score);
 }
 
 /// Logarithms of the probabilities that `scores` stand for.

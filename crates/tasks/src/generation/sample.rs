@@ -6,6 +6,7 @@ use super::draft::{Draft, Guess};
 use super::draws::Draws;
 use super::process::{best_first, log_sum};
 use super::search::{Given, Next, Scores, Search, Spoken, TokenScore};
+use crate::error::Result;
 
 /// Greedy search or sampling.
 pub(crate) struct Sample<'a> {
@@ -59,10 +60,10 @@ impl<'a> Sample<'a> {
     }
 
     /// The token after `line`, of which `logits` are the scores, and whether it is what was guessed.
-    fn choose(&self, line: &mut Line, logits: &mut [f32], guess: Option<&Guess>) -> (u32, bool) {
+    fn choose(&self, line: &mut Line, logits: &mut [f32], guess: Option<&Guess>) -> Result<(u32, bool)> {
         let shift = if self.given.top_logprobs.is_some() { log_sum(logits) } else { 0.0 };
         let raw = self.given.top_logprobs.map(|_| logits.to_vec());
-        self.given.process(&line.tokens, logits);
+        self.given.process(&line.tokens, logits)?;
         let place = line.tokens.len() - self.given.prompt.len();
         let token = if self.draws {
             let draws = line.draws.at(place);
@@ -74,11 +75,11 @@ impl<'a> Sample<'a> {
             best_first(logits, 1).first().map(|&(token, _)| token as u32)
         };
         // a model that gives no number is noticed by the scheduler; here everything was forbidden
-        let token = token.or_else(|| self.given.ends.tokens.first().copied()).unwrap_or(0);
+        let token = token.ok_or_else(|| self.given.nothing_left(&line.tokens, logits.len()))?;
         if let Some(raw) = raw {
             line.logprobs.extend(self.given.token_score(&raw, shift, token));
         }
-        (token, guess.is_some_and(|guess| guess.token == token))
+        Ok((token, guess.is_some_and(|guess| guess.token == token)))
     }
 }
 
@@ -90,7 +91,9 @@ fn draw(scores: &mut [f32], draws: &mut Draws) -> Option<u32> {
 /// Turns scores into weights of which the largest is one; says whether there is one at all.
 fn weights(scores: &mut [f32]) -> bool {
     let top = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    scores.iter_mut().for_each(|score| *score = (*score - top).exp());
+    // what grew beyond all numbers is all there is
+    let weight = |score: f32| if top == f32::INFINITY { f32::from(score == top) } else { (score - top).exp().max(0.0) };
+    scores.iter_mut().for_each(|score| *score = weight(*score));
     top > f32::NEG_INFINITY
 }
 
@@ -116,7 +119,7 @@ fn draw_or_keep(scores: &mut [f32], guess: &Guess, draws: &mut Draws) -> Option<
 }
 
 impl Search for Sample<'_> {
-    fn advance(&mut self, scores: Scores<'_>) -> Vec<Next> {
+    fn advance(&mut self, scores: Scores<'_>) -> Result<Vec<Next>> {
         let width = scores.vocabulary;
         let beginning = self.to_begin > 0;
         if beginning {
@@ -137,7 +140,7 @@ impl Search for Sample<'_> {
                     of_prompt.copy_from_slice(scores.logits);
                     &mut of_prompt[..]
                 };
-                let (token, as_guessed) = self.choose(&mut line, logits, guesses.get(kept));
+                let (token, as_guessed) = self.choose(&mut line, logits, guesses.get(kept))?;
                 line.tokens.push(token);
                 let said = &line.tokens[self.given.prompt.len()..];
                 let ended = self.given.ends.of(said, self.given.prompt.len(), self.given.max_length);
@@ -164,7 +167,7 @@ impl Search for Sample<'_> {
             next.push(Next { parent, forget: guesses.len() - kept, tokens });
             self.open.push(line);
         }
-        next
+        Ok(next)
     }
 
     fn finish(&mut self) -> Vec<Spoken> {
@@ -174,6 +177,10 @@ impl Search for Sample<'_> {
 
     fn width(&self) -> usize {
         self.to_begin.max(self.open.len())
+    }
+
+    fn score_rows(&self) -> usize {
+        self.width().saturating_mul(self.draft.as_ref().map_or(0, |draft| draft.most()).saturating_add(1))
     }
 
     fn said(&self) -> Option<&[u32]> {

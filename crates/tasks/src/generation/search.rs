@@ -3,7 +3,10 @@
 
 use std::fmt;
 
-use super::process::{Context, Process};
+use super::constraint::Constraint;
+use super::engine::Allowed;
+use super::process::{Context, Process, allow};
+use crate::error::{Error, Result};
 
 /// Why a sequence ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +17,8 @@ pub enum Finish {
     Length,
     /// It said one of the stop strings.
     Stop,
+    /// It took as long as it may.
+    Time,
 }
 
 impl fmt::Display for Finish {
@@ -23,6 +28,7 @@ impl fmt::Display for Finish {
             Self::End => "eos_token",
             Self::Length => "length",
             Self::Stop => "stop_sequence",
+            Self::Time => "time",
         })
     }
 }
@@ -75,7 +81,10 @@ pub(crate) struct Scores<'a> {
 /// A way of choosing tokens.
 pub(crate) trait Search: Send {
     /// Goes on: what the open hypotheses become; none when the search is over.
-    fn advance(&mut self, scores: Scores<'_>) -> Vec<Next>;
+    ///
+    /// # Errors
+    /// When nothing may be said and nothing was found.
+    fn advance(&mut self, scores: Scores<'_>) -> Result<Vec<Next>>;
 
     /// The sequences that were found, best first; once the search is over.
     fn finish(&mut self) -> Vec<Spoken>;
@@ -88,6 +97,11 @@ pub(crate) trait Search: Send {
     /// How many hypotheses may be open at once.
     fn width(&self) -> usize;
 
+    /// How many rows of scores a step may want.
+    fn score_rows(&self) -> usize {
+        self.width()
+    }
+
     /// What the only hypothesis has said so far, for streaming; none where it may still change.
     fn said(&self) -> Option<&[u32]> {
         None
@@ -96,10 +110,18 @@ pub(crate) trait Search: Send {
 
 /// What does not change while an input is continued.
 pub(crate) struct Given<'a> {
-    /// What changes the scores, in order.
-    pub processors: &'a [Box<dyn Process>],
-    /// Those that only this input has: a constraint.
-    pub own: Vec<Box<dyn Process + 'a>>,
+    /// Which of the caller's inputs it is.
+    pub input: usize,
+    /// What the text is to be like.
+    pub constraint: Option<&'a Constraint>,
+    /// The caller's function of what may follow.
+    pub allowed: Option<&'a Allowed<'a>>,
+    /// What changes the scores after them, in order: of every search, …
+    pub searching: &'a [Box<dyn Process>],
+    /// … the caller's own, …
+    pub callers: &'a [&'a dyn Process],
+    /// … and of drawing.
+    pub drawing: &'a [Box<dyn Process>],
     /// What ends a sequence.
     pub ends: super::stop::Ends<'a>,
     /// What a decoder was given.
@@ -114,11 +136,78 @@ pub(crate) struct Given<'a> {
 
 impl Given<'_> {
     /// Changes the `scores` of what comes after `tokens`.
-    pub fn process(&self, tokens: &[u32], scores: &mut [f32]) {
-        let context = Context { tokens, given: self.prompt.len(), source: &self.source, max_length: self.max_length };
-        for processor in self.own.iter().map(|p| &**p).chain(self.processors.iter().map(|p| &**p)) {
-            processor.process(&context, scores);
+    ///
+    /// # Errors
+    /// When the caller's function allows nothing.
+    pub fn process(&self, tokens: &[u32], scores: &mut [f32]) -> Result<()> {
+        let context = self.context(tokens);
+        if let Some(list) = self.listed(tokens)? {
+            allow(scores, &list);
         }
+        self.steps().for_each(|step| step.process(&context, scores));
+        Ok(())
+    }
+
+    fn context<'c>(&'c self, tokens: &'c [u32]) -> Context<'c> {
+        let (given, source, max_length) = (self.prompt.len(), &*self.source, self.max_length);
+        Context { input: self.input, tokens, given, source, max_length }
+    }
+
+    /// What the caller's function allows after `tokens`, if it says.
+    fn listed(&self, tokens: &[u32]) -> Result<Option<Vec<u32>>> {
+        let list = self.allowed.and_then(|allowed| allowed(self.input, tokens));
+        if list.as_ref().is_some_and(Vec::is_empty) {
+            let problem = format!(
+                "the function of allowed tokens allows none as token {} of the answer to input {}: let it name one, such \
+                 as an end, or none at all for any",
+                self.place(tokens),
+                self.input
+            );
+            return Err(Error::Input(problem));
+        }
+        Ok(list)
+    }
+
+    fn steps(&self) -> impl Iterator<Item = &dyn Process> {
+        fn each(list: &[Box<dyn Process>]) -> impl Iterator<Item = &dyn Process> {
+            list.iter().map(|step| &**step)
+        }
+        let constraint = self.constraint.map(|constraint| constraint as &dyn Process);
+        let callers = self.callers.iter().map(|step| *step as &dyn Process);
+        constraint.into_iter().chain(each(self.searching)).chain(callers).chain(each(self.drawing))
+    }
+
+    /// Which token of the answer comes after `tokens`, from one.
+    fn place(&self, tokens: &[u32]) -> usize {
+        tokens.len() - self.prompt.len() + 1
+    }
+
+    /// The error of a text that can't go on after `tokens`: who forbids what, of `vocabulary` tokens.
+    pub fn nothing_left(&self, tokens: &[u32], vocabulary: usize) -> Error {
+        let context = self.context(tokens);
+        let mut scores = vec![0.0; vocabulary];
+        let possible = |scores: &[f32]| scores.iter().filter(|score| **score > f32::NEG_INFINITY).count();
+        let (mut left, mut who) = (vocabulary, Vec::new());
+        if let Ok(Some(list)) = self.listed(tokens) {
+            allow(&mut scores, &list);
+            left = possible(&scores);
+            who.push("the function of allowed tokens".to_owned());
+        }
+        for step in self.steps() {
+            step.process(&context, &mut scores);
+            let now = possible(&scores);
+            if now < left {
+                who.push(step.name());
+            }
+            left = now;
+        }
+        Error::Input(format!(
+            "nothing may be said as token {} of the answer to input {}: every token is forbidden, by {}; allow some, or leave \
+             out what forbids them",
+            self.place(tokens),
+            self.input,
+            if who.is_empty() { "scores that leave all numbers".to_owned() } else { who.join(" and ") }
+        ))
     }
 
     /// What the model itself thinks of `token`, if asked for; `logits` are as it gave them.

@@ -90,6 +90,8 @@ pub struct Settings {
     pub min_new_tokens: Option<usize>,
     /// Tokens at least, with the prompt.
     pub min_length: usize,
+    /// Seconds that an answer may take from its first token; what was said until then is the answer.
+    pub max_time: Option<f64>,
     /// Texts that end a sequence, which they are part of.
     pub stop_strings: Option<Texts>,
     /// Whether tokens are drawn, not chosen.
@@ -175,6 +177,7 @@ impl Default for Settings {
             max_length: None,
             min_new_tokens: None,
             min_length: 0,
+            max_time: None,
             stop_strings: None,
             do_sample: false,
             seed: 0,
@@ -334,6 +337,9 @@ impl Settings {
         }
         if self.exponential_decay_length_penalty.is_some_and(|(_, factor)| !(factor > 0.0 && factor.is_finite())) {
             return no("the factor of exponential_decay_length_penalty must be above 0".into());
+        }
+        if let Some(seconds) = self.max_time.filter(|&seconds| seconds.is_nan() || seconds <= 0.0) {
+            return no(format!("max_time is {seconds}; it is a number of seconds above 0"));
         }
         if let Some(texts) = &self.stop_strings
             && texts.to_vec().iter().any(String::is_empty)

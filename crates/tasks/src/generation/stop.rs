@@ -1,6 +1,7 @@
 //! What ends a sequence: an end token, a stop string, the greatest length.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use ptm_text::Tokenizer;
 
@@ -13,9 +14,36 @@ pub(crate) struct Ends<'a> {
     pub tokens: Arc<[u32]>,
     /// Texts, with what says how tokens are written.
     pub strings: Option<(Arc<[String]>, &'a Tokenizer)>,
+    /// How long it may take.
+    pub time: Option<Time>,
+}
+
+/// A time after which nothing more is said; it begins with the first token.
+#[derive(Clone, Debug)]
+pub(crate) struct Time {
+    most: Duration,
+    begun: Arc<OnceLock<Instant>>,
+}
+
+impl Time {
+    /// So many seconds, or endless ones.
+    pub fn new(seconds: f64) -> Self {
+        let most = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
+        Self { most, begun: Arc::default() }
+    }
+
+    fn is_over(&self) -> bool {
+        self.begun.get_or_init(Instant::now).elapsed() >= self.most
+    }
 }
 
 impl Ends<'_> {
+    /// The same for another input, whose time has not begun.
+    pub fn anew(&self) -> Self {
+        let time = self.time.as_ref().map(|time| Time { most: time.most, begun: Arc::default() });
+        Self { time, ..self.clone() }
+    }
+
     /// Why a sequence that has said `said` ends, if it does; it may not be longer than `max_length` with its `given`
     /// tokens.
     pub fn of(&self, said: &[u32], given: usize, max_length: usize) -> Option<Finish> {
@@ -26,7 +54,10 @@ impl Ends<'_> {
         if self.says_stop(said) {
             return Some(Finish::Stop);
         }
-        (given + said.len() >= max_length).then_some(Finish::Length)
+        if given + said.len() >= max_length {
+            return Some(Finish::Length);
+        }
+        self.time.as_ref().is_some_and(Time::is_over).then_some(Finish::Time)
     }
 
     /// Whether a stop string ends within the last token.

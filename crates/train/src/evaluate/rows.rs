@@ -357,6 +357,7 @@ impl Run<'_> {
             prefix: Some(prefix.to_owned()),
             long: Long::Cut,
             how,
+            ..Text2TextOptions::default()
         };
         let (mut gold, mut written, mut kept, mut truncated) = (Vec::new(), Vec::new(), Kept::default(), 0);
         self.each::<TextToText>(heard, &mut |rows, first, heard| {

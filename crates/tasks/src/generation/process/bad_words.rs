@@ -17,12 +17,16 @@ impl BadWords {
 }
 
 impl Process for BadWords {
+    fn name(&self) -> String {
+        "bad_words_ids".into()
+    }
+
     fn process(&self, context: &Context<'_>, scores: &mut [f32]) {
         for word in &self.words {
             let (&last, rest) = word.split_last().expect("empty ones were left out");
             // as the reference has it, a sequence as long as the context counts, a longer one doesn't
             if word.len() == 1 || (word.len() <= context.tokens.len() && context.tokens.ends_with(rest)) {
-                scores[last as usize] = f32::NEG_INFINITY;
+                super::forbid(scores, &[last]);
             }
         }
     }

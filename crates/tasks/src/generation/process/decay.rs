@@ -18,8 +18,12 @@ impl Process for DecayToEnd {
         let Some(since) = context.said().checked_sub(self.start).filter(|&since| since > 0) else { return };
         let growth = f64::from(self.factor).powi(since as i32) - 1.0;
         for &end in &self.ends {
-            let score = &mut scores[end as usize];
-            *score += score.abs() * growth as f32;
+            let Some(score) = scores.get_mut(end as usize).filter(|score| **score > f32::NEG_INFINITY) else {
+                continue;
+            };
+            // a growth beyond all numbers makes the end certain, and nothing of a score of zero
+            let more = f64::from(score.abs()) * growth;
+            *score = (f64::from(*score) + if more.is_nan() { 0.0 } else { more }).min(f64::from(f32::MAX)) as f32;
         }
     }
 }

@@ -7,6 +7,10 @@ use super::{Context, Process};
 pub struct ForcedFirst(pub u32);
 
 impl Process for ForcedFirst {
+    fn name(&self) -> String {
+        "forced_bos_token_id".into()
+    }
+
     fn process(&self, context: &Context<'_>, scores: &mut [f32]) {
         if context.tokens.len() == 1 {
             only(scores, &[self.0]);
@@ -19,6 +23,10 @@ impl Process for ForcedFirst {
 pub struct ForcedLast(pub Vec<u32>);
 
 impl Process for ForcedLast {
+    fn name(&self) -> String {
+        "forced_eos_token_id".into()
+    }
+
     fn process(&self, context: &Context<'_>, scores: &mut [f32]) {
         if context.tokens.len() + 1 == context.max_length {
             only(scores, &self.0);
@@ -28,5 +36,9 @@ impl Process for ForcedLast {
 
 fn only(scores: &mut [f32], tokens: &[u32]) {
     scores.fill(f32::NEG_INFINITY);
-    tokens.iter().for_each(|&token| scores[token as usize] = 0.0);
+    for &token in tokens {
+        if let Some(score) = scores.get_mut(token as usize) {
+            *score = 0.0;
+        }
+    }
 }

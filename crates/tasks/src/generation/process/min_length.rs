@@ -14,10 +14,14 @@ pub struct MinLength {
 }
 
 impl Process for MinLength {
+    fn name(&self) -> String {
+        "the least length".into()
+    }
+
     fn process(&self, context: &Context<'_>, scores: &mut [f32]) {
         let count = if self.of_new { context.said() } else { context.tokens.len() };
         if count < self.least {
-            self.ends.iter().for_each(|&end| scores[end as usize] = f32::NEG_INFINITY);
+            super::forbid(scores, &self.ends);
         }
     }
 }

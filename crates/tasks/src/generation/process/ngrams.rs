@@ -7,6 +7,10 @@ use super::{Context, Process};
 pub struct NoRepeatedNgrams(pub usize);
 
 impl Process for NoRepeatedNgrams {
+    fn name(&self) -> String {
+        "no_repeat_ngram_size".into()
+    }
+
     fn process(&self, context: &Context<'_>, scores: &mut [f32]) {
         forbid(scores, context.tokens, context.tokens, self.0);
     }
@@ -17,6 +21,10 @@ impl Process for NoRepeatedNgrams {
 pub struct NoSourceNgrams(pub usize);
 
 impl Process for NoSourceNgrams {
+    fn name(&self) -> String {
+        "encoder_no_repeat_ngram_size".into()
+    }
+
     fn process(&self, context: &Context<'_>, scores: &mut [f32]) {
         forbid(scores, context.source, context.tokens, self.0);
     }

@@ -16,7 +16,9 @@ impl Process for CountPenalties {
         let mut said = context.tokens[context.given..].to_vec();
         said.sort_unstable();
         for run in said.chunk_by(|a, b| a == b) {
-            scores[run[0] as usize] -= self.presence + self.frequency * run.len() as f32;
+            if let Some(score) = scores.get_mut(run[0] as usize) {
+                *score -= self.presence + self.frequency * run.len() as f32;
+            }
         }
     }
 }
@@ -27,7 +29,7 @@ mod tests {
 
     #[test]
     fn what_was_said_counts_and_the_prompt_does_not() {
-        let context = Context { tokens: &[0, 1, 2, 2, 1, 2], given: 2, source: &[], max_length: 9 };
+        let context = Context { input: 0, tokens: &[0, 1, 2, 2, 1, 2], given: 2, source: &[], max_length: 9 };
         let mut scores = [1.0; 4];
         CountPenalties { presence: 0.5, frequency: 0.25 }.process(&context, &mut scores);
         assert_eq!(scores, [1.0, 0.25, -0.25, 1.0]);

@@ -1,12 +1,16 @@
 //! Tokens that are never said, or not first.
 
-use super::{Context, Process};
+use super::{Context, Process, forbid};
 
 /// Forbids these tokens.
 #[derive(Clone, Debug)]
 pub struct Suppress(pub Vec<u32>);
 
 impl Process for Suppress {
+    fn name(&self) -> String {
+        "suppress_tokens".into()
+    }
+
     fn process(&self, _: &Context<'_>, scores: &mut [f32]) {
         forbid(scores, &self.0);
     }
@@ -22,17 +26,13 @@ pub struct SuppressAtBeginning {
 }
 
 impl Process for SuppressAtBeginning {
+    fn name(&self) -> String {
+        "begin_suppress_tokens".into()
+    }
+
     fn process(&self, context: &Context<'_>, scores: &mut [f32]) {
         if context.said() == usize::from(self.after_first && context.given == 1) {
             forbid(scores, &self.tokens);
-        }
-    }
-}
-
-fn forbid(scores: &mut [f32], tokens: &[u32]) {
-    for &token in tokens {
-        if let Some(score) = scores.get_mut(token as usize) {
-            *score = f32::NEG_INFINITY;
         }
     }
 }
