@@ -10,8 +10,8 @@ use ptm_models::heads::{
     ReplacedTokenHead, SequenceHead, SpanHead, TokenHead,
 };
 use ptm_models::{
-    Bart, BartConfig, BartDecoder, Body, Configuration, Decoder, Encoder, Input, Model, Pair, Pass, Permuted, Rows, T5,
-    T5Config, T5Encoder, Xlnet,
+    Bart, BartConfig, BartDecoder, BartEncoder, Body, Configuration, Decoder, Encoder, Input, Model, Pair, Pass,
+    Permuted, Rows, T5, T5Config, T5Encoder, Xlnet,
 };
 use ptm_ops::{Indices, Mask};
 use ptm_text::{Packed, PositionStyle};
@@ -238,6 +238,12 @@ impl Tested for Xlnet {
     }
 }
 
+impl Tested for BartEncoder {
+    fn input(batch: &Batch) -> Packed {
+        batch.packed.clone()
+    }
+}
+
 impl Tested for BartDecoder {
     fn input(batch: &Batch) -> Packed {
         batch.packed.clone()
@@ -303,7 +309,7 @@ pub fn cases(family: &str) -> Vec<PathBuf> {
 macro_rules! with_head {
     ($function:ident, $dir:expr, $reference:expr $(, $rest:expr)*) => {{
         use ptm_models::heads::*;
-        use ptm_models::{Bart, BartDecoder, Decoder, Encoder, Family, Kind, T5, T5Encoder, Xlnet};
+        use ptm_models::{Bart, BartDecoder, BartEncoder, Decoder, Encoder, Family, Kind, T5, T5Encoder, Xlnet};
         let (dir, reference): (&Path, &Reference) = ($dir, $reference);
         let family = Family::of_dir(dir).unwrap_or_else(|e| panic!("{}: {e}", dir.display()));
         match (family.kind(), reference.kind.as_str()) {
@@ -331,6 +337,7 @@ macro_rules! with_head {
             (Kind::Bart, "sequence") => $function::<SequenceHead, Bart>(dir, reference $(, $rest)*),
             (Kind::Bart, "span") => $function::<SpanHead, Bart>(dir, reference $(, $rest)*),
             (Kind::Bart, "hidden") => $function::<Bare, Bart>(dir, reference $(, $rest)*),
+            (Kind::Bart, "encoder") => $function::<Bare, BartEncoder>(dir, reference $(, $rest)*),
             (Kind::T5, "seq2seq") => $function::<LanguageModelHead, T5>(dir, reference $(, $rest)*),
             (Kind::T5, "sequence") => $function::<SequenceHead, T5>(dir, reference $(, $rest)*),
             (Kind::T5, "span") => $function::<SpanHead, T5>(dir, reference $(, $rest)*),
