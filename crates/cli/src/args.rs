@@ -141,10 +141,11 @@ pub enum Command {
     #[command(after_help = "\
 Texts are arguments, lines of files, or lines of standard input; blank lines are left out. A line of standard input \
 that begins with { is JSON, its text is under --key; --format says how else lines are read, or makes one text of a whole \
-file. Without --model the built-in all-MiniLM-L6-v2 answers.
+file. Without --model the built-in all-MiniLM-L6-v2 answers; --model takes a sentence-transformers directory, or any other \
+model, whose tokens' vectors are averaged: the encoder's of T5, BART, mBART and Marian.
 
 --json prints [[f, …], …] for arguments, and one vector a line for files and standard input. With --tokens a text gives \
-[[[f, …], …]], a vector for each of its tokens.
+[[[f, …], …]], a vector for each of its tokens; of BART and mBART those are the decoder's, which reads the text again.
 
 Examples:
   ptm embed \"The cat sits outside.\"

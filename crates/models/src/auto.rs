@@ -1,6 +1,6 @@
 //! What a directory or a family can do, before any weight is read.
 
-use crate::bart::{Bart, BartDecoder};
+use crate::bart::{Bart, BartDecoder, BartEncoder};
 use crate::body::Body;
 use crate::config::{Family, Kind};
 use crate::decoder::Decoder;
@@ -43,6 +43,7 @@ fn heads(kind: Kind) -> Vec<Known> {
         ],
         Kind::Bart => vec![
             known::<Bare, Bart>(),
+            known::<Bare, BartEncoder>(),
             known::<LanguageModelHead, Bart>(),
             known::<LanguageModelHead, BartDecoder>(),
             known::<SequenceHead, Bart>(),
@@ -98,6 +99,7 @@ mod tests {
         assert_eq!(head_of_class(Family::Electra, "ElectraForPreTraining"), Some("replaced-token-detection"));
         assert_eq!(head_of_class(Family::Bert, "BertLMHeadModel"), None);
         assert_eq!(head_of_class(Family::Gpt2, "GPT2LMHeadModel"), Some("language-model"));
+        assert_eq!(head_of_class(Family::Marian, "MarianEncoder"), Some("hidden-states"));
         assert_eq!(heads_of(Family::Gpt), ["hidden-states", "language-model", "sequence-classification"]);
         assert!(!heads_of(Family::DistilBert).contains(&"next-sentence"));
     }

@@ -1,5 +1,6 @@
 //! The encoder-decoder of BART (Lewis et al. 2020), which mBART (Liu et al. 2020; norms first) and Marian
-//! (Junczys-Dowmunt et al. 2018; sinusoidal positions, no norm of embeddings) share, and its decoder alone.
+//! (Junczys-Dowmunt et al. 2018; sinusoidal positions, no norm of embeddings) share, and each of its stacks
+//! alone.
 
 use std::sync::Arc;
 
@@ -25,6 +26,17 @@ pub struct Bart {
     target_word: Option<Param<Tensor<2>>>,
     encoder: BartStack,
     decoder: BartStack,
+    #[module(skip)]
+    config: Arc<BartConfig>,
+}
+
+/// The encoder alone.
+#[derive(Module, Debug)]
+pub struct BartEncoder {
+    /// The word embedding, `[V, H]`, under the name that it has where source and target share it, or don't.
+    word: Option<Param<Tensor<2>>>,
+    source_word: Option<Param<Tensor<2>>>,
+    encoder: BartStack,
     #[module(skip)]
     config: Arc<BartConfig>,
 }
@@ -170,16 +182,30 @@ impl BartStack {
     }
 }
 
+/// An encoder's hidden states of `source` by the word embedding that was made.
+fn encoded(
+    stack: &BartStack,
+    words: [&Option<Param<Tensor<2>>>; 2],
+    source: &Packed,
+    rows: &Rows,
+    config: &Arc<BartConfig>,
+    pass: &Pass,
+) -> Result<Tensor<2>> {
+    check_packed(source, config.vocab_size, config.max_positions + config.position_offset())?;
+    stack.forward(source, made(words), &Mask::None, Beside::Nothing, rows, config, pass)
+}
+
+fn made(words: [&Option<Param<Tensor<2>>>; 2]) -> &Param<Tensor<2>> {
+    words.into_iter().flatten().next().expect("one of them was made")
+}
+
 impl Bart {
     /// The encoder's hidden states of `source`, `[T, H]`, or `[R, H]` for R chosen rows.
     ///
     /// # Errors
     /// When the batch doesn't fit the model.
     pub fn encode(&self, source: &Packed, rows: &Rows, pass: &Pass) -> Result<Tensor<2>> {
-        let config = &self.config;
-        check_packed(source, config.vocab_size, config.max_positions + config.position_offset())?;
-        let word = self.word.as_ref().or(self.source_word.as_ref()).expect("one of them was made");
-        self.encoder.forward(source, word, &Mask::None, Beside::Nothing, rows, config, pass)
+        encoded(&self.encoder, [&self.word, &self.source_word], source, rows, &self.config, pass)
     }
 
     /// The decoder's hidden states of `target`, which looks at a source's hidden states `[Ts, H]`, whose sequences
@@ -265,7 +291,7 @@ impl Body for Bart {
 
     /// The target's.
     fn word(&self) -> &Param<Tensor<2>> {
-        self.word.as_ref().or(self.target_word.as_ref()).expect("one of them was made")
+        made([&self.word, &self.target_word])
     }
 
     fn forward(&self, pair: &Pair<'_>, rows: &Rows, pass: &Pass) -> Result<Tensor<2>> {
@@ -292,6 +318,45 @@ impl Body for Bart {
 
     fn language_model(_: &BartConfig) -> LanguageModelStyle {
         LanguageModelStyle { fixed_bias: true, ..LanguageModelStyle::default() }
+    }
+}
+
+impl Body for BartEncoder {
+    type Config = BartConfig;
+    type Input<'a> = Packed;
+
+    fn new(config: Arc<BartConfig>, device: &Device) -> Self {
+        let table = || parameter([config.vocab_size, config.hidden_size], device);
+        Self {
+            word: config.shared.then(table),
+            source_word: (!config.shared).then(table),
+            encoder: BartStack::new(&config, config.encoder, false, device),
+            config,
+        }
+    }
+
+    fn config(&self) -> &Arc<BartConfig> {
+        &self.config
+    }
+
+    fn word(&self) -> &Param<Tensor<2>> {
+        made([&self.word, &self.source_word])
+    }
+
+    fn forward(&self, batch: &Packed, rows: &Rows, pass: &Pass) -> Result<Tensor<2>> {
+        encoded(&self.encoder, [&self.word, &self.source_word], batch, rows, &self.config, pass)
+    }
+
+    fn summary(&self, _: &Packed) -> Result<Rows> {
+        Ok(Rows::First)
+    }
+
+    fn class(_: Family, head: &str) -> Option<&'static str> {
+        (head == "hidden-states").then_some("Encoder")
+    }
+
+    fn stack() -> &'static str {
+        "encoder."
     }
 }
 

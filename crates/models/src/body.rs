@@ -119,6 +119,11 @@ pub trait Body: Module + ModuleDisplay {
         !["hidden-states", "pooler"].contains(&head)
     }
 
+    /// What a body that is one stack of its family leaves out of its names in files of its own: `encoder.`.
+    fn stack() -> &'static str {
+        ""
+    }
+
     /// How language models over it are made.
     fn language_model(_: &Self::Config) -> LanguageModelStyle {
         LanguageModelStyle::default()

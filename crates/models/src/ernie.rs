@@ -10,7 +10,7 @@ use ptm_ops::Activation;
 use crate::config::{Configuration, EncoderConfig, Family};
 use crate::encoder::Encoder;
 use crate::error::{Error, Result};
-use crate::files::Weights;
+use crate::files::{SHARD_BYTES, Weights};
 use crate::heads::{Head, MaskedLmHead, Pooler};
 use crate::init::{self, Rule};
 use crate::layers::Linear;
@@ -195,7 +195,8 @@ impl Ernie {
         crate::files::create_dir(dir)?;
         write::save_file(&Own { head: OwnHead { tasks } }, &names, &dir.join(TASKS))?;
         let config = self.body.config().to_json(&self.masked_lm().architecture());
-        write::save(&Known { body: self.body.clone(), head: KnownHead { masked_lm, pooler } }, &names, config, dir)
+        let known = Known { body: self.body.clone(), head: KnownHead { masked_lm, pooler } };
+        write::save(&known, &names, config, dir, SHARD_BYTES)
     }
 }
 

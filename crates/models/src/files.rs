@@ -15,8 +15,9 @@ mod weights;
 mod write;
 
 pub use ::safetensors::Dtype;
+pub(crate) use atomic::remove_if_there;
 pub use atomic::{AtomicFile, create_dir, write_atomic};
 pub use error::Error;
 pub use view::TensorView;
 pub use weights::Weights;
-pub use write::{Writer, write_safetensors};
+pub use write::{SHARD_BYTES, Writer, write_safetensors};

@@ -33,7 +33,7 @@ pub mod t5;
 mod write;
 pub mod xlnet;
 
-pub use bart::{Bart, BartDecoder};
+pub use bart::{Bart, BartDecoder, BartEncoder};
 pub use body::{Body, LanguageModelStyle, Pair, Sequences};
 pub use cache::{Cache, Stepwise};
 pub use config::{

@@ -15,7 +15,7 @@ use crate::config::{Configuration, Family, classes_of};
 use crate::decoder::Decoder;
 use crate::encoder::{Encoder, Input};
 use crate::error::{Error, Result};
-use crate::files::Weights;
+use crate::files::{self, Weights};
 use crate::heads::{
     Bare, ChoiceHead, Head, LanguageModelHead, MaskedLmHead, NextSentenceHead, Pooler, PretrainingHead,
     ReplacedTokenHead, SequenceHead, SpanHead, Targets, TokenHead,
@@ -138,7 +138,7 @@ impl<H: Head<B>, B: Body> Model<H, B> {
 
     /// How files spell this model's parameters.
     pub fn names(&self) -> Names {
-        Names::new(self.config().family(), H::NAME, B::prefixed(H::NAME))
+        Names { stack: B::stack(), ..Names::new(self.config().family(), H::NAME, B::prefixed(H::NAME)) }
     }
 
     /// The class that `transformers` opens it with.
@@ -153,13 +153,23 @@ impl<H: Head<B>, B: Body> Model<H, B> {
     }
 
     /// Writes `config.json` and `model.safetensors` into `dir`, which is made if need be; each file appears whole
-    /// or not at all.
+    /// or not at all. Weights of more than [`files::SHARD_BYTES`] are divided, as by [`Self::save_sharded`].
     ///
     /// # Errors
     /// When a file can't be written.
     pub fn save(&self, dir: &Path) -> Result<()> {
+        self.save_sharded(dir, files::SHARD_BYTES)
+    }
+
+    /// The same, with weights of more than `max_bytes` divided into shards of at most as many (a larger tensor has one for
+    /// itself) with an index, `model.safetensors.index.json`. Whenever the writing ends, an earlier model in `dir`, this
+    /// one, or none can be read; never some of both.
+    ///
+    /// # Errors
+    /// When a file can't be written.
+    pub fn save_sharded(&self, dir: &Path, max_bytes: u64) -> Result<()> {
         let config = self.config().to_json(&self.architecture());
-        write::save(self, &self.names(), config, dir)
+        write::save(self, &self.names(), config, dir, max_bytes)
     }
 
     /// Every parameter under the name that files give it.

@@ -20,6 +20,8 @@ pub struct Names {
     pub prefix: &'static str,
     /// Whether files of this model write the prefix.
     pub prefixed: bool,
+    /// What files of this model leave out after the prefix, the name of their only stack (`encoder.`).
+    pub stack: &'static str,
     /// Names of the body and of the head.
     pub tables: [&'static [Entry]; 2],
 }
@@ -28,7 +30,7 @@ impl Names {
     /// The tables for `family` with the head called `head`.
     pub fn new(family: Family, head: &str, prefixed: bool) -> Self {
         let table = families::table(family);
-        Self { prefix: table.prefix, prefixed, tables: [table.body, (table.head)(head)] }
+        Self { prefix: table.prefix, prefixed, stack: "", tables: [table.body, (table.head)(head)] }
     }
 
     /// Every spelling of the parameter at `path` (`body.layers.0.query.weight`), the one to write first.
@@ -37,18 +39,27 @@ impl Names {
     /// When the tables don't know the path: a mistake in ptm, not in a file.
     pub fn spellings(&self, path: &str) -> Vec<String> {
         let (spelled, number, rest) = self.entry(path);
+        let spelled: Vec<String> = spelled
+            .iter()
+            .map(|name| {
+                let name = name.split(['^', '?']).next().unwrap_or(name);
+                format!("{}{rest}", name.replace('#', &number))
+            })
+            .collect();
         let mut names = Vec::new();
-        for name in spelled {
-            let name = name.split(['^', '?']).next().unwrap_or(name);
-            let name = format!("{}{rest}", name.replace('#', &number));
+        let mut add = |name: String| {
+            let old = old_end(&name);
+            names.push(name);
+            names.extend(old);
+        };
+        let bare = spelled.iter().filter_map(|name| name.strip_prefix('@')?.strip_prefix(self.stack));
+        bare.filter(|_| !self.stack.is_empty()).for_each(|name| add(name.to_owned()));
+        for name in &spelled {
             let with = name.replacen('@', &format!("{}.", self.prefix), 1);
             let without = name.replacen('@', "", 1);
             let (first, second) = if self.prefixed { (with, without) } else { (without, with) };
-            for name in [first, second] {
-                let old = old_end(&name);
-                names.push(name);
-                names.extend(old);
-            }
+            add(first);
+            add(second);
         }
         let mut seen = HashSet::new();
         names.retain(|name| seen.insert(name.clone()));
@@ -169,6 +180,17 @@ mod tests {
         assert_eq!(names.spellings("head.bias"), ["cls.predictions.bias", "cls.predictions.decoder.bias"]);
         let bare = Names::new(Family::Bert, "pooler", false);
         assert_eq!(bare.spellings("head.dense.bias"), ["pooler.dense.bias", "bert.pooler.dense.bias"]);
+    }
+
+    #[test]
+    fn a_stack_of_its_own() {
+        let names = Names { stack: "encoder.", ..Names::new(Family::Bart, "hidden-states", false) };
+        assert_eq!(
+            names.spellings("body.encoder.layers.1.up.bias"),
+            ["layers.1.fc1.bias", "encoder.layers.1.fc1.bias", "model.encoder.layers.1.fc1.bias"]
+        );
+        let word = names.spellings("body.word");
+        assert_eq!(word[..3], ["embed_tokens.weight", "shared.weight", "model.shared.weight"]);
     }
 
     #[test]

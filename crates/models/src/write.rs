@@ -1,4 +1,4 @@
-//! A model into a directory that `transformers` opens: `config.json` and `model.safetensors`.
+//! A model into a directory that `transformers` opens: `config.json` and `model.safetensors`, or shards with their index.
 
 use std::path::Path as FilePath;
 
@@ -88,8 +88,8 @@ fn joined(parts: &[Part], shape: &[usize]) -> Vec<f32> {
     }
 }
 
-/// Writes weights alone, one tensor in memory after the other.
-pub(crate) fn save_file<M: Module>(model: &M, names: &Names, path: &FilePath) -> Result<()> {
+/// Every tensor of `model`, to be written with one in memory after the other.
+fn writer<M: Module>(model: &M, names: &Names) -> files::Writer<'static> {
     let mut tensors: Vec<(String, Vec<Part>)> = Vec::new();
     for (name, part) in parts(model, names) {
         match tensors.iter_mut().find(|(other, _)| *other == name) {
@@ -103,16 +103,31 @@ pub(crate) fn save_file<M: Module>(model: &M, names: &Names, path: &FilePath) ->
         let shape = first.layout.file_shape(&first.shape);
         writer.later(name, &shape.clone(), move || joined(&parts, &shape));
     }
-    writer.write(path)?;
-    Ok(())
+    writer
 }
 
-/// Writes weights, then the configuration: a directory with a configuration is complete.
-pub(crate) fn save<M: Module>(model: &M, names: &Names, config: Map<String, Value>, dir: &FilePath) -> Result<()> {
-    files::create_dir(dir)?;
-    save_file(model, names, &dir.join("model.safetensors"))?;
+/// Writes weights alone into one file.
+pub(crate) fn save_file<M: Module>(model: &M, names: &Names, path: &FilePath) -> Result<()> {
+    Ok(writer(model, names).write(path)?)
+}
+
+/// Writes weights, in files of at most `max_bytes`, then the configuration: a directory with a configuration is complete.
+pub(crate) fn save<M: Module>(
+    model: &M,
+    names: &Names,
+    config: Map<String, Value>,
+    dir: &FilePath,
+    max_bytes: u64,
+) -> Result<()> {
+    let weights = writer(model, names).stage_sharded(dir, max_bytes)?;
     let mut json = serde_json::to_vec_pretty(&Value::Object(config)).expect("JSON values can be written");
     json.push(b'\n');
-    files::write_atomic(&dir.join("config.json"), &json)?;
+    let path = dir.join("config.json");
+    // new weights are not read with another model's configuration, nor the other way round
+    if std::fs::read(&path).is_ok_and(|old| old != json) {
+        files::remove_if_there(&path)?;
+    }
+    weights.commit()?;
+    files::write_atomic(&path, &json)?;
     Ok(())
 }

@@ -121,6 +121,45 @@ fn an_index_that_lies() {
     );
 }
 
+/// `metadata`, `total_size` in it, and other fields may be missing or more; a shard may not.
+#[test]
+fn an_index_is_as_good_as_its_map() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path().join("model");
+    std::fs::create_dir_all(dir.join("inner")).unwrap();
+    let (case, index) = (formats().join("safetensors-sharded"), dir.join("model.safetensors.index.json"));
+    for entry in std::fs::read_dir(&case).unwrap() {
+        let path = entry.unwrap().path();
+        std::fs::copy(&path, dir.join(path.file_name().unwrap())).unwrap();
+    }
+    let whole: serde_json::Value = serde_json::from_slice(&std::fs::read(&index).unwrap()).unwrap();
+    let (count, map) = (Weights::open(&case).unwrap().len(), &whole["weight_map"]);
+    for other in [
+        serde_json::json!({ "weight_map": map }),
+        serde_json::json!({ "metadata": {}, "weight_map": map }),
+        serde_json::json!({ "metadata": { "total_size": 1.5, "total_parameters": 7 }, "more": 1, "weight_map": map }),
+    ] {
+        std::fs::write(&index, other.to_string()).unwrap();
+        assert_eq!(Weights::open(&dir).unwrap().len(), count, "{other}");
+    }
+    let shards: std::collections::BTreeSet<&str> =
+        map.as_object().unwrap().values().filter_map(|v| v.as_str()).collect();
+    assert!(shards.len() > 1);
+    for shard in shards {
+        std::fs::rename(dir.join(shard), dir.join("away")).unwrap();
+        let error = Weights::open(&dir).unwrap_err().to_string();
+        assert!(error.contains("index.json") && error.contains(&format!("names {shard}, which is missing")), "{error}");
+        std::fs::rename(dir.join("away"), dir.join(shard)).unwrap();
+    }
+    // what lies elsewhere is not read, though it is there
+    for place in ["../outside.safetensors", "inner/model.safetensors"] {
+        std::fs::copy(formats().join("f16/model.safetensors"), dir.join(place)).unwrap();
+        let map = serde_json::json!({ "weight_map": { "cls.predictions.bias": place } });
+        std::fs::write(&index, map.to_string()).unwrap();
+        assert!(Weights::open(&dir).unwrap_err().to_string().contains("not a file beside it"), "{place}");
+    }
+}
+
 #[test]
 fn truncated_anywhere_is_an_error() {
     for case in ["f16/model.safetensors", "as-2019/pytorch_model.bin", "bin-zip/pytorch_model.bin"] {

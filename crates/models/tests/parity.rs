@@ -15,8 +15,8 @@ use ptm_models::heads::{
 };
 use ptm_models::layout::Layout;
 use ptm_models::{
-    Bart, BartConfig, Body, Configuration, Decoder, Encoder, EncoderConfig, Family, Model, Pass, Rows, Sequences, T5,
-    Xlnet,
+    Bart, BartConfig, BartEncoder, Body, Configuration, Decoder, Encoder, EncoderConfig, Family, Model, Pass, Rows,
+    Sequences, T5, T5Encoder, Xlnet,
 };
 use ptm_ops::{AdamW, AdamWOptions, Indices};
 use ptm_text::{Packed, PositionStyle};
@@ -404,6 +404,31 @@ fn a_decoders_chosen_rows_equal_all_rows() {
     check::<Bart>("bart-lm");
     check::<Bart>("mbart-lm");
     check::<T5>("t5-lm-far");
+}
+
+/// Files of a whole model hold its encoder too, which gives what the whole one's does.
+#[test]
+fn encoders_of_whole_models() {
+    fn check<B: Tested, E: Tested>(case: &str)
+    where
+        LanguageModelHead: Head<B>,
+    {
+        let Some(dir) = dumps::case(case) else { return };
+        let whole = Model::<LanguageModelHead, B>::open(&dir, &Device::flex()).expect("a case").model;
+        let encoder = Model::<Bare, E>::open(&dir, &Device::flex()).expect("a case");
+        assert!(encoder.unused.iter().all(|name| name.contains("decoder.") || name.starts_with("lm_head")), "{case}");
+        let batch = Batch::new(&Reference::read(&dir), &encoder.model.body);
+        let outputs = B::more_outputs(&whole.body, &batch);
+        let [(_, expected)] = <[_; 1]>::try_from(outputs).expect("an encoder's hidden states");
+        let hidden = encoder.model.body.forward(&E::input(&batch), &Rows::All, &Pass::eval()).expect(FITS);
+        assert_eq!(read(hidden), read(expected), "{case}");
+    }
+    for case in ["bart-lm", "mbart-lm", "marian-lm", "marian-lm-apart"] {
+        check::<Bart, BartEncoder>(case);
+    }
+    for case in ["t5-lm", "t5v11-lm", "byt5-lm", "mt5-lm"] {
+        check::<T5, T5Encoder>(case);
+    }
 }
 
 /// What a language model learns from a text: every row but the last, and the token after it.

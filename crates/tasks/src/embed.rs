@@ -1,4 +1,4 @@
-//! Sentence embeddings: encoder, pooling, and what the directory puts after it
+//! Sentence embeddings: a body's hidden states, pooling, and what the directory puts after it
 //! (Sentence-BERT, Reimers and Gurevych 2019).
 
 use std::path::Path;
@@ -6,14 +6,15 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use burn::prelude::*;
 use ptm_models::files::Weights;
-use ptm_models::{Bodies, EncoderConfig, Pass, Rows};
+use ptm_models::{Bodies, EncoderConfig, Rows};
 use ptm_text::{EncodeOptions, Encoding, Tokenizer, Truncation};
 
-use crate::batch::{check_vocabulary, pack, plan};
+use crate::batch::plan;
 use crate::cut::is_cut;
 use crate::default_model;
 use crate::error::{Error, Result};
 use crate::generation::Origin;
+use crate::hidden::{Hidden, Stack, no_token};
 use crate::parameters::Effective;
 use crate::sentence_transformers::{Modules, Step};
 
@@ -22,7 +23,7 @@ use crate::sentence_transformers::{Modules, Step};
 pub struct Embedder {
     name: String,
     tokenizer: Tokenizer,
-    model: Bodies,
+    model: Hidden,
     modules: Modules,
     max_length: usize,
 }
@@ -64,30 +65,30 @@ impl Embedder {
         let mut modules = Modules { pooling, steps: vec![Step::Normalize], ..Modules::default() };
         modules.set_lengths(&json(default_model::SENTENCE_CONFIG)?);
         let model = Bodies::from_weights(config, &weights, &Device::flex(), None)?.model;
-        Self::new(default_model::NAME.to_owned(), tokenizer, model, modules)
+        Self::new(default_model::NAME.to_owned(), tokenizer, Hidden::of_encoder(model), modules)
     }
 
-    /// Opens a sentence-transformers directory, or a plain encoder, whose token vectors are then averaged.
+    /// Opens a sentence-transformers directory, or a plain model, whose token vectors are then averaged: those of the
+    /// encoder, where there is a decoder too. A sentence-transformers directory over BART or mBART gives their decoder's,
+    /// as that library computes them.
     ///
     /// # Errors
     /// When a file is missing, damaged, or doesn't fit the others.
     pub fn open(dir: &Path) -> Result<Self> {
         let modules = Modules::read(dir)?;
-        let encoder = modules.encoder.clone();
-        let config = EncoderConfig::from_dir(&encoder)?;
-        let tokenizer = Tokenizer::from_dir(&encoder)?;
-        let model = Bodies::from_weights(config, &Weights::open(&encoder)?, &Device::flex(), None)?.model;
+        let stack = if modules.listed { Stack::Decoder } else { Stack::Encoder };
+        let model = Hidden::open(&modules.encoder, stack)?;
+        let tokenizer = Tokenizer::from_dir(&modules.encoder)?;
         Self::new(dir.display().to_string(), tokenizer, model, modules)
     }
 
-    fn new(name: String, tokenizer: Tokenizer, model: Bodies, modules: Modules) -> Result<Self> {
-        let config = model.config();
-        check_vocabulary(&tokenizer, config.vocab_size)?;
+    fn new(name: String, tokenizer: Tokenizer, model: Hidden, modules: Modules) -> Result<Self> {
+        model.check(&tokenizer)?;
         // without a length of its own the directory takes the tokenizer's, and nothing exceeds the positions
         let longest = modules.max_length.or(tokenizer.model_max_length()).unwrap_or(usize::MAX);
-        let max_length = longest.min(config.max_length());
+        let max_length = longest.min(model.limit.unwrap_or(usize::MAX));
         let this = Self { name, tokenizer, model, modules, max_length };
-        let mut width = this.model.config().hidden_size * this.modules.pooling.ways.len();
+        let mut width = this.model.width * this.modules.pooling.ways.len();
         for step in &this.modules.steps {
             if let Step::Dense(dense) = step {
                 let [inputs, outputs] = dense.widths();
@@ -108,7 +109,7 @@ impl Embedder {
 
     /// Numbers in a vector.
     pub fn dimension(&self) -> usize {
-        let pooled = self.model.config().hidden_size * self.modules.pooling.ways.len();
+        let pooled = self.model.width * self.modules.pooling.ways.len();
         self.modules.steps.iter().fold(pooled, |width, step| match step {
             Step::Dense(dense) => dense.widths()[1],
             Step::Normalize => width,
@@ -171,7 +172,7 @@ impl Embedder {
     /// A vector a text, in order. `progress` hears how many texts are done.
     ///
     /// # Errors
-    /// When an option doesn't fit the model, the model gives NaN, or the caller asked to stop.
+    /// When an option doesn't fit the model, a text has no token, the model gives NaN, or the caller asked to stop.
     pub fn embed(
         &self,
         texts: &[&str],
@@ -185,6 +186,9 @@ impl Embedder {
         let prepared: Vec<String> = texts.iter().map(|text| self.prepare(prompt, text)).collect();
         let inputs: Vec<_> = prepared.iter().map(|text| ptm_text::Input::Text(text)).collect();
         let encodings = self.tokenizer.encode_batch(&inputs, &encode)?;
+        if let Some(empty) = encodings.iter().position(|encoding| encoding.ids.is_empty()) {
+            return Err(no_token(texts[empty]));
+        }
         let cut = prepared.iter().zip(&encodings).filter(|(text, one)| is_cut(text, one, self.max_length)).count();
         if cut > 0 {
             let (all, most) = (texts.len(), self.max_length);
@@ -247,11 +251,10 @@ impl Embedder {
 
     /// Pooled vectors of a batch.
     fn pooled(&self, encodings: &[&Encoding], skip: usize) -> Result<Vec<Vec<f32>>> {
-        let config = self.model.config();
-        let (width, pooling) = (config.hidden_size, &self.modules.pooling);
-        let batch = pack(encodings.iter().copied(), config.positions())?;
+        let (width, pooling) = (self.model.width, &self.modules.pooling);
+        let batch = self.model.pack(encodings.iter().copied())?;
         let rows = if pooling.needs_first_only() { Rows::First } else { Rows::All };
-        let hidden = ptm_ops::read_f32(self.model.body.forward(&(&batch).into(), &rows, &Pass::eval())?);
+        let hidden = self.model.states(&batch, &rows)?;
         if pooling.needs_first_only() {
             return Ok(hidden.chunks_exact(width).map(<[f32]>::to_vec).collect());
         }

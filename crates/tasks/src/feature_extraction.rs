@@ -1,25 +1,25 @@
-//! Feature extraction: a vector for every token of a text, as an encoder's last layer has it.
+//! Feature extraction: a vector for every token of a text, as a model's last layer has it.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use burn::prelude::*;
 use ptm_models::files::Weights;
-use ptm_models::{Bodies, EncoderConfig, Pass, Rows};
+use ptm_models::{Bodies, EncoderConfig, Rows};
 use ptm_text::{EncodeOptions, Encoding, Tokenizer};
 use serde::{Serialize, Serializer};
 
-use crate::batch::{check_vocabulary, pack, plan};
+use crate::batch::plan;
 use crate::default_model;
 use crate::error::{Error, Result};
+use crate::hidden::{Hidden, Stack, no_token};
 
-/// An encoder whose token vectors are asked for.
+/// A model whose token vectors are asked for.
 #[derive(Debug)]
 pub struct FeatureExtraction {
     name: String,
     tokenizer: Tokenizer,
-    model: Bodies,
-    max_length: usize,
+    model: Hidden,
 }
 
 /// How vectors are computed.
@@ -55,23 +55,23 @@ impl FeatureExtraction {
     pub fn embedded() -> Result<Self> {
         let config = EncoderConfig::from_bytes(default_model::CONFIG)?;
         let weights = Weights::from_bytes(default_model::WEIGHTS, default_model::NAME)?;
-        Self::new(default_model::NAME.to_owned(), crate::embedded_tokenizer()?, config, &weights)
+        let model = Bodies::from_weights(config, &weights, &Device::flex(), None)?.model;
+        Self::new(default_model::NAME.to_owned(), crate::embedded_tokenizer()?, Hidden::of_encoder(model))
     }
 
-    /// Opens the directory of an encoder.
+    /// Opens a model directory. Of T5 and Marian the vectors are the encoder's; of BART and mBART the decoder's, which
+    /// reads the text again, as the transformers pipeline has it.
     ///
     /// # Errors
-    /// When a file is missing, damaged, or doesn't fit the others; when the model is no encoder.
+    /// When a file is missing, damaged, or doesn't fit the others.
     pub fn open(dir: &Path) -> Result<Self> {
-        let config = EncoderConfig::from_dir(dir)?;
-        Self::new(dir.display().to_string(), Tokenizer::from_dir(dir)?, config, &Weights::open(dir)?)
+        let model = Hidden::open(dir, Stack::Decoder)?;
+        Self::new(dir.display().to_string(), Tokenizer::from_dir(dir)?, model)
     }
 
-    fn new(name: String, tokenizer: Tokenizer, config: EncoderConfig, weights: &Weights) -> Result<Self> {
-        check_vocabulary(&tokenizer, config.vocab_size)?;
-        let max_length = config.max_length();
-        let model = Bodies::from_weights(config, weights, &Device::flex(), None)?.model;
-        Ok(Self { name, tokenizer, model, max_length })
+    fn new(name: String, tokenizer: Tokenizer, model: Hidden) -> Result<Self> {
+        model.check(&tokenizer)?;
+        Ok(Self { name, tokenizer, model })
     }
 
     /// The model's name or directory.
@@ -81,14 +81,14 @@ impl FeatureExtraction {
 
     /// Numbers in a vector.
     pub fn dimension(&self) -> usize {
-        self.model.config().hidden_size
+        self.model.width
     }
 
     /// The features of each text, in order. `progress` hears how many texts are done.
     ///
     /// # Errors
-    /// For a text alone: when it has more tokens than the model reads, or the model gives NaN. For all: when the caller
-    /// asked to stop.
+    /// For a text alone: when it has no token, or more than the model reads, or the model gives NaN. For all: when the
+    /// caller asked to stop.
     pub fn extract(
         &self,
         texts: &[&str],
@@ -97,8 +97,13 @@ impl FeatureExtraction {
     ) -> Result<Vec<Result<Features>>> {
         let inputs: Vec<_> = texts.iter().map(|text| ptm_text::Input::Text(text)).collect();
         let encodings = self.tokenizer.encode_batch(&inputs, &EncodeOptions::default())?;
-        let fits: Vec<usize> = (0..texts.len()).filter(|&i| encodings[i].len() <= self.max_length).collect();
-        let mut all: Vec<Result<Features>> = encodings.iter().map(|encoding| Err(self.too_long(encoding))).collect();
+        let longest = self.model.limit.unwrap_or(usize::MAX);
+        let fits: Vec<usize> = (0..texts.len()).filter(|&i| (1..=longest).contains(&encodings[i].len())).collect();
+        let unread = |i: usize| match encodings[i].len() {
+            0 => no_token(texts[i]),
+            length => self.too_long(length, longest),
+        };
+        let mut all: Vec<Result<Features>> = (0..texts.len()).map(|i| Err(unread(i))).collect();
         let fitting: Vec<&Encoding> = fits.iter().map(|&i| &encodings[i]).collect();
         let width = self.dimension();
         let mut done = texts.len() - fits.len();
@@ -106,9 +111,8 @@ impl FeatureExtraction {
             if options.stop.is_some_and(|stop| stop.load(Relaxed)) {
                 return Err(Error::Stopped);
             }
-            let packed = pack(batch.iter().map(|&i| fitting[i]), self.model.config().positions())?;
-            let hidden = self.model.body.forward(&(&packed).into(), &Rows::All, &Pass::eval())?;
-            let hidden = ptm_ops::read_f32(hidden);
+            let packed = self.model.pack(batch.iter().map(|&i| fitting[i]))?;
+            let hidden = self.model.states(&packed, &Rows::All)?;
             for (&i, rows) in batch.iter().zip(packed.offsets.windows(2)) {
                 let rows = &hidden[rows[0] * width..rows[1] * width];
                 all[fits[i]] = if rows.iter().all(|x| x.is_finite()) {
@@ -124,8 +128,7 @@ impl FeatureExtraction {
         Ok(all)
     }
 
-    fn too_long(&self, encoding: &Encoding) -> Error {
-        let (length, longest) = (encoding.len(), self.max_length);
+    fn too_long(&self, length: usize, longest: usize) -> Error {
         Error::Input(format!("the text has {length} tokens, but {} reads at most {longest}: divide it", self.name))
     }
 }

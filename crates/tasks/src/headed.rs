@@ -8,10 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use burn::prelude::*;
 use ptm_models::files::Weights;
 use ptm_models::heads::{Head, SequenceHead, SpanHead, TokenHead};
-use ptm_models::{
-    Bart, BartConfig, BartDecoder, Body, Configuration, Decoder, DecoderConfig, Encoder, EncoderConfig, Family, Kind,
-    Model, Pair, Pass, T5, T5Config, T5Encoder, Xlnet, XlnetConfig,
-};
+use ptm_models::{Bart, Configuration, Decoder, Encoder, Family, Kind, Model, Pass, T5, T5Encoder, Xlnet};
 use ptm_ops::read_f32;
 use ptm_text::{EncodeOptions, Encoding, Input, Packed, PositionStyle, Tokenizer, Truncation};
 use rayon::prelude::*;
@@ -21,78 +18,8 @@ use crate::batch::{check_vocabulary, plan};
 use crate::cut::warn_of_rest;
 use crate::error::{Error, Result};
 use crate::generation::layers::json_file;
+use crate::reads::Reads;
 use crate::task::Task;
-
-/// How a body reads sequences that nobody else says anything about.
-trait Reads: Body {
-    /// What `run` makes of the packed sequences.
-    fn read<T>(
-        config: &Self::Config,
-        batch: &Packed,
-        run: impl FnOnce(&Self::Input<'_>) -> ptm_models::Result<T>,
-    ) -> ptm_models::Result<T>;
-}
-
-impl Reads for Encoder {
-    fn read<T>(
-        _: &EncoderConfig,
-        batch: &Packed,
-        run: impl FnOnce(&Self::Input<'_>) -> ptm_models::Result<T>,
-    ) -> ptm_models::Result<T> {
-        run(&batch.into())
-    }
-}
-
-impl Reads for Xlnet {
-    fn read<T>(
-        _: &XlnetConfig,
-        batch: &Packed,
-        run: impl FnOnce(&Self::Input<'_>) -> ptm_models::Result<T>,
-    ) -> ptm_models::Result<T> {
-        run(&batch.into())
-    }
-}
-
-/// A body that reads one stack of sequences.
-macro_rules! reads_packed {
-    ($body:ident, $config:ident) => {
-        impl Reads for $body {
-            fn read<T>(
-                _: &$config,
-                batch: &Packed,
-                run: impl FnOnce(&Packed) -> ptm_models::Result<T>,
-            ) -> ptm_models::Result<T> {
-                run(batch)
-            }
-        }
-    };
-}
-
-reads_packed!(Decoder, DecoderConfig);
-reads_packed!(BartDecoder, BartConfig);
-reads_packed!(T5Encoder, T5Config);
-
-/// An encoder-decoder, whose decoder reads the source again, moved right.
-macro_rules! reads_twice {
-    ($body:ident, $config:ident) => {
-        impl Reads for $body {
-            fn read<T>(
-                config: &$config,
-                batch: &Packed,
-                run: impl FnOnce(&Pair<'_>) -> ptm_models::Result<T>,
-            ) -> ptm_models::Result<T> {
-                let shifted = batch.offsets.windows(2).map(|w| config.shifted(&batch.ids[w[0]..w[1]]));
-                let shifted = shifted.collect::<ptm_models::Result<Vec<_>>>()?;
-                let target = Packed::from_ids(&shifted, config.positions())
-                    .map_err(|error| ptm_models::Error::Input(error.to_string()))?;
-                run(&Pair { source: batch, target: &target })
-            }
-        }
-    };
-}
-
-reads_twice!(Bart, BartConfig);
-reads_twice!(T5, T5Config);
 
 /// A model whose body is not named.
 trait Logits: fmt::Debug + Send {

@@ -1,4 +1,4 @@
-//! A sentence-transformers directory: `modules.json` names what follows the encoder (pooling, dense layers,
+//! A sentence-transformers directory: `modules.json` names what follows the model (pooling, dense layers,
 //! normalisation), `sentence_bert_config.json` the longest input, `config_sentence_transformers.json` the prompts.
 
 use std::path::{Path, PathBuf};
@@ -31,6 +31,8 @@ pub(crate) struct Dense {
 /// All that such a directory says.
 #[derive(Debug, Default)]
 pub(crate) struct Modules {
+    /// Whether the directory is such a one.
+    pub(crate) listed: bool,
     /// Where the encoder lies.
     pub(crate) encoder: PathBuf,
     pub(crate) pooling: Pooling,
@@ -71,12 +73,13 @@ fn required(path: &Path) -> Result<Map<String, Value>> {
 }
 
 impl Modules {
-    /// Reads `dir`; a directory without `modules.json` is an encoder whose tokens are averaged.
+    /// Reads `dir`; a directory without `modules.json` is a model whose tokens are averaged.
     pub(crate) fn read(dir: &Path) -> Result<Self> {
         let path = dir.join("modules.json");
         let mut this = Self { encoder: dir.to_owned(), ..Self::default() };
         let Some(list) = optional(&path)? else { return Ok(this) };
         let list = list.as_array().ok_or_else(|| bad(&path, "should be a list of modules"))?;
+        this.listed = true;
         let mut pooled = false;
         for (i, module) in list.iter().enumerate() {
             let text = |key: &str| {

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{json, parity, printed, ptm, refused};
+use super::{copy, json, parity, printed, ptm, refused};
 
 fn numbers(value: &Value) -> Vec<f64> {
     value.as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect()
@@ -97,4 +97,29 @@ fn readers_see_the_model_and_the_text() {
     let text = printed(ptm().args(["embed", "The cat sits outside."]));
     assert!(text.contains("all-MiniLM-L6-v2") && text.contains("384"), "{text}");
     assert!(text.contains("The cat sits outside.") && !text.contains('\x1b'), "{text}");
+}
+
+/// Models with a decoder give their encoder's vectors; token by token, what the pipeline of transformers gives.
+#[test]
+fn encoder_decoders() {
+    for model in ["sentence/t5-dense", "sentence/marian-no-modules", "sentence/bart-no-modules"] {
+        let value = json(ptm().args(["embed", "--json", "A man is eating food.", "--model"]).arg(parity(model)));
+        assert!(!numbers(&value[0]).is_empty(), "{model}");
+    }
+    let model = parity("pipelines/generation/bart");
+    let cases: Value = serde_json::from_slice(&std::fs::read(model.join("features.json")).unwrap()).unwrap();
+    let text = cases[0]["text"].as_str().unwrap();
+    let value = json(ptm().args(["embed", "--tokens", "--json", text, "--model"]).arg(&model));
+    let (ours, theirs) = (value.as_array().unwrap(), cases[0]["output"].as_array().unwrap());
+    assert_eq!(ours[0].as_array().unwrap().len(), theirs[0].as_array().unwrap().len());
+    for (a, b) in numbers(&ours[0][1]).iter().zip(numbers(&theirs[0][1])) {
+        assert!((a - b).abs() < 1e-4, "{a}, should be {b}");
+    }
+    // an encoder that was saved alone is for vectors, a decoder has none
+    let alone = copy("sentence/marian-encoder");
+    std::fs::remove_file(alone.path().join("modules.json")).unwrap();
+    let value = json(ptm().arg("run").arg(alone.path()).args(["A man is eating food.", "--json"]));
+    assert_eq!(numbers(&value[0]).len(), 16);
+    let said = refused(ptm().args(["embed", "x", "--model"]).arg(parity("dumps/bart-causal")));
+    assert!(said.contains("tensors are missing") && said.contains("encoder.embed_positions.weight"), "{said}");
 }

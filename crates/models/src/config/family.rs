@@ -48,7 +48,7 @@ pub enum Kind {
     Encoder,
     /// [`crate::Decoder`] with [`crate::DecoderConfig`].
     Decoder,
-    /// [`crate::Bart`], or [`crate::BartDecoder`], with [`crate::BartConfig`].
+    /// [`crate::Bart`], or [`crate::BartEncoder`] or [`crate::BartDecoder`], with [`crate::BartConfig`].
     Bart,
     /// [`crate::T5`], or [`crate::T5Encoder`], with [`crate::T5Config`].
     T5,

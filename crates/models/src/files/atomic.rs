@@ -51,20 +51,45 @@ impl AtomicFile {
     ///
     /// # Errors
     /// When the disk is full or fails; then the old file is still there and the new one is gone.
-    pub fn commit(mut self) -> Result<(), Error> {
+    pub fn commit(self) -> Result<(), Error> {
+        self.stage()?.commit()
+    }
+
+    /// Makes what was written durable, but not visible yet.
+    ///
+    /// # Errors
+    /// As [`Self::commit`].
+    pub(super) fn stage(mut self) -> Result<Staged, Error> {
+        let staged = Staged { target: self.target.clone(), temporary: self.temporary.clone() };
         let finish = |file: Option<BufWriter<File>>| -> io::Result<()> {
             let file = file.ok_or(io::ErrorKind::BrokenPipe)?.into_inner().map_err(io::IntoInnerError::into_error)?;
-            file.sync_all()?;
-            fs::rename(&self.temporary, &self.target)
+            file.sync_all()
         };
-        let done = finish(self.file.take());
-        if done.is_err() {
-            // leave no litter; the first error is the one to tell
-            let _ = fs::remove_file(&self.temporary);
-        }
-        done.map_err(Error::io(&self.target, "write"))?;
+        finish(self.file.take()).map_err(Error::io(&self.target, "write"))?;
+        Ok(staged)
+    }
+}
+
+/// A whole and durable file without its name yet; dropped before the commit, it leaves nothing.
+#[derive(Debug)]
+pub(super) struct Staged {
+    target: PathBuf,
+    temporary: PathBuf,
+}
+
+impl Staged {
+    /// Makes it visible under its name.
+    pub(super) fn commit(self) -> Result<(), Error> {
+        fs::rename(&self.temporary, &self.target).map_err(Error::io(&self.target, "write"))?;
         sync_directory(&self.target);
         Ok(())
+    }
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        // after a commit there is none of that name
+        let _ = fs::remove_file(&self.temporary);
     }
 }
 
@@ -104,6 +129,18 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let mut file = AtomicFile::create(path)?;
     file.write_all(bytes).map_err(Error::io(path, "write"))?;
     file.commit()
+}
+
+/// Removes a file, for good, if it is there.
+pub(crate) fn remove_if_there(path: &Path) -> Result<(), Error> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io(path, "remove")(error)),
+        Err(_) => Ok(()),
+        Ok(()) => {
+            sync_directory(path);
+            Ok(())
+        }
+    }
 }
 
 /// Makes a directory and those above it; one that exists is fine.

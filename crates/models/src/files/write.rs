@@ -5,14 +5,17 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use safetensors::Dtype;
 use serde_json::{Map, Value, json};
 
-use super::atomic::{AtomicFile, create_dir, write_atomic};
+use super::atomic::{AtomicFile, Staged, create_dir, remove_if_there, write_atomic};
 use super::weights::{SAFETENSORS, SAFETENSORS_INDEX};
 use super::{Error, TensorView};
+
+/// Weights of more bytes are divided into shards, as `transformers` does it by default.
+pub const SHARD_BYTES: u64 = 5_000_000_000;
 
 /// Tensors to be written. Borrows them where it can.
 #[derive(Debug)]
@@ -116,25 +119,32 @@ impl<'a> Writer<'a> {
         let Self { metadata, mut tensors } = self;
         check(&tensors, path)?;
         sort(&mut tensors);
-        write_one(path, &metadata, &tensors)
+        stage(path, &metadata, &tensors)?.commit()
     }
 
     /// Writes `model.safetensors` into the directory, or, where the tensors take more than `max_bytes`,
     /// `model-00001-of-0000N.safetensors` and so on with `model.safetensors.index.json`. A tensor is never divided.
-    /// Files of an earlier save that would be read instead, or by nobody, are removed.
+    /// Files of an earlier save that would be read instead, or by nobody, are removed. Whenever this ends, those before or
+    /// these can be read, or, while shards take each other's names, neither; never some of both.
     ///
     /// # Errors
     /// As [`write`](Self::write).
     pub fn write_sharded(self, dir: &Path, max_bytes: u64) -> Result<(), Error> {
+        self.stage_sharded(dir, max_bytes)?.commit()
+    }
+
+    /// The same up to where something is seen of it.
+    pub(crate) fn stage_sharded(self, dir: &Path, max_bytes: u64) -> Result<StagedWeights, Error> {
         create_dir(dir)?;
         let Self { metadata, mut tensors } = self;
-        let (single, index_path) = (dir.join(SAFETENSORS), dir.join(SAFETENSORS_INDEX));
+        let single = dir.join(SAFETENSORS);
         check(&tensors, &single)?;
         let total: u64 = tensors.iter().filter_map(Entry::size).map(|size| size as u64).sum();
+        let mut staged = StagedWeights { dir: dir.to_owned(), files: Vec::new(), index: None };
         if total <= max_bytes {
             sort(&mut tensors);
-            write_one(&single, &metadata, &tensors)?;
-            return remove_others(dir, &BTreeSet::from([SAFETENSORS.to_owned()]));
+            staged.files.push((SAFETENSORS.to_owned(), stage(&single, &metadata, &tensors)?));
+            return Ok(staged);
         }
 
         let mut shards: Vec<Vec<Entry>> = Vec::new();
@@ -152,18 +162,47 @@ impl<'a> Writer<'a> {
         }
         let count = shards.len();
         let mut map = Map::new();
-        let mut written = BTreeSet::from([SAFETENSORS_INDEX.to_owned()]);
         for (i, shard) in shards.iter_mut().enumerate() {
             let file = format!("model-{:05}-of-{count:05}.safetensors", i + 1);
             map.extend(shard.iter().map(|tensor| (tensor.name.clone(), Value::from(file.as_str()))));
             sort(shard);
-            write_one(&dir.join(&file), &metadata, shard)?;
-            written.insert(file);
+            let shard = stage(&dir.join(&file), &metadata, shard)?;
+            staged.files.push((file, shard));
         }
         map.sort_keys();
         let index = json!({ "metadata": { "total_size": total }, "weight_map": map });
-        write_atomic(&index_path, format!("{index:#}\n").as_bytes())?;
-        remove_others(dir, &written)
+        staged.index = Some(format!("{index:#}\n"));
+        Ok(staged)
+    }
+}
+
+/// A model's weights on disk, of which nothing is seen yet; dropped before the commit, they leave nothing.
+#[derive(Debug)]
+pub(crate) struct StagedWeights {
+    dir: PathBuf,
+    files: Vec<(String, Staged)>,
+    /// What the index says, where there are shards.
+    index: Option<String>,
+}
+
+impl StagedWeights {
+    /// Makes them the weights of the directory.
+    pub(crate) fn commit(self) -> Result<(), Error> {
+        let Self { dir, files, index } = self;
+        let index_path = dir.join(SAFETENSORS_INDEX);
+        let mut written: BTreeSet<String> = files.iter().map(|(name, _)| name.clone()).collect();
+        // an index of before would give new shards for the old ones of the same names
+        if index.is_some() && written.iter().any(|name| dir.join(name).exists()) {
+            remove_if_there(&index_path)?;
+        }
+        for (_, file) in files {
+            file.commit()?;
+        }
+        if let Some(index) = index {
+            write_atomic(&index_path, index.as_bytes())?;
+            written.insert(SAFETENSORS_INDEX.to_owned());
+        }
+        remove_others(&dir, &written)
     }
 }
 
@@ -219,7 +258,8 @@ fn sort(tensors: &mut [Entry]) {
     tensors.sort_by(|a, b| b.dtype.bitsize().cmp(&a.dtype.bitsize()).then_with(|| a.name.cmp(&b.name)));
 }
 
-fn write_one(path: &Path, metadata: &BTreeMap<String, String>, tensors: &[Entry]) -> Result<(), Error> {
+/// One file, still without its name.
+fn stage(path: &Path, metadata: &BTreeMap<String, String>, tensors: &[Entry]) -> Result<Staged, Error> {
     let mut header = Map::new();
     header.insert("__metadata__".into(), json!(metadata));
     let mut end = 0;
@@ -249,7 +289,14 @@ fn write_one(path: &Path, metadata: &BTreeMap<String, String>, tensors: &[Entry]
             }
         }
     }
-    file.commit()
+    file.stage()
+}
+
+/// Whether files of shards are called so: `model-00001-of-00002.safetensors`.
+fn is_shard(name: &str) -> bool {
+    let numbers = name.strip_prefix("model-").and_then(|name| name.strip_suffix(".safetensors"));
+    let number = |digits: &str| digits.len() == 5 && digits.bytes().all(|byte| byte.is_ascii_digit());
+    numbers.and_then(|numbers| numbers.split_once("-of-")).is_some_and(|(i, n)| number(i) && number(n))
 }
 
 /// Removes weights of an earlier save in safetensors.
@@ -257,8 +304,7 @@ fn remove_others(dir: &Path, written: &BTreeSet<String>) -> Result<(), Error> {
     for entry in fs::read_dir(dir).map_err(Error::io(dir, "read"))? {
         let entry = entry.map_err(Error::io(dir, "read"))?;
         let Ok(name) = entry.file_name().into_string() else { continue };
-        let shard = name.starts_with("model-") && name.contains("-of-") && name.ends_with(".safetensors");
-        if (shard || name == SAFETENSORS || name == SAFETENSORS_INDEX) && !written.contains(&name) {
+        if (is_shard(&name) || name == SAFETENSORS || name == SAFETENSORS_INDEX) && !written.contains(&name) {
             fs::remove_file(entry.path()).map_err(Error::io(&entry.path(), "remove"))?;
         }
     }
@@ -356,8 +402,75 @@ mod tests {
         // one tensor larger than the limit has a file of its own
         fill().write_sharded(dir.path(), 1).unwrap();
         assert_eq!((list().len(), Weights::open(dir.path()).unwrap().len()), (5, 4));
-        fill().write_sharded(dir.path(), 1000).unwrap();
-        assert_eq!(list(), [SAFETENSORS]);
+        fs::write(dir.path().join("model-a-of-b.safetensors"), "not ours").unwrap();
+        fill().write_sharded(dir.path(), 128).unwrap();
+        assert_eq!(list(), ["model-a-of-b.safetensors", SAFETENSORS]);
+    }
+
+    #[test]
+    fn the_index_says_how_much_and_where() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = Writer::new();
+        writer.f32("b", &[2], &[1.0, 2.0]).f32("a", &[3], &[3.0; 3]).f32("c", &[1], &[4.0]);
+        writer.write_sharded(dir.path(), 12).unwrap();
+        let index: Value = serde_json::from_slice(&fs::read(dir.path().join(SAFETENSORS_INDEX)).unwrap()).unwrap();
+        let file = |i| format!("model-0000{i}-of-00003.safetensors");
+        assert_eq!(
+            index,
+            json!({ "metadata": { "total_size": 24 }, "weight_map": { "a": file(2), "b": file(1), "c": file(3) } })
+        );
+    }
+
+    /// Three tensors of one value in two shards.
+    fn two_shards(value: f32) -> Writer<'static> {
+        let mut writer = Writer::new();
+        for name in ["x", "y", "z"] {
+            writer.later(name, &[4], move || vec![value; 4]);
+        }
+        writer
+    }
+
+    fn value_of(dir: &Path) -> Result<f32, Error> {
+        let weights = Weights::open(dir)?;
+        let values: Vec<f32> = ["x", "y", "z"].iter().flat_map(|n| weights.get(n).unwrap().to_f32().unwrap()).collect();
+        assert!(values.iter().all(|value| *value == values[0]), "a mixture: {values:?}");
+        Ok(values[0])
+    }
+
+    #[test]
+    fn of_two_saves_no_mixture_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        two_shards(1.0).write_sharded(dir.path(), 32).unwrap();
+        assert_eq!(value_of(dir.path()).unwrap(), 1.0);
+        // while the next is written, and when that fails, what was there is there
+        let mut writer = two_shards(2.0);
+        let place = dir.path().to_owned();
+        writer.later("bad", &[1], move || {
+            assert_eq!(value_of(&place).unwrap(), 1.0);
+            Vec::new()
+        });
+        assert!(writer.write_sharded(dir.path(), 32).unwrap_err().to_string().contains("tensor bad"));
+        assert_eq!((value_of(dir.path()).unwrap(), fs::read_dir(dir.path()).unwrap().count()), (1.0, 3));
+        // when it ends between the shards' taking their names, nothing is
+        let mut writer = two_shards(3.0);
+        let place = dir.path().join("model-00002-of-00002.safetensors");
+        writer.later("last", &[0], move || {
+            fs::remove_file(&place).unwrap();
+            fs::create_dir_all(place.join("in the way")).unwrap();
+            Vec::new()
+        });
+        assert!(writer.write_sharded(dir.path(), 32).is_err());
+        assert!(matches!(value_of(dir.path()).unwrap_err(), Error::NoWeights { .. }));
+        fs::remove_dir_all(dir.path().join("model-00002-of-00002.safetensors")).unwrap();
+        two_shards(4.0).write_sharded(dir.path(), 32).unwrap();
+        assert_eq!(value_of(dir.path()).unwrap(), 4.0);
+        // other numbers of files, and one after several
+        two_shards(5.0).write_sharded(dir.path(), 16).unwrap();
+        assert_eq!((value_of(dir.path()).unwrap(), fs::read_dir(dir.path()).unwrap().count()), (5.0, 4));
+        two_shards(6.0).write_sharded(dir.path(), 48).unwrap();
+        assert_eq!((value_of(dir.path()).unwrap(), fs::read_dir(dir.path()).unwrap().count()), (6.0, 1));
+        two_shards(7.0).write_sharded(dir.path(), 32).unwrap();
+        assert_eq!((value_of(dir.path()).unwrap(), fs::read_dir(dir.path()).unwrap().count()), (7.0, 3));
     }
 
     #[test]

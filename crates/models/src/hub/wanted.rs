@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pattern(String);
 
-const MODEL: [&str; 39] = [
+const MODEL: [&str; 44] = [
     "config.json",
     "generation_config.json",
     "tokenizer.json",
@@ -38,6 +38,10 @@ const MODEL: [&str; 39] = [
     "?_*/config.json",
     "?_*/model.safetensors",
     "?_*/pytorch_model.bin",
+    "?_*/model.safetensors.index.json",
+    "?_*/model-*-of-*.safetensors",
+    "?_*/pytorch_model.bin.index.json",
+    "?_*/pytorch_model-*-of-*.bin",
     // sentence-transformers may keep the encoder itself in a folder
     "?_Transformer/sentence_*_config.json",
     "?_Transformer/tokenizer.json",
@@ -47,6 +51,7 @@ const MODEL: [&str; 39] = [
     "?_Transformer/vocab.*",
     "?_Transformer/merges.txt",
     "?_Transformer/spiece.model",
+    "?_Transformer/tokenizer.model",
     "?_Transformer/sentencepiece.bpe.model",
 ];
 
@@ -185,5 +190,7 @@ mod tests {
         assert_eq!(chosen(&[shards[0], shards[1], index, old[0], old[1]]), [index, shards[0], shards[1]]);
         assert_eq!(chosen(&["model.safetensors", shards[0], shards[1], index]), ["model.safetensors"]);
         assert_eq!(chosen(&["2_Dense/pytorch_model.bin", "2_Dense/model.safetensors"]), ["2_Dense/model.safetensors"]);
+        let inner = ["0_Transformer/model.safetensors.index.json", "0_Transformer/model-00001-of-00001.safetensors"];
+        assert_eq!(chosen(&[inner[0], inner[1], "0_Transformer/pytorch_model-00001-of-00001.bin"]), inner);
     }
 }

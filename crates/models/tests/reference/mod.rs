@@ -13,8 +13,8 @@ use ptm_models::heads::{
     ReplacedTokenHead, SequenceHead, SpanHead, TokenHead,
 };
 use ptm_models::{
-    Bart, BartConfig, BartDecoder, Body, Configuration, Decoder, Encoder, Input, Model, Pair, Pass, Permuted, Rows, T5,
-    T5Config, T5Encoder, Visible, Xlnet,
+    Bart, BartConfig, BartDecoder, BartEncoder, Body, Configuration, Decoder, Encoder, Input, Model, Pair, Pass,
+    Permuted, Rows, T5, T5Config, T5Encoder, Visible, Xlnet,
 };
 use ptm_ops::{Indices, Mask};
 use ptm_text::{Packed, PositionStyle};
@@ -242,6 +242,12 @@ impl Tested for Xlnet {
     }
 }
 
+impl Tested for BartEncoder {
+    fn input(batch: &Batch) -> Packed {
+        batch.packed.clone()
+    }
+}
+
 impl Tested for BartDecoder {
     fn input(batch: &Batch) -> Packed {
         batch.packed.clone()
@@ -274,9 +280,9 @@ pub const FAMILIES: [(&str, &str); 16] = [
     ("ernie", "choice hidden mlm mlm-notask nsp pretraining qa sequence token"),
     ("gpt", "hidden lm lm-untied sequence"),
     ("gpt2", "hidden lm lm-bylayer lm-unscaled lm-untied multilabel qa regression sequence token"),
-    ("bart", "causal hidden lm lm-scaled lm-untied multilabel qa regression sequence"),
-    ("mbart", "causal hidden lm qa sequence"),
-    ("marian", "causal hidden lm lm-apart lm-untied"),
+    ("bart", "causal encoder hidden lm lm-scaled lm-untied multilabel qa regression sequence"),
+    ("mbart", "causal encoder hidden lm qa sequence"),
+    ("marian", "causal encoder encoder-apart hidden lm lm-apart lm-untied"),
     ("t5", "encoder hidden lm lm-far lm-untied qa sequence token"),
     ("t5v11", "encoder hidden lm qa sequence token"),
     ("byt5", "encoder hidden lm qa sequence token"),
@@ -308,7 +314,7 @@ pub fn cases(family: &str) -> Vec<PathBuf> {
 macro_rules! with_head {
     ($function:ident, $dir:expr, $reference:expr $(, $rest:expr)*) => {{
         use ptm_models::heads::*;
-        use ptm_models::{Bart, BartDecoder, Decoder, Encoder, Family, Kind, T5, T5Encoder, Xlnet};
+        use ptm_models::{Bart, BartDecoder, BartEncoder, Decoder, Encoder, Family, Kind, T5, T5Encoder, Xlnet};
         let (dir, reference): (&Path, &Reference) = ($dir, $reference);
         let family = Family::of_dir(dir).unwrap_or_else(|e| panic!("{}: {e}", dir.display()));
         match (family.kind(), reference.kind.as_str()) {
@@ -338,6 +344,7 @@ macro_rules! with_head {
             }
             (Kind::Bart, "span") => $function::<SpanHead, Bart>(dir, reference $(, $rest)*),
             (Kind::Bart, "hidden") => $function::<Bare, Bart>(dir, reference $(, $rest)*),
+            (Kind::Bart, "encoder") => $function::<Bare, BartEncoder>(dir, reference $(, $rest)*),
             (Kind::T5, "seq2seq") => $function::<LanguageModelHead, T5>(dir, reference $(, $rest)*),
             (Kind::T5, "sequence" | "multilabel" | "regression") => {
                 $function::<SequenceHead, T5>(dir, reference $(, $rest)*)

@@ -1,12 +1,14 @@
 //! Checkpoints of every age and format, opened as models: their outputs are those of
 //! `parity/formats/reference.safetensors`.
 
-use burn::prelude::*;
-use ptm_models::Model;
-use ptm_models::heads::{Bare, MaskedLmHead, NextSentenceHead, Pooler};
+use std::path::Path;
 
-use crate::parity;
-use crate::reference::{Batch, Case, Reference, difference};
+use burn::prelude::*;
+use ptm_models::heads::{Bare, Head, LanguageModelHead, MaskedLmHead, NextSentenceHead, Pooler};
+use ptm_models::{Bart, Decoder, Model, T5, Xlnet};
+
+use crate::reference::{Batch, Case, Reference, Tested, difference};
+use crate::{bits, parity};
 
 /// Opens `case`; gives the largest difference of its outputs to the reference, and what it left unread.
 fn open<H: Case>(case: &str) -> (f32, Vec<String>) {
@@ -87,4 +89,55 @@ fn next_sentence() {
     }
     let error = Model::<NextSentenceHead>::open(&formats.join("no-prefix"), &Device::flex()).unwrap_err().to_string();
     assert!(error.contains("2 tensors are missing: cls.seq_relationship.weight, cls.seq_relationship.bias"), "{error}");
+}
+
+/// The language models of `family`: every directory gives the reference's logits, or its own, leaves nothing unread, and
+/// holds the same bits; `count` directories are there.
+fn language_models<B: Tested>(family: &str, count: usize)
+where
+    LanguageModelHead: Head<B>,
+{
+    let root = parity().join("formats").join(family);
+    let open = |dir: &Path| {
+        let loaded = Model::<LanguageModelHead, B>::open(dir, &Device::flex());
+        let loaded = loaded.unwrap_or_else(|e| panic!("{}: {e}", dir.display()));
+        assert!(loaded.new.is_empty() && loaded.unused.is_empty(), "{}: {:?}", dir.display(), loaded.unused);
+        loaded.model
+    };
+    let weights = |model: &Model<LanguageModelHead, B>| {
+        let mut bits = bits(model);
+        // files may lack it, and have a reference of their own then
+        bits.retain(|name, _| !name.starts_with("final_logits_bias"));
+        bits
+    };
+    let expected = weights(&open(&root.join("safetensors-sharded")));
+    let entries = std::fs::read_dir(&root).expect("a family").map(|entry| entry.expect("a readable folder").path());
+    let dirs: Vec<_> = entries.filter(|path| path.is_dir()).collect();
+    assert_eq!(dirs.len(), count, "{family}: {dirs:?}");
+    for dir in dirs {
+        let own = dir.join("reference.safetensors").exists();
+        let reference = Reference::read(if own { &dir } else { &root });
+        let (name, model) = (dir.display().to_string(), open(&dir));
+        let worst = difference(&name, &model, &Batch::new(&reference, &model.body), &reference);
+        // mT5's reach 10
+        let size = reference.get("out.logits").expect("logits").iter().fold(1.0, |size, x| f32::max(size, x.abs()));
+        assert!(worst <= EXACT * size, "{name}: logits differ by {worst}");
+        assert_eq!(weights(&model), expected, "{name}");
+    }
+}
+
+#[test]
+fn decoders() {
+    language_models::<Decoder>("gpt", 6);
+    language_models::<Decoder>("gpt2", 7);
+    language_models::<Xlnet>("xlnet", 5);
+}
+
+#[test]
+fn encoder_decoders() {
+    language_models::<Bart>("bart", 7);
+    language_models::<Bart>("mbart", 7);
+    language_models::<Bart>("marian", 6);
+    language_models::<T5>("t5", 5);
+    language_models::<T5>("mt5", 5);
 }

@@ -132,6 +132,36 @@ fn every_format() {
     }
 }
 
+/// In shards as in one file: what is read is the same, and an index says where it lies.
+#[test]
+fn shards() {
+    fn check<H: Case<B>, B: Tested>(dir: &Path, _: &Reference) {
+        let to = TempDir::new().expect("a temporary directory");
+        let model = Model::<H, B>::open(dir, &Device::flex()).expect("a dump").model;
+        model.save_sharded(to.path(), 4000).expect("a folder that can be written");
+        assert!(!to.path().join("model.safetensors").exists(), "{}", dir.display());
+        let again =
+            Model::<H, B>::open(to.path(), &Device::flex()).unwrap_or_else(|e| panic!("{}: {e}", dir.display()));
+        assert!(again.unused.is_empty() && again.new.is_empty(), "{}", dir.display());
+        assert_eq!(bits(&model), bits(&again.model), "{}", dir.display());
+        let index = std::fs::read(to.path().join("model.safetensors.index.json")).expect("an index");
+        let index: serde_json::Value = serde_json::from_slice(&index).expect("JSON");
+        let weights = Weights::open(to.path()).expect("written before");
+        assert_eq!(index["metadata"]["total_size"], weights.total_bytes());
+        let names: Vec<&str> = index["weight_map"].as_object().expect("a map").keys().map(String::as_str).collect();
+        assert_eq!(names, weights.names().collect::<Vec<_>>());
+        // as one file again
+        model.save(to.path()).expect("a folder that can be written");
+        let mut files: Vec<_> =
+            std::fs::read_dir(to.path()).expect("a folder").map(|e| e.expect("a file").file_name()).collect();
+        files.sort();
+        assert_eq!(files, ["config.json", "model.safetensors"], "{}", dir.display());
+    }
+    for case in FAMILIES.into_iter().filter_map(|(family, _)| cases(family).into_iter().next()) {
+        with_head!(check, &case, &Reference::read(&case));
+    }
+}
+
 /// A new head on a published body, with labels of its own, is written with them.
 #[test]
 fn new_labels() {
@@ -148,21 +178,22 @@ fn new_labels() {
     assert_eq!(bits(&again), bits(&loaded.model));
 }
 
-/// With `PTM_PYTHON`: `transformers` opens every dump as we write it and gives the dump's outputs.
+/// With `PTM_PYTHON`: `transformers` opens every dump as we write it, every other one in shards, and gives the dump's outputs.
 #[test]
 fn transformers_opens_what_is_written() {
-    fn write<H: Case<B>, B: Tested>(dir: &Path, _: &Reference, to: &Path) {
+    fn write<H: Case<B>, B: Tested>(dir: &Path, _: &Reference, to: &Path, max_bytes: u64) {
         let model = Model::<H, B>::open(dir, &Device::flex()).expect("a dump").model;
-        model.save(to).expect("a folder that can be written");
+        model.save_sharded(to, max_bytes).expect("a folder that can be written");
     }
     let Some(python) = std::env::var_os("PTM_PYTHON") else {
         println!("left out: PTM_PYTHON names no interpreter that has transformers");
         return;
     };
     let written = TempDir::new().expect("a temporary directory");
-    for case in FAMILIES.into_iter().flat_map(|(family, _)| cases(family)) {
+    for (number, case) in FAMILIES.into_iter().flat_map(|(family, _)| cases(family)).enumerate() {
         let to = written.path().join(case.file_name().expect("a name"));
-        with_head!(write, &case, &Reference::read(&case), &to);
+        let max_bytes = if number % 2 == 0 { u64::MAX } else { 4000 };
+        with_head!(write, &case, &Reference::read(&case), &to, max_bytes);
     }
     let script = parity().join("check_written.py");
     let ran = std::process::Command::new(python).arg(script).arg(dumps::folder()).arg(written.path()).output();

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use ptm_models::files::{Weights, Writer};
+use ptm_models::files::{SHARD_BYTES, Weights, Writer};
 
 use crate::error::Result;
 
@@ -29,7 +29,7 @@ pub fn carry(from: &Path, to: &Path) -> Result<()> {
     for (name, shape, values) in &poolers {
         writer.f32(name, shape, values);
     }
-    Ok(writer.write(&to.join("model.safetensors"))?)
+    Ok(writer.write_sharded(to, SHARD_BYTES)?)
 }
 
 #[cfg(test)]
