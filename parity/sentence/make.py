@@ -116,6 +116,7 @@ CASES = {
     "t5-whole": (["mean_tokens"], dict(model="t5", normalize=True)),
     "t5-no-modules": (None, dict(model="t5v11")),
     "mt5-no-modules": (None, dict(model="mt5")),
+    "byt5-no-modules": (None, dict(model="byt5")),
     "bart": (["mean_tokens"], dict(model="bart", prompts=True, default="query", include_prompt=False)),
     "bart-no-modules": (None, dict(model="bart", encoder=True)),
     "mbart-no-modules": (None, dict(model="mbart", encoder=True)),
@@ -127,12 +128,14 @@ CASES = {
 BART = dict(d_model=H, encoder_layers=L, decoder_layers=1, encoder_attention_heads=A, decoder_attention_heads=A, encoder_ffn_dim=F, decoder_ffn_dim=F,
             max_position_embeddings=P, init_std=0.3)
 T5 = dict(d_model=H, d_kv=4, d_ff=F, num_layers=L, num_decoder_layers=1, num_heads=A, decoder_start_token_id=0)
-# model: folder of its tokenizer, class, configuration
+# model: tokenizer (a folder, or a class that needs none), class, configuration
 MODELS = {
     "t5-encoder": ("heads/t5-token", T.T5EncoderModel, lambda t: T.T5Config(vocab_size=len(t), **T5)),
     "t5": ("heads/t5-token", T.T5ForConditionalGeneration, lambda t: T.T5Config(vocab_size=len(t), **T5)),
     "t5v11": ("heads/t5-token", T.T5ForConditionalGeneration, lambda t: T.T5Config(vocab_size=len(t), feed_forward_proj="gated-gelu", tie_word_embeddings=False, **T5)),
     "mt5": ("heads/t5-token", T.MT5ForConditionalGeneration, lambda t: T.MT5Config(vocab_size=len(t), **T5)),
+    "byt5": (T.ByT5Tokenizer, T.T5ForConditionalGeneration,
+             lambda t: T.T5Config(vocab_size=384, feed_forward_proj="gated-gelu", tie_word_embeddings=False, tokenizer_class="ByT5Tokenizer", **T5)),
     "bart": ("generation/bart", T.BartModel, lambda t: T.BartConfig(vocab_size=len(t), **BART)),
     "mbart": ("generation/mbart", T.MBartForConditionalGeneration, lambda t: T.MBartConfig(vocab_size=len(t), scale_embedding=True, **BART)),
     "marian": ("generation/marian", T.MarianMTModel, lambda t: marian(t)),
@@ -155,7 +158,10 @@ def write_json(path, value):
 
 def of_family(d, tokenizer, cls, config):
     """A random model with the tokenizer of another directory."""
-    tokenizer = T.AutoTokenizer.from_pretrained(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "pipelines", tokenizer), model_max_length=P)
+    if isinstance(tokenizer, str):
+        tokenizer = T.AutoTokenizer.from_pretrained(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "pipelines", tokenizer), model_max_length=P)
+    else:
+        tokenizer = tokenizer(model_max_length=P)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     model = cls(config(tokenizer)).eval()

@@ -98,6 +98,8 @@ pub(crate) enum Recipe {
         unk_id: Option<u32>,
     },
     Marian,
+    /// A token a byte, of no file at all (ByT5).
+    Bytes,
 }
 
 /// One tokenizer class.
@@ -164,6 +166,8 @@ const T5: Family = Family {
     lower: false,
     keep_accents: false,
 };
+
+const BYT5: Family = Family { recipe: Recipe::Bytes, ..T5 };
 
 const XLNET: Family = Family {
     recipe: Recipe::SentencePiece {
@@ -311,6 +315,7 @@ pub(crate) fn by_class(class: &str) -> Option<Family> {
         "OpenAIGPTTokenizer" => GPT,
         "GPT2Tokenizer" | "CodeGenTokenizer" => GPT2,
         "T5Tokenizer" | "MT5Tokenizer" => T5,
+        "ByT5Tokenizer" => BYT5,
         "XLNetTokenizer" => XLNET,
         "AlbertTokenizer" => ALBERT,
         "RemBertTokenizer" => Family {

@@ -379,6 +379,16 @@ fn from_vocabulary(
             set_decoder(&mut made, metaspace)?;
             Ok(made)
         }
+        Recipe::Bytes => {
+            let [pad, eos] =
+                [(Role::Pad, "<pad>"), (Role::Eos, "</s>")].map(|(role, text)| declared.text(role).unwrap_or(text));
+            let mut made = made(vocabulary::bytes([pad, eos, unk])?, "tokenizer_config.json");
+            let whole =
+                json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": false});
+            set_pre_tokenizer(&mut made, whole)?;
+            set_decoder(&mut made, byte_level(true))?;
+            Ok(made)
+        }
         Recipe::Marian => {
             let name = files.sentencepiece_name.as_deref().unwrap_or("source.spm");
             let source = Model::parse(name, files.sentencepiece.as_deref().ok_or_else(|| missing(name))?)?;
@@ -460,10 +470,11 @@ fn set_post_processor(made: &mut Made, value: Value) -> Result<(), Error> {
 /// The special tokens that a family adds to those that the files name.
 fn complete_additional(family: &Family, config: &Object, declared: &mut Declared) -> Result<(), Error> {
     match family.recipe {
-        Recipe::SentencePiece { pieces: families::Pieces::T5, .. }
+        Recipe::SentencePiece { pieces: families::Pieces::T5, .. } | Recipe::Bytes
             if !declared.additional.iter().any(|t| t.content().contains("<extra_id_")) =>
         {
-            let count = config.count("extra_ids", 100_000)?.unwrap_or(100);
+            let usual = if family.recipe == Recipe::Bytes { 125 } else { 100 };
+            let count = config.count("extra_ids", 100_000)?.unwrap_or(usual);
             declared.additional.extend((0..count).map(|i| Named::Text(format!("<extra_id_{i}>"))));
         }
         Recipe::SentencePiece { pieces: families::Pieces::FairSeq { languages }, .. } if !languages.is_empty() => {

@@ -90,7 +90,7 @@ fn collect(decoder: &Value, rules: &mut Vec<Rule>) {
 
 /// The byte that a character of a byte-level vocabulary stands for (Radford et al. 2019): printable Latin-1 characters
 /// for themselves, the others from 256 on in order. Characters beyond are themselves.
-fn byte_of(c: char) -> Vec<u8> {
+pub(crate) fn byte_of(c: char) -> Vec<u8> {
     let own = |byte: u32| matches!(byte, 0x21..=0x7e | 0xa1..=0xac | 0xae..=0xff);
     let code = c as u32;
     if own(code) {

@@ -7,10 +7,12 @@ use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Vis
 use serde_json::Value;
 use tokenizers::models::bpe::BPE;
 use tokenizers::models::wordpiece::WordPiece;
+use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 
 use crate::Error;
 use crate::json::{self, Object};
 use crate::special::MAX_ID;
+use crate::token_bytes::byte_of;
 
 /// Reads `vocab.txt`. A token that occurs twice has the later line's id, as in the reference.
 pub(crate) fn wordpiece(bytes: &[u8], unk: &str) -> Result<WordPiece, Error> {
@@ -116,6 +118,17 @@ pub(crate) fn merged(vocab: &[u8], merges: &[u8], unk: Option<&str>) -> Result<B
         builder = builder.end_of_word_suffix(WORD_END.to_owned()).unk_token(unk.to_owned());
     }
     builder.build().map_err(|e| Error::Model { file: FILE.to_owned(), reason: e.to_string() })
+}
+
+/// ByT5's tokens: three special ones, then the bytes in order, as a byte-level vocabulary spells them.
+pub(crate) fn bytes(special: [&str; 3]) -> Result<BPE, Error> {
+    let mut vocab: tokenizers::models::bpe::Vocab =
+        special.iter().zip(0..).map(|(token, id)| ((*token).to_owned(), id)).collect();
+    for spelled in ByteLevel::alphabet() {
+        vocab.extend(byte_of(spelled).first().map(|&byte| (spelled.to_string(), 3 + u32::from(byte))));
+    }
+    let built = BPE::builder().vocab_and_merges(vocab, Vec::new()).build();
+    built.map_err(|e| Error::Model { file: "tokenizer_config.json".to_owned(), reason: e.to_string() })
 }
 
 fn check_merge<S: std::borrow::Borrow<str> + std::hash::Hash + Eq>(
@@ -280,5 +293,21 @@ mod tests {
             let e = merged(vocab.as_bytes(), b"#v\n", None).unwrap_err().to_string();
             assert!(e.contains(word), "{vocab}: {e}");
         }
+    }
+
+    /// As ByT5Tokenizer of transformers 4.57.6 has it.
+    #[test]
+    fn bytes_are_tokens_without_any_file() {
+        let config = br#"{"tokenizer_class": "ByT5Tokenizer"}"#;
+        let files = crate::TokenizerFiles { tokenizer_config: Some(config[..].into()), ..Default::default() };
+        let tokenizer = crate::Tokenizer::from_files(&files).unwrap();
+        let ids = |text: &str| tokenizer.encode(text, &crate::EncodeOptions::default()).unwrap().ids;
+        assert_eq!(ids(""), [1]);
+        assert_eq!(ids("Hello"), [75, 104, 111, 111, 114, 1]);
+        assert_eq!(ids("é🍕"), [198, 172, 243, 162, 144, 152, 1]);
+        assert_eq!(ids("x<extra_id_0> y <extra_id_124>z"), [123, 259, 35, 124, 35, 383, 125, 1]);
+        assert_eq!(tokenizer.encode_pair("a", "b", &crate::EncodeOptions::default()).unwrap().ids, [100, 1, 101, 1]);
+        let (text, all) = (" \u{0}\tÄ ß\n's 12", tokenizer.max_id());
+        assert_eq!((tokenizer.decode(&ids(text), true).as_str(), all), (text, 383));
     }
 }

@@ -87,6 +87,7 @@ pub(super) fn before_the_model(options: &Options) -> Result<[Value; 2], Error> {
             [json!({"type": "Sequence", "normalizers": steps}), metaspace()]
         }
         Recipe::Marian => return Err(failed("Marian's tokenizers are not trained here")),
+        Recipe::Bytes => return Err(failed("tokens that are bytes are not trained")),
     })
 }
 
