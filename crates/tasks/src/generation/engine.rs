@@ -88,7 +88,7 @@ pub type Allowed<'a> = dyn Fn(usize, &[u32]) -> Option<Vec<u32>> + Sync + 'a;
 /// let engine = Engine::open("my-gpt2".as_ref(), None)?;
 /// let (comma, even) = (Overdue { token: 11, growth: 0.2 }, |input: usize, tokens: &[u32]| {
 ///     // the first input may say anything, the others even tokens after three
-///     (input > 0 && tokens.len() > 3).then(|| (0..50257).filter(|token| token % 2 == 0).collect())
+///     (input > 0 && tokens.len() > 3).then(|| (0..50257).filter(|token| token % 2 == 0).collect::<Vec<u32>>())
 /// });
 /// let how = Generate { processors: &[&comma], allowed: Some(&even), ..Generate::default() };
 /// let said = engine.generate_all(&[&[464, 10580], &[2061, 318]], &Settings::default(), &how)?;
