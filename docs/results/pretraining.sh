@@ -47,7 +47,7 @@ learn() {
     local settings
     read -ra settings <<<"$(arm "$1")"
     test -d "$OUT/$1/model" && return
-    $PTM --threads "$THREADS" pretrain "recipes/pretrain/compare/${settings[0]}.toml" --set "output=$OUT/$1" \
+    $PTM --threads "$THREADS" pretrain "recipes/compare/${settings[0]}.toml" --set "output=$OUT/$1" \
         --set "run.minutes=$MINUTES" "${settings[@]:1}"
 }
 
@@ -64,7 +64,7 @@ teach() {
 
 # The weights of one arm before its first step
 nothing() {
-    test -d $OUT/nothing/model || $PTM -q pretrain recipes/pretrain/compare/masked.toml --set output=$OUT/nothing \
+    test -d $OUT/nothing/model || $PTM -q pretrain recipes/compare/masked.toml --set output=$OUT/nothing \
         --set run.steps=1 --set optimizer.lr=0.0 --set checkpoint.best=false
 }
 

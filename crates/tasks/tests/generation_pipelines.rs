@@ -105,7 +105,7 @@ fn purpose(task: &str) -> Purpose {
 #[test]
 fn text_to_text() {
     let mut wrong = Vec::new();
-    for (name, least) in [("bart", 40), ("t5", 40), ("mbart", 12), ("marian", 16), ("mt5", 15)] {
+    for (name, least) in [("bart", 40), ("t5", 40), ("mbart", 12), ("marian", 16), ("mt5", 15), ("byt5", 12)] {
         let all = cases(name);
         assert!(all.len() >= least);
         for case in all {

@@ -111,6 +111,8 @@ pub(crate) struct Encoder {
     pub literal: OnceLock<tokenizers::Tokenizer>,
     pub frame: Option<PostProcessorWrapper>,
     pub marian: Option<Marian>,
+    /// Whether tokens are bytes, of which those that make no text are left out (ByT5).
+    pub is_bytes: bool,
     pub side: Side,
     /// Where a text that is cut may end before it is encoded.
     pub breaks: Breaks,

@@ -117,6 +117,7 @@ pub(crate) fn load(files: &TokenizerFiles<'_>, place: &str) -> Result<Loaded, Er
         literal: std::sync::OnceLock::new(),
         frame: post,
         marian: made.marian.clone(),
+        is_bytes: family.is_some_and(|f| f.recipe == Recipe::Bytes),
         side,
         breaks,
     };

@@ -178,6 +178,8 @@ impl Tokenizer {
             let skip = |id: u32| skip_special && special.iter().any(|s| s.id == id);
             let tokens: Vec<String> = ids.iter().filter(|&&id| !skip(id)).filter_map(|&id| self.token(id)).collect();
             self.convert_tokens_to_string(&tokens)
+        } else if encoder.is_bytes {
+            self.text_of_bytes(ids, skip_special)
         } else {
             catch_unwind(AssertUnwindSafe(|| encoder.tokenizer.decode(ids, skip_special)))
                 .ok()
@@ -185,6 +187,27 @@ impl Tokenizer {
                 .unwrap_or_else(|| ids.iter().filter_map(|&id| self.token(id)).collect::<Vec<_>>().join(" "))
         };
         if clean { clean_up(&text) } else { text }
+    }
+
+    /// Text of tokens that are bytes, without those that make no character; blanks around sentinels, as `transformers` has
+    /// them.
+    fn text_of_bytes(&self, ids: &[u32], skip_special: bool) -> String {
+        let text = |bytes: &[u8]| bytes.utf8_chunks().map(|chunk| chunk.valid()).collect::<String>();
+        let (mut parts, mut bytes) = (Vec::new(), Vec::new());
+        for &id in ids {
+            if !self.is_special(id) {
+                bytes.extend(self.token_bytes(id));
+            } else if !skip_special {
+                let sentinel = self.inner.special.additional.iter().find(|special| special.id == id);
+                match sentinel {
+                    Some(sentinel) => parts.extend([text(&std::mem::take(&mut bytes)), sentinel.text.clone()]),
+                    None => bytes.extend(self.token(id).unwrap_or_default().into_bytes()),
+                }
+            }
+        }
+        parts.push(text(&bytes));
+        parts.retain(|part| !part.is_empty());
+        parts.join(" ")
     }
 
     /// Joins tokens to text as the model's class does: WordPiece joins `##`, byte-level BPE decodes its bytes.

@@ -309,5 +309,15 @@ mod tests {
         assert_eq!(tokenizer.encode_pair("a", "b", &crate::EncodeOptions::default()).unwrap().ids, [100, 1, 101, 1]);
         let (text, all) = (" \u{0}\tÄ ß\n's 12", tokenizer.max_id());
         assert_eq!((tokenizer.decode(&ids(text), true).as_str(), all), (text, 383));
+        for (ids, whole, plain) in [
+            (&[87, 88, 200, 90, 1][..], "TUW</s>", "TUW"),
+            (&[231, 168, 173, 231, 70, 1], "䥪C</s>", "䥪C"),
+            (&[259, 87, 260, 88, 89, 1], "<extra_id_0> T <extra_id_1> UV</s>", "TUV"),
+            (&[0, 87, 2, 1], "<pad>T<unk></s>", "T"),
+            (&[198], "", ""),
+            (&[243, 162, 155, 65, 259, 229, 260], "> <extra_id_0> <extra_id_1>", ">"),
+        ] {
+            assert_eq!([tokenizer.decode(ids, false), tokenizer.decode(ids, true)], [whole, plain], "{ids:?}");
+        }
     }
 }

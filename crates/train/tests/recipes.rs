@@ -79,6 +79,28 @@ fn every_recipe_of_pretraining_can_be_read() {
     assert!(seen >= 38, "{seen}");
 }
 
+/// What is compared differs by its objective alone.
+#[test]
+fn compared_objectives_have_the_same_means() {
+    let read = |name: &str| {
+        let path = root().join("recipes/compare").join(name).with_extension("toml");
+        pretrain::Recipe::read(&path, &[]).unwrap()
+    };
+    let first = read("masked");
+    let names = std::fs::read_dir(root().join("recipes/compare")).unwrap().map(|entry| entry.unwrap().file_name());
+    let recipes: Vec<pretrain::Recipe> = names.map(|name| read(name.to_str().unwrap())).collect();
+    assert!(recipes.len() >= 4);
+    for recipe in recipes {
+        let means =
+            |r: &pretrain::Recipe| (r.batch.clone(), r.run.clone(), r.optimizer.clone(), r.schedule, r.corpus.clone());
+        assert_eq!(means(&recipe), means(&first), "{}", recipe.output.display());
+        for key in ["hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"] {
+            let of = |r: &pretrain::Recipe| r.model.config.as_ref().unwrap()[key].clone();
+            assert_eq!(of(&recipe), of(&first), "{key} of {}", recipe.output.display());
+        }
+    }
+}
+
 /// The tokenizer of a recipe's comment, with a small vocabulary of the sample.
 fn tokenizer(command: &str, dir: &Path) {
     let words: Vec<&str> = command.split(' ').collect();

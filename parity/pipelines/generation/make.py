@@ -113,6 +113,8 @@ def models(out):
     t5 = dict(d_model=H, d_kv=8, d_ff=F, num_layers=L, num_heads=A, relative_attention_num_buckets=8, relative_attention_max_distance=16, initializer_factor=3.0,
               pad_token_id=0, eos_token_id=1, decoder_start_token_id=0)
     yield "mt5", random(T.MT5ForConditionalGeneration, T.MT5Config(vocab_size=len(tokenizer), **t5)), tokenizer
+    tokenizer = T.ByT5Tokenizer(model_max_length=N)
+    yield "byt5", random(T.T5ForConditionalGeneration, T.T5Config(vocab_size=len(tokenizer), feed_forward_proj="gated-gelu", **t5)), tokenizer
     shutil.rmtree(scratch)
 
 
@@ -198,7 +200,7 @@ def cases(name, tokenizer):
         yield "text-generation", TEXTS[0], {**short, "prefix": "Once. "}
         yield "text-generation", TEXTS[1], {**short, "prefix": "", "num_beams": 3, "num_return_sequences": 2, "return_full_text": False}
         return
-    if name == "mt5":
+    if name in ("mt5", "byt5"):
         for text in TEXTS:
             yield "text2text-generation", text, {}
             yield "text2text-generation", text, {"max_new_tokens": 9, "num_beams": 1}
@@ -206,6 +208,8 @@ def cases(name, tokenizer):
         yield "text2text-generation", TEXTS[0], {"num_beams": 3, "num_return_sequences": 2, "max_new_tokens": 10}
         yield "text2text-generation", TEXTS[1], {"max_new_tokens": 12, "return_tensors": True}
         yield "text2text-generation", TEXTS[0] * 8, {"truncation": True, "max_new_tokens": 5}
+        if name == "byt5":
+            return
         for clean in (None, True, False):
             given = {} if clean is None else {"clean_up_tokenization_spaces": clean}
             yield "text2text-generation", TEXTS[0], {**only(tokenizer, "the . , is ?"), **given}

@@ -3,22 +3,22 @@
 use proptest::prelude::*;
 use ptm_kernels::linear::{self, LinearDims, Needs};
 
-use crate::{Numbers, assert_close, assert_close_of, at_every_level, elementwise::ALL, reference};
+use crate::{Numbers, assert_close_of, at_every_level, elementwise::ALL, reference};
 
 fn check(rows: usize, inputs: usize, outputs: usize, seed: u64) {
     let mut numbers = Numbers(seed);
     let (x, w) = (numbers.vec(rows * inputs), numbers.vec(outputs * inputs));
     let (b, dy) = (numbers.vec(outputs), numbers.vec(rows * outputs));
     let dims = LinearDims { rows, inputs, outputs };
-    // of a sum of products of numbers of size 1
-    let size = 0.1 * (inputs as f64).sqrt();
+    // of a sum of so many products of numbers of size 1
+    let size = |count: usize| 0.1 * (count as f64).sqrt();
     for bias in [None, Some(&b[..])] {
         let z = reference::linear(&x, &w, bias, rows, inputs, outputs);
         at_every_level(|| {
             for act in ALL {
                 let expected: Vec<f64> = z.iter().map(|&z| reference::value(act, z)).collect();
                 let kept = linear::forward(&x, &w, bias, act, dims, true);
-                assert_close_of("y", &kept.y, &expected, 2e-6, size);
+                assert_close_of("y", &kept.y, &expected, 2e-6, size(inputs));
                 let lean = linear::forward(&x, &w, bias, act, dims, false);
                 assert_eq!(lean.y, kept.y);
                 assert!(lean.pre.is_none());
@@ -27,15 +27,15 @@ fn check(rows: usize, inputs: usize, outputs: usize, seed: u64) {
                     continue;
                 }
                 let pre = kept.pre.expect("pre was asked for");
-                assert_close_of("pre", &pre, &z, 2e-6, size);
+                assert_close_of("pre", &pre, &z, 2e-6, size(inputs));
                 let slope = |i: usize| reference::derivative(act, f64::from(pre[i])) * f64::from(dy[i]);
                 let dz: Vec<f64> = (0..dy.len()).map(slope).collect();
                 let expected = reference::linear_backward(&x, &w, &dz, rows, inputs, outputs);
                 let all = Needs { x: true, weight: true, bias: true };
                 let grads = linear::backward(&x, &w, Some(&pre), act, &dy, dims, all);
-                assert_close("dx", &grads.x.expect("dx"), &expected[0], 1e-5);
-                assert_close("dw", &grads.weight.expect("dw"), &expected[1], 1e-5);
-                assert_close("db", &grads.bias.expect("db"), &expected[2], 1e-5);
+                assert_close_of("dx", &grads.x.expect("dx"), &expected[0], 1e-5, size(outputs));
+                assert_close_of("dw", &grads.weight.expect("dw"), &expected[1], 1e-5, size(rows));
+                assert_close_of("db", &grads.bias.expect("db"), &expected[2], 1e-5, size(rows));
                 let none = Needs { x: false, weight: false, bias: false };
                 let grads = linear::backward(&x, &w, Some(&pre), act, &dy, dims, none);
                 assert!(grads.x.is_none() && grads.weight.is_none() && grads.bias.is_none());
