@@ -239,7 +239,11 @@ def pretrain_torch(q):
         """15 % of the tokens in spans of three, each for a sentinel."""
         noise = round(len(row) * 0.15)
         count = max(1, round(noise / 3))
-        cut = lambda total: [b - a for a, b in zip([0] + (c := sorted(r.sample(range(1, total), count - 1))), c + [total])]
+
+        def cut(total):
+            ends = [0, *sorted(r.sample(range(1, total), count - 1)), total]
+            return [b - a for a, b in zip(ends, ends[1:])]
+
         source, target, at = [], [], 0
         for k, (keep, drop) in enumerate(zip(cut(len(row) - noise), cut(noise))):
             sentinel = tokenizer.convert_tokens_to_ids(f"<extra_id_{k}>")
