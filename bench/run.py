@@ -284,7 +284,7 @@ class Bench:
                 self.contest(row, contenders, rounds, tolerance=0.5, extra={"tokens": count * new}, warmup=1)
                 continue
             size = read_by_a_step(os.path.join(model, "model.safetensors"))
-            seconds, read = self.contest(row, contenders, rounds, tolerance=0.5, extra={"tokens": count * new}, warmup=1, yardstick=("reading the weights beside it", dict(what="read", bytes=size), 15), ruler="ptm")
+            seconds, read = self.contest(row, contenders, rounds, tolerance=0.5, extra={"tokens": count * new}, warmup=1, yardstick=(f"reading the weights beside {row}", dict(what="read", bytes=size), 15), ruler="ptm")
             for label, v in seconds.items():
                 shares = [b * new / s for s, b in zip(v, read[label])]
                 self.results.append({"group": self.group, "ptm": self.commit, "row": f"{row}, share of the read bandwidth", "who": label, "unit": "share", "median": statistics.median(shares), "values": shares,
