@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use burn::prelude::*;
 use ptm_kernels::softmax::softmax;
 use ptm_models::heads::LanguageModelHead;
-use ptm_models::{Bart, Configuration as _, Family, Kind, MaskedLm, Model, Pair, Pass, Rows};
+use ptm_models::{Bart, Configuration as _, Family, Kind, MaskedLm, Model, Pass, Rows};
 use ptm_text::{EncodeOptions, Encoding, Packed, PositionStyle, Special, Tokenizer, Truncation};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -17,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::generation::Origin;
 use crate::generation::layers::json_file;
 use crate::parameters::{Chooser, Effective};
+use crate::reads::Reads as _;
 use crate::task::Task;
 
 /// A masked language model with its tokenizer.
@@ -75,15 +76,10 @@ impl Filler {
 
     /// `[R, V]` for the `rows` of the masks.
     fn logits(&self, batch: &Packed, rows: &Rows) -> Result<Tensor<2>> {
-        let model = match self {
-            Self::Encoder(model) => return Ok(model.logits(&batch.into(), rows, &Pass::eval())?),
-            Self::Pair(model) => model,
-        };
-        let config = model.config();
-        let shifted = batch.offsets.windows(2).map(|w| config.shifted(&batch.ids[w[0]..w[1]]));
-        let shifted = shifted.collect::<ptm_models::Result<Vec<_>>>()?;
-        let target = Packed::from_ids(&shifted, config.positions()).map_err(|error| Error::Input(error.to_string()))?;
-        Ok(model.logits(&Pair { source: batch, target: &target }, rows, &Pass::eval())?)
+        Ok(match self {
+            Self::Encoder(model) => model.logits(&batch.into(), rows, &Pass::eval())?,
+            Self::Pair(model) => Bart::read(model.config(), batch, |pair| model.logits(pair, rows, &Pass::eval()))?,
+        })
     }
 }
 
