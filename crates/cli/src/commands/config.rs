@@ -20,7 +20,7 @@ pub struct Parameter {
 impl Parameter {
     /// One that only the caller sets, by an option of its name.
     pub fn given(name: &str, value: impl Into<Value>, given: &Given) -> Self {
-        let is_given = given.by(&option(name)).is_some();
+        let is_given = given.by(option(name)).is_some();
         let origin = if is_given { Origin::Caller } else { Origin::Default };
         Self { name: name.to_owned(), value: value.into(), origin }
     }
@@ -33,7 +33,7 @@ impl From<Effective> for Parameter {
 }
 
 /// The option that sets a parameter; its own name unless it has another.
-fn option(parameter: &str) -> String {
+pub fn option(parameter: &str) -> &str {
     match parameter {
         "stop_strings" => "stop",
         "bad_words_ids" => "bad_words",
@@ -42,12 +42,11 @@ fn option(parameter: &str) -> String {
         "return_full_text" => "no_full_text",
         name => name,
     }
-    .to_owned()
 }
 
 /// A prompt may be given by its name.
 fn by<'a>(parameter: &str, given: &'a Given) -> Option<&'a str> {
-    let own = given.by(&option(parameter));
+    let own = given.by(option(parameter));
     own.or_else(|| given.by("prompt_name").filter(|_| parameter == "prompt")).or_else(|| given.by("set"))
 }
 

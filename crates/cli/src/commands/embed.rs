@@ -1,5 +1,6 @@
 //! `ptm embed`: texts to vectors.
 
+use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use ptm_tasks::{Effective, EmbedOptions, Embedder};
@@ -32,10 +33,18 @@ impl Model {
         given: &Given,
         quiet: bool,
     ) -> anyhow::Result<Self> {
-        let embedder = match hub::model(model, given, quiet)? {
-            Some(dir) => Embedder::open(&dir)?,
-            None => Embedder::embedded()?,
-        };
+        Self::of(hub::model(model, given, quiet)?.as_deref(), model, prompt, normalize, quiet)
+    }
+
+    /// The built-in model, or that of the directory which `model` was found to be.
+    pub fn of(
+        dir: Option<&Path>,
+        model: &ModelArgs,
+        prompt: &PromptArgs,
+        normalize: Option<bool>,
+        quiet: bool,
+    ) -> anyhow::Result<Self> {
+        let embedder = dir.map_or_else(Embedder::embedded, Embedder::open)?;
         let name = model.model.clone().unwrap_or_else(|| embedder.name().to_owned());
         let options = EmbedOptions {
             normalize,

@@ -106,10 +106,7 @@ impl<I, A: Serialize> Many<'_, I, A> {
 
     fn all_lines(&self, mut stream: Stream, mut place: Place<A>) -> anyhow::Result<Place<A>> {
         let mut skip = place.file.as_ref().map_or(0, |file| file.held);
-        let is_silent = place.file.is_some() || place.gathered.is_some();
-        let shown = !self.quiet && (is_silent || !stdout().is_terminal());
-        let total = shown.then(|| stream.count()).flatten();
-        let mut progress = Progress::new(Unit::Things("inputs"), total, !shown);
+        let mut progress = self.progress(&stream, &place);
         let mut seen = 0_usize;
         while let Some(mut piece) = stream.lines()? {
             seen += piece.len();
@@ -127,16 +124,27 @@ impl<I, A: Serialize> Many<'_, I, A> {
             }
         }
         drop(progress);
+        self.end(seen, &place)?;
+        Ok(place)
+    }
+
+    /// How far the lines of `stream` are, where no answers are seen on the terminal meanwhile.
+    fn progress(&self, stream: &Stream, place: &Place<A>) -> Progress {
+        let is_silent = place.file.is_some() || place.gathered.is_some();
+        let shown = !self.quiet && (is_silent || !stdout().is_terminal());
+        let total = shown.then(|| stream.count()).flatten();
+        Progress::new(Unit::Things("inputs"), total, !shown)
+    }
+
+    /// What is said when all lines that were `seen` are through.
+    fn end(&self, seen: usize, place: &Place<A>) -> anyhow::Result<()> {
         if seen == 0 {
             return Err(input::nothing(self.what));
         }
         if let Some(file) = &place.file {
             file.note(self.quiet)?;
         }
-        if place.gathered.is_none() {
-            answered(seen, place.failed)?;
-        }
-        Ok(place)
+        if place.gathered.is_none() { answered(seen, place.failed) } else { Ok(()) }
     }
 
     /// Answers `records`, the first of them with the number `done`.

@@ -3,10 +3,12 @@
 
 use std::sync::atomic::AtomicBool;
 
-use ptm_tasks::Ranked;
+use ptm_tasks::{Ranked, cosine};
 use serde::Serialize;
 use serde_json::Value;
 
+use super::config::Parameter;
+use super::embed::Model;
 use super::many::{Many, TOGETHER, answered};
 use crate::args::{KeepArgs, KeyArgs, StreamArgs, TopK};
 use crate::failure::said;
@@ -43,6 +45,24 @@ impl Ranking<'_> {
         }
         let why = "--output gets every text's score, in the order of the inputs";
         self.stream.given.refuse("top_k", why, "leave one of them out, or sort the file")
+    }
+
+    /// How many are given, as a parameter.
+    pub fn top_k(&self) -> Parameter {
+        let count = self.top_k.and_then(|top| if let TopK::Best(count) = top { Some(count.get()) } else { None });
+        Parameter::given("top_k", count, &self.stream.given)
+    }
+
+    /// Ranks `texts`, or those of `stream`, by how near their vectors are to that of the query.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub fn by_vectors(&self, query: &str, model: &Model, texts: &[&str], stream: Option<Stream>) -> anyhow::Result<()> {
+        let of_query = model.embed(&[query])?.remove(0);
+        self.run(texts, stream, &|texts, stop, progress| {
+            let vectors = model.vectors(texts, stop, progress)?;
+            Ok(vectors.iter().map(|vector| Ok(cosine(&of_query, vector))).collect())
+        })
     }
 
     /// Ranks `texts`, or those of `stream`.

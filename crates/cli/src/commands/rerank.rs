@@ -1,11 +1,11 @@
 //! `ptm rerank`: texts by how well they answer a query, read with it or by their vectors.
 
-use ptm_tasks::{RerankOptions, Reranker, Task, cosine};
+use ptm_tasks::{RerankOptions, Reranker, Task};
 
 use super::config::{Parameter, print};
 use super::embed::Model;
 use super::ranking::Ranking;
-use crate::args::{PromptArgs, Rerank, TopK};
+use crate::args::{PromptArgs, Rerank};
 use crate::failure::hinted;
 use crate::{hub, input};
 
@@ -20,12 +20,8 @@ pub fn run(args: &Rerank, quiet: bool) -> anyhow::Result<()> {
     let texts = input::checked(&args.texts, quiet)?;
     let stream = args.keep.lines(&args.stream, !args.texts.is_empty(), "text to compare the query with")?;
     let directory = hub::model(&args.model, given, quiet)?;
-    let top_k = || {
-        let count = args.top_k.and_then(|top| if let TopK::Best(count) = top { Some(count.get()) } else { None });
-        Parameter::given("top_k", count, given)
-    };
     let print_all = |mut all: Vec<Parameter>| {
-        all.push(top_k());
+        all.push(ranking.top_k());
         print(&all, given, args.stream.json)
     };
     let reads_both = match &directory {
@@ -41,8 +37,8 @@ pub fn run(args: &Rerank, quiet: bool) -> anyhow::Result<()> {
         },
         None => false,
     };
-    if let Some(directory) = directory.filter(|_| reads_both) {
-        let model = Reranker::open(&directory)?;
+    if let Some(directory) = directory.as_ref().filter(|_| reads_both) {
+        let model = Reranker::open(directory)?;
         let options = RerankOptions {
             function_to_apply: args.function_to_apply.map(Into::into),
             batch_tokens: args.model.batch_tokens.map(Into::into),
@@ -58,13 +54,9 @@ pub fn run(args: &Rerank, quiet: bool) -> anyhow::Result<()> {
     let why = "it is for models that read query and text together, this one gives vectors";
     given.refuse("function_to_apply", why, "leave it out, or name a model with one label")?;
     let prompt = PromptArgs { prompt: None, prompt_name: None };
-    let model = Model::open(&args.model, &prompt, None, given, quiet)?;
+    let model = Model::of(directory.as_deref(), &args.model, &prompt, None, quiet)?;
     if args.keep.print_config {
         return print_all(model.effective()?.into_iter().map(Into::into).collect());
     }
-    let of_query = model.embed(&[query])?.remove(0);
-    ranking.run(&texts, stream, &|texts, stop, progress| {
-        let vectors = model.vectors(texts, stop, progress)?;
-        Ok(vectors.iter().map(|vector| Ok(cosine(&of_query, vector))).collect())
-    })
+    ranking.by_vectors(query, &model, &texts, stream)
 }

@@ -19,8 +19,7 @@ pub fn run(args: &Similarity, quiet: bool) -> anyhow::Result<()> {
     if args.keep.print_config {
         let model = open(args, quiet)?;
         let mut all: Vec<Parameter> = model.effective()?.into_iter().map(Into::into).collect();
-        let count = args.top_k.and_then(|top| if let TopK::Best(count) = top { Some(count.get()) } else { None });
-        all.push(Parameter::given("top_k", count, given));
+        all.push(ranking(args, quiet).top_k());
         return print(&all, given, args.stream.json);
     }
     if let Some(query) = &args.query {
@@ -94,16 +93,16 @@ fn ranked(args: &Similarity, query: &str, quiet: bool) -> anyhow::Result<()> {
     if query.trim().is_empty() {
         return Err(hinted("the query is empty", "give some words after --query"));
     }
-    let ranking = Ranking { stream: &args.stream, key: &args.key, keep: &args.keep, top_k: args.top_k, quiet };
+    let ranking = ranking(args, quiet);
     ranking.check()?;
     let texts = input::checked(&args.texts, quiet)?;
     let stream = args.keep.lines(&args.stream, !args.texts.is_empty(), "text to compare the query with")?;
     let model = open(args, quiet)?;
-    let of_query = model.embed(&[query])?.remove(0);
-    ranking.run(&texts, stream, &|texts, stop, progress| {
-        let vectors = model.vectors(texts, stop, progress)?;
-        Ok(vectors.iter().map(|vector| Ok(cosine(&of_query, vector))).collect())
-    })
+    ranking.by_vectors(query, &model, &texts, stream)
+}
+
+fn ranking(args: &Similarity, quiet: bool) -> Ranking<'_> {
+    Ranking { stream: &args.stream, key: &args.key, keep: &args.keep, top_k: args.top_k, quiet }
 }
 
 /// Pairs from files or standard input: a score a line, as they come.

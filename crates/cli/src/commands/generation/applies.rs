@@ -5,6 +5,7 @@ use ptm_tasks::generation::{Layers, Settings};
 use serde_json::{Map, Value};
 
 use crate::args::Given;
+use crate::commands::config::option;
 use crate::failure::hinted;
 use crate::generation_args::GenerationArgs;
 
@@ -29,13 +30,8 @@ pub fn check(
         given.refuse("top_logprobs", why, "add --json or --output, or leave it out")?;
     }
     let by = |key: &str| -> Option<String> {
-        let own = match key {
-            "stop_strings" => "stop",
-            "bad_words_ids" => "bad_words",
-            key => key,
-        };
         let by_set = || values.contains_key(key).then(|| format!("{} {key}", given.by("set").unwrap_or("--set")));
-        given.by(own).map(str::to_owned).or_else(by_set)
+        given.by(option(key)).map(str::to_owned).or_else(by_set)
     };
     for (key, why, instead) in unread(args, layers, &settings, has_encoder, &by) {
         if let Some(by) = by(key) {

@@ -4,7 +4,6 @@
 
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
-use std::io::{IsTerminal, stdout};
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, sync_channel};
 use std::time::Duration;
@@ -13,10 +12,10 @@ use ptm_tasks::Error;
 use ptm_tasks::generation::Fed;
 use serde::Serialize;
 
-use super::{AnswerFile, Given, Many, Place, answered};
+use super::{AnswerFile, Given, Many, Place};
 use crate::failure::Stopped;
-use crate::input::{self, PIECE_BYTES, Record, Stream};
-use crate::progress::{Progress, Unit};
+use crate::input::{PIECE_BYTES, Record, Stream};
+use crate::progress::Progress;
 use crate::stop;
 
 /// Answers inputs as they come; hears whether to stop, and gives on the answer to an input by its place.
@@ -51,9 +50,7 @@ impl<I: Clone, A: Serialize> Many<'_, I, A> {
     pub fn flowing(&self, stream: Stream, flow: &Flow<'_, I, A>) -> anyhow::Result<()> {
         let place = Place::new(AnswerFile::of(self.keep)?);
         let skip = place.file.as_ref().map_or(0, |file| file.held);
-        let shown = !self.quiet && (place.file.is_some() || !stdout().is_terminal());
-        let total = shown.then(|| stream.count()).flatten();
-        let progress = Progress::new(Unit::Things("inputs"), total, !shown);
+        let progress = self.progress(&stream, &place);
         let window = RefCell::new(Window {
             many: self,
             lines: read(stream),
@@ -82,13 +79,7 @@ impl<I: Clone, A: Serialize> Many<'_, I, A> {
             Err(Error::Stopped) => return Err(Stopped.into()),
             ended => ended?,
         }
-        if seen == 0 {
-            return Err(input::nothing(self.what));
-        }
-        if let Some(file) = &place.file {
-            file.note(self.quiet)?;
-        }
-        answered(seen, place.failed)
+        self.end(seen, &place)
     }
 }
 
