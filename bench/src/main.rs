@@ -1,6 +1,8 @@
 //! ptm's worker in the benches: one job at a time, told on standard input, answered on standard output as JSON
 //! lines (`bench/README.md`). The driver and the peers' workers are Python, next to this crate.
 
+#[path = "../../crates/cli/src/allocator.rs"]
+mod allocator;
 mod embed;
 mod encode;
 mod family;
@@ -17,11 +19,9 @@ use std::io::{BufRead, Write};
 use std::time::Instant;
 
 use anyhow::{Result, bail};
+use ptm_kernels::timing;
 
 use protocol::{Answer, Job, Request};
-
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// A prepared job.
 trait Work {
@@ -59,9 +59,15 @@ fn answer(line: &str, work: &mut Option<Box<dyn Work>>) -> Result<Answer> {
         }
         Request::Run => {
             let Some(work) = work else { bail!("nothing is prepared: send a `prepare` request first") };
+            timing::reset();
             let start = Instant::now();
             let check = work.run()?;
             let seconds = work.seconds().unwrap_or_else(|| start.elapsed().as_secs_f64());
+            // with PTM_TIMING=1, what of it the kernels took
+            for line in timing::report().iter().filter(|line| line.calls > 0) {
+                let rate = line.flops as f64 / line.seconds * 1e-9;
+                eprintln!("{:<14} {:>6} {:.4} s {rate:.0} GFLOP/s", line.name, line.calls, line.seconds);
+            }
             Ok(Answer::Run { seconds, check })
         }
         Request::Memory => Ok(Answer::Memory { peak_bytes: ptm_train::memory::peak()? }),
@@ -69,6 +75,7 @@ fn answer(line: &str, work: &mut Option<Box<dyn Work>>) -> Result<Answer> {
 }
 
 fn main() -> Result<()> {
+    allocator::keep();
     // on a thread of the pool, as commands run: the parts of a pass begin without waking anybody
     rayon::scope(|_| serve())
 }

@@ -164,6 +164,7 @@ fn main() {
     bench.norm(1024, 768);
     bench.norm(16, 768);
     bench.decoder(307, 512, 30522);
+    bench.decoder(1024, 768, 50257);
     let x = numbers(1024 * 3072);
     let bytes = 8.0 * x.len() as f64;
     bench.run("gelu 1024x3072", 0.0, bytes, || activation::forward(&x, Activation::Gelu));

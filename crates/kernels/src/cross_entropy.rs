@@ -13,7 +13,7 @@ use crate::simd::multiversion;
 use crate::timing::{Kind, timed};
 
 /// Logits of a chunk take at most this many bytes (but a chunk has at least one row).
-const CHUNK_BYTES: usize = 32 << 20;
+const CHUNK_BYTES: usize = 128 << 20;
 
 /// How the rows' losses are formed and added.
 #[derive(Clone, Copy, Debug)]
