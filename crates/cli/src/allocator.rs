@@ -12,12 +12,12 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const PURGE_DELAY: mi_option_t = 15;
 
 /// How long freed memory is kept, in milliseconds.
-const KEPT: i64 = 20_000;
+const KEPT: std::ffi::c_long = 20_000;
 
 /// Sets the time; `MIMALLOC_PURGE_DELAY` in the environment goes before it.
 pub fn keep() {
     // SAFETY: an option that this version of mimalloc has; its functions may be called at any time.
-    unsafe { mi_option_set_default(PURGE_DELAY, KEPT as _) };
+    unsafe { mi_option_set_default(PURGE_DELAY, KEPT) };
 }
 
 #[cfg(test)]
@@ -33,7 +33,7 @@ mod tests {
         if std::env::var_os("MIMALLOC_PURGE_DELAY").is_none() {
             assert_eq!(now(), 1000);
             keep();
-            assert_eq!(now(), KEPT as _);
+            assert_eq!(now(), KEPT);
         }
     }
 }

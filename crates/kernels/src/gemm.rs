@@ -5,7 +5,7 @@ mod blocked;
 mod pack;
 mod scratch;
 mod tile;
-mod vector;
+pub(crate) mod vector;
 
 use std::mem::MaybeUninit;
 use std::ops::Range;

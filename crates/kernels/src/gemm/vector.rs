@@ -6,7 +6,7 @@
 /// # Safety
 /// The methods may only run where the processor has the instructions of the implementing type; pointers lead to as
 /// many elements as are read or written, aligned or not.
-pub(super) trait Vector: Copy {
+pub(crate) trait Vector: Copy {
     /// Elements in it.
     const LANES: usize;
     /// How many of them the processor has.
@@ -22,8 +22,13 @@ pub(super) trait Vector: Copy {
     unsafe fn store(self, to: *mut f32);
     /// Asks for what lies there to be brought near; nothing else happens, wherever it is.
     unsafe fn prefetch(at: *const f32);
+    /// The same into the second cache, which has room for more that is under way.
+    unsafe fn prefetch_far(at: *const f32);
+    unsafe fn add(self, x: Self) -> Self;
     /// `self·x + sum`.
     unsafe fn mul_add(self, x: Self, sum: Self) -> Self;
+    /// The sum of all elements of each: the halves are added, then their halves, down to one.
+    unsafe fn sums(four: [Self; 4]) -> [f32; 4];
     /// Element (i, j) of the square at `from`, whose rows lie `from_stride` apart, becomes element (j, i) at `to`.
     unsafe fn transpose(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize);
 }
@@ -71,9 +76,37 @@ mod x86 {
         }
 
         #[inline(always)]
+        unsafe fn prefetch_far(at: *const f32) {
+            // SAFETY: as above.
+            unsafe { _mm_prefetch::<_MM_HINT_T1>(at.cast()) }
+        }
+
+        #[inline(always)]
         unsafe fn mul_add(self, x: Self, sum: Self) -> Self {
             // SAFETY: as above.
             unsafe { _mm512_fmadd_ps(self, x, sum) }
+        }
+
+        #[inline(always)]
+        unsafe fn add(self, x: Self) -> Self {
+            // SAFETY: as above.
+            unsafe { _mm512_add_ps(self, x) }
+        }
+
+        #[inline(always)]
+        unsafe fn sums([a, b, c, d]: [Self; 4]) -> [f32; 4] {
+            let mut all = [0.0; 16];
+            // SAFETY: as above.
+            unsafe {
+                let halves =
+                    |a, b| _mm512_add_ps(_mm512_shuffle_f32x4::<0x44>(a, b), _mm512_shuffle_f32x4::<0xEE>(a, b));
+                let (ab, cd) = (halves(a, b), halves(c, d));
+                let (low, high) = (_mm512_shuffle_f32x4::<0x88>(ab, cd), _mm512_shuffle_f32x4::<0xDD>(ab, cd));
+                let quarters = _mm512_add_ps(low, high);
+                let pairs = _mm512_add_ps(quarters, _mm512_permute_ps::<0x4E>(quarters));
+                _mm512_add_ps(pairs, _mm512_permute_ps::<0xB1>(pairs)).store(all.as_mut_ptr());
+            }
+            [all[0], all[4], all[8], all[12]]
         }
 
         #[inline(always)]
@@ -120,9 +153,36 @@ mod x86 {
         }
 
         #[inline(always)]
+        unsafe fn prefetch_far(at: *const f32) {
+            // SAFETY: as above.
+            unsafe { _mm_prefetch::<_MM_HINT_T1>(at.cast()) }
+        }
+
+        #[inline(always)]
         unsafe fn mul_add(self, x: Self, sum: Self) -> Self {
             // SAFETY: as above.
             unsafe { _mm256_fmadd_ps(self, x, sum) }
+        }
+
+        #[inline(always)]
+        unsafe fn add(self, x: Self) -> Self {
+            // SAFETY: as above.
+            unsafe { _mm256_add_ps(self, x) }
+        }
+
+        #[inline(always)]
+        unsafe fn sums([a, b, c, d]: [Self; 4]) -> [f32; 4] {
+            let mut all = [0.0; 8];
+            // SAFETY: as above.
+            unsafe {
+                let halves =
+                    |a, b| _mm256_add_ps(_mm256_permute2f128_ps::<0x20>(a, b), _mm256_permute2f128_ps::<0x31>(a, b));
+                let (ab, cd) = (halves(a, b), halves(c, d));
+                let (low, high) = (_mm256_shuffle_ps::<0x44>(ab, cd), _mm256_shuffle_ps::<0xEE>(ab, cd));
+                let pairs = _mm256_add_ps(low, high);
+                _mm256_add_ps(pairs, _mm256_permute_ps::<0xB1>(pairs)).store(all.as_mut_ptr());
+            }
+            [all[0], all[4], all[2], all[6]]
         }
 
         #[inline(always)]
@@ -164,7 +224,7 @@ mod x86 {
 
 /// Four lanes of whatever every processor of the target has: NEON on Arm, SSE2 on x86-64.
 #[derive(Clone, Copy)]
-pub(super) struct Four([f32; 4]);
+pub(crate) struct Four([f32; 4]);
 
 impl Vector for Four {
     const LANES: usize = 4;
@@ -196,6 +256,19 @@ impl Vector for Four {
 
     #[inline(always)]
     unsafe fn prefetch(_: *const f32) {}
+
+    #[inline(always)]
+    unsafe fn prefetch_far(_: *const f32) {}
+
+    #[inline(always)]
+    unsafe fn add(self, x: Self) -> Self {
+        Self(std::array::from_fn(|i| self.0[i] + x.0[i]))
+    }
+
+    #[inline(always)]
+    unsafe fn sums(four: [Self; 4]) -> [f32; 4] {
+        four.map(|Self([a, b, c, d])| (a + c) + (b + d))
+    }
 
     #[inline(always)]
     unsafe fn mul_add(self, x: Self, sum: Self) -> Self {

@@ -1,202 +1,123 @@
 //! `x·Wᵀ` for a few rows: both operands are read along their rows, so that the weight comes from memory once, from its
 //! first number to its last, and nothing is packed. Up to four rows meet one row of the weight after the other, at the
-//! speed of memory; more rows meet four at a time. Each element is one sum in a fixed order, however it is computed.
+//! speed of memory, while they stay in the first cache; other rows meet three or four at a time. Each element is one
+//! sum in a fixed order, however it is computed.
 
+use std::array::from_fn;
 use std::ops::Range;
 
 use rayon::prelude::*;
 
 use super::LinearDims;
 use crate::buffer::{SMALL, Shared};
-use crate::simd::{Level, level, multiversion};
+use crate::gemm::vector::{Four, Vector};
+use crate::simd::{Level, level};
 
-/// Products are summed in this many lanes: one AVX-512 register.
+/// Products are summed in this many lanes: one AVX-512 register, or as many narrower ones.
 const LANES: usize = 16;
 
-type Lanes = [f32; LANES];
-
-/// Adds the lanes by halves.
-#[inline(always)]
-fn fold(mut lanes: Lanes) -> f32 {
-    let mut half = LANES / 2;
-    while half > 0 {
-        for l in 0..half {
-            lanes[l] += lanes[l + half];
-        }
-        half /= 2;
-    }
-    lanes[0]
-}
-
-/// Asks for `LINES` lines of memory from `from` on, which may be beyond the weight.
-#[inline(always)]
-fn prefetch<const LINES: usize>(from: *const f32) {
-    #[cfg(target_arch = "x86_64")]
-    for line in 0..LINES {
-        use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: asking for memory touches none, whatever the address; SSE is part of the target.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.wrapping_add(line * LANES).cast()) }
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = from;
-}
-
-#[inline(always)]
-fn add_products(sums: &mut Lanes, x: &Lanes, w: &Lanes) {
-    for l in 0..LANES {
-        sums[l] = x[l].mul_add(w[l], sums[l]);
-    }
-}
-
-/// The same for what is left of a row, in the first lanes.
-#[inline(always)]
-fn add_rest(sums: &mut Lanes, x: &[f32], w: &[f32]) {
-    for ((sum, x), w) in sums.iter_mut().zip(x).zip(w) {
-        *sum = x.mul_add(*w, *sum);
-    }
-}
-
-/// One row of x against four of the weight. Named fields, not an array: these must stay in registers.
-struct Quad {
-    a: Lanes,
-    b: Lanes,
-    c: Lanes,
-    d: Lanes,
-}
-
-/// Four weight rows.
+/// Those lanes.
 #[derive(Clone, Copy)]
-struct Weights<'a> {
-    chunks: [&'a [Lanes]; 4],
-    rest: [&'a [f32]; 4],
-}
+struct Lanes<V, const COUNT: usize>([V; COUNT]);
 
-impl<'a> Weights<'a> {
+impl<V: Vector, const COUNT: usize> Lanes<V, COUNT> {
     #[inline(always)]
-    fn new(w: &'a [f32], inputs: usize) -> Self {
-        let (mut chunks, mut rest) = ([&[] as &[Lanes]; 4], [&[] as &[f32]; 4]);
-        for (i, row) in w.chunks_exact(inputs).take(4).enumerate() {
-            (chunks[i], rest[i]) = row.as_chunks();
+    unsafe fn zero() -> Self {
+        // SAFETY: the processor has V's instructions; so in all of them.
+        Self(from_fn(|_| unsafe { V::zero() }))
+    }
+
+    #[inline(always)]
+    unsafe fn load(at: *const f32) -> Self {
+        // SAFETY: as above, and all lanes can be read.
+        Self(from_fn(|i| unsafe { V::load(at.add(i * V::LANES)) }))
+    }
+
+    /// Up to a whole register, filled up with zeros.
+    #[inline(always)]
+    unsafe fn part(at: *const f32, count: usize) -> Self {
+        let mut lanes = [0.0; LANES];
+        // SAFETY: as above, and `count` numbers can be read.
+        unsafe {
+            lanes.as_mut_ptr().copy_from_nonoverlapping(at, count);
+            Self::load(lanes.as_ptr())
         }
-        Self { chunks, rest }
-    }
-
-    /// Fewer than four, the last one repeated.
-    #[inline(always)]
-    fn repeated(w: &'a [f32], inputs: usize) -> Self {
-        let mut all = Self::new(w, inputs);
-        for i in w.len() / inputs..4 {
-            (all.chunks[i], all.rest[i]) = (all.chunks[i - 1], all.rest[i - 1]);
-        }
-        all
-    }
-}
-
-impl Quad {
-    #[inline(always)]
-    fn new() -> Self {
-        Self { a: [0.0; LANES], b: [0.0; LANES], c: [0.0; LANES], d: [0.0; LANES] }
     }
 
     #[inline(always)]
-    fn add(&mut self, x: &Lanes, w: [&Lanes; 4]) {
-        add_products(&mut self.a, x, w[0]);
-        add_products(&mut self.b, x, w[1]);
-        add_products(&mut self.c, x, w[2]);
-        add_products(&mut self.d, x, w[3]);
+    unsafe fn mul_add(self, x: Self, sum: Self) -> Self {
+        // SAFETY: as above.
+        Self(from_fn(|i| unsafe { self.0[i].mul_add(x.0[i], sum.0[i]) }))
     }
 
+    /// The halves added, then their halves, until one register is left.
     #[inline(always)]
-    fn finish(mut self, x: &[f32], w: Weights<'_>) -> [f32; 4] {
-        add_rest(&mut self.a, x, w.rest[0]);
-        add_rest(&mut self.b, x, w.rest[1]);
-        add_rest(&mut self.c, x, w.rest[2]);
-        add_rest(&mut self.d, x, w.rest[3]);
-        [fold(self.a), fold(self.b), fold(self.c), fold(self.d)]
-    }
-}
-
-/// Tiles of some rows of x, named one by one, against four weight rows.
-macro_rules! tile {
-    ($name:ident: $($x:ident $rest:ident $sums:ident $row:literal),*) => {
-        #[inline(always)]
-        fn $name(x: &[f32], inputs: usize, w: Weights<'_>, put: impl Fn(usize, [f32; 4])) {
-            let count = inputs / LANES;
-            let [w0, w1, w2, w3] = w.chunks;
-            let next = w.chunks[0].as_ptr().cast::<f32>().wrapping_add(4 * inputs);
-            // equal lengths, known before the loop
-            let (w0, w1, w2, w3) = (&w0[..count], &w1[..count], &w2[..count], &w3[..count]);
-            $(
-                let ($x, $rest) = x[$row * inputs..($row + 1) * inputs].as_chunks::<LANES>();
-                let $x = &$x[..count];
-                let mut $sums = Quad::new();
-            )*
-            for i in 0..count {
-                // the four rows that come next, one after the other as they lie in memory: that is how it is read fastest
-                prefetch::<4>(next.wrapping_add(4 * LANES * i));
-                $($sums.add(&$x[i], [&w0[i], &w1[i], &w2[i], &w3[i]]);)*
+    unsafe fn fold(mut self) -> V {
+        let mut half = COUNT / 2;
+        while half > 0 {
+            for i in 0..half {
+                // SAFETY: as above.
+                self.0[i] = unsafe { self.0[i].add(self.0[i + half]) };
             }
-            $(put($row, $sums.finish($rest, w));)*
+            half /= 2;
         }
-    };
-}
-
-tile!(tile1: x0 r0 s0 0);
-tile!(tile2: x0 r0 s0 0, x1 r1 s1 1);
-tile!(tile3: x0 r0 s0 0, x1 r1 s1 1, x2 r2 s2 2);
-tile!(tile4: x0 r0 s0 0, x1 r1 s1 1, x2 r2 s2 2, x3 r3 s3 3);
-
-/// How far ahead of its reading a row of the weight asks for memory, in numbers.
-const AHEAD: usize = 1024;
-
-/// One row of x against one of the weight.
-#[inline(always)]
-fn line1(x: &[f32], w: &[f32]) -> f32 {
-    let ((w, w_rest), (x, x_rest)) = (w.as_chunks::<LANES>(), x.as_chunks::<LANES>());
-    let x = &x[..w.len()];
-    let mut sums = [0.0; LANES];
-    for i in 0..w.len() {
-        prefetch::<1>(w[i].as_ptr().wrapping_add(AHEAD));
-        add_products(&mut sums, &x[i], &w[i]);
+        self.0[0]
     }
-    add_rest(&mut sums, x_rest, w_rest);
-    fold(sums)
 }
 
-/// Four rows of x against one of the weight: the tile of one row, the other way round.
-#[inline(always)]
-fn line4(x: Weights<'_>, w: &[f32]) -> [f32; 4] {
-    let (w, w_rest) = w.as_chunks::<LANES>();
-    let count = w.len();
-    let [x0, x1, x2, x3] = x.chunks;
-    let (x0, x1, x2, x3) = (&x0[..count], &x1[..count], &x2[..count], &x3[..count]);
-    let mut sums = Quad::new();
-    for i in 0..count {
-        prefetch::<1>(w[i].as_ptr().wrapping_add(AHEAD));
-        sums.add(&w[i], [&x0[i], &x1[i], &x2[i], &x3[i]]);
-    }
-    sums.finish(w_rest, x)
-}
+/// How far ahead of its reading one row of the weight asks for memory, in numbers.
+const AHEAD: usize = 4096;
 
-/// All of a panel for at most four rows of x.
+/// `R` rows of x, from `row` on, against `N` of the weight, from `column` on.
+///
+/// # Safety
+/// The processor has V's instructions; the rows are rows of x and of the panel, which nobody else computes.
 #[inline(always)]
-fn lines(panel: Panel<'_>, y: Shared) {
-    let LinearDims { rows, inputs, outputs } = panel.dims;
-    let put = |row: usize, column: usize, value: f32| {
-        // SAFETY: the row is one of x, the column is this panel's, which no other task has.
-        unsafe { y.unwritten(row * outputs + panel.first + column, 1)[0].write(value) };
-    };
-    if rows == 1 {
-        for (column, w) in panel.w.chunks_exact(inputs).enumerate() {
-            put(0, column, line1(panel.x, w));
+unsafe fn tile<V: Vector, const COUNT: usize, const R: usize, const N: usize>(
+    panel: Panel<'_>,
+    y: Shared,
+    row: usize,
+    column: usize,
+) {
+    let LinearDims { inputs, outputs, .. } = panel.dims;
+    // SAFETY: by this function's contract all of this lies within x, the panel and y.
+    unsafe {
+        let x: [_; R] = from_fn(|r| panel.x.as_ptr().add((row + r) * inputs));
+        let w: [_; N] = from_fn(|n| panel.w.as_ptr().add((column + n) * inputs));
+        let mut sums = [[Lanes::<V, COUNT>::zero(); N]; R];
+        let whole = inputs - inputs % LANES;
+        for i in (0..whole).step_by(LANES) {
+            if N == 1 {
+                V::prefetch_far(w[0].wrapping_add(i + AHEAD));
+            }
+            // the rows that come next, one after the other as they lie in memory: that is how it is read fastest
+            for line in 0..if N == 1 { 0 } else { N } {
+                V::prefetch_far(w[0].wrapping_add(N * inputs + N * i + line * LANES));
+            }
+            let w: [_; N] = from_fn(|n| Lanes::load(w[n].add(i)));
+            for r in 0..R {
+                let x = Lanes::load(x[r].add(i));
+                for n in 0..N {
+                    sums[r][n] = x.mul_add(w[n], sums[r][n]);
+                }
+            }
         }
-        return;
-    }
-    let x = Weights::repeated(panel.x, inputs);
-    for (column, w) in panel.w.chunks_exact(inputs).enumerate() {
-        let values = line4(x, w);
-        for row in 0..rows {
-            put(row, column, values[row]);
+        if whole < inputs {
+            let w: [_; N] = from_fn(|n| Lanes::part(w[n].add(whole), inputs - whole));
+            for r in 0..R {
+                let x = Lanes::part(x[r].add(whole), inputs - whole);
+                for n in 0..N {
+                    sums[r][n] = x.mul_add(w[n], sums[r][n]);
+                }
+            }
+        }
+        for n in 0..N {
+            for first in (0..R).step_by(4) {
+                let values = V::sums(from_fn(|r| sums[(first + r).min(R - 1)][n].fold()));
+                for r in first..R.min(first + 4) {
+                    y.unwritten((row + r) * outputs + panel.first + column + n, 1)[0].write(values[r - first]);
+                }
+            }
         }
     }
 }
@@ -210,51 +131,96 @@ struct Panel<'a> {
     first: usize,
 }
 
-/// All of a panel, in tiles of at most `R` rows of x.
+/// All of a panel, `N` of its rows at a time, in tiles of `R` rows of x; at the ends the last tiles begin earlier rather
+/// than being smaller (what is computed twice is the same).
+///
+/// # Safety
+/// The processor has V's instructions, x has `R` rows, and nobody else computes the panel.
 #[inline(always)]
-fn run<const R: usize>(panel: Panel<'_>, y: Shared) {
-    let LinearDims { rows, inputs, outputs } = panel.dims;
+unsafe fn tiles<V: Vector, const COUNT: usize, const R: usize, const N: usize>(panel: Panel<'_>, y: Shared) {
+    let LinearDims { rows, inputs, .. } = panel.dims;
     let columns = panel.w.len() / inputs;
-    for column in (0..columns).step_by(4) {
-        // at the end fewer rows, then again those before: what is computed twice is the same
-        let column = if columns >= 4 { column.min(columns - 4) } else { 0 };
-        let wide = columns.min(4);
-        let w = &panel.w[column * inputs..(column + wide) * inputs];
-        let w = if wide == 4 { Weights::new(w, inputs) } else { Weights::repeated(w, inputs) };
-        let mut row = 0;
-        while row < rows {
-            let put = |r: usize, values: [f32; 4]| {
-                let at = (row + r) * outputs + panel.first + column;
-                // SAFETY: the row is one of x, the columns are this panel's, which no other task has.
-                unsafe { y.unwritten(at, wide).write_copy_of_slice(&values[..wide]) };
-            };
-            let x = &panel.x[row * inputs..];
-            match (rows - row).min(R) {
-                1 => tile1(x, inputs, w, put),
-                2 => tile2(x, inputs, w, put),
-                3 => tile3(x, inputs, w, put),
-                _ => tile4(x, inputs, w, put),
+    // SAFETY: by this function's contract.
+    unsafe {
+        if columns < N {
+            for (column, row) in (0..columns).flat_map(|column| (0..rows).map(move |row| (column, row))) {
+                tile::<V, COUNT, 1, 1>(panel, y, row, column);
             }
-            row += (rows - row).min(R);
+            return;
+        }
+        for column in (0..columns).step_by(N) {
+            for row in (0..rows).step_by(R) {
+                tile::<V, COUNT, R, N>(panel, y, row.min(rows - R), column.min(columns - N));
+            }
         }
     }
 }
 
-multiversion! {
-    /// With the 32 registers of AVX-512.
-    fn wide(panel: Panel<'_>, y: Shared) {
-        if panel.dims.rows <= 4 { lines(panel, y) } else { run::<4>(panel, y) }
+/// Numbers of x that stay in the first cache beside what passes of the weight.
+const NEAR: usize = 1 << 12;
+
+/// With the 32 registers of AVX-512.
+///
+/// # Safety
+/// As for [`tiles`], with rows in x.
+#[inline(always)]
+unsafe fn wide<V: Vector, const COUNT: usize>(panel: Panel<'_>, y: Shared) {
+    let rows = panel.dims.rows;
+    // SAFETY: by this function's contract.
+    unsafe {
+        match rows {
+            1 => tiles::<V, COUNT, 1, 1>(panel, y),
+            2 if panel.x.len() <= NEAR => tiles::<V, COUNT, 2, 1>(panel, y),
+            3 if panel.x.len() <= NEAR => tiles::<V, COUNT, 3, 1>(panel, y),
+            4 if panel.x.len() <= NEAR => tiles::<V, COUNT, 4, 1>(panel, y),
+            2 => tiles::<V, COUNT, 2, 4>(panel, y),
+            3 => tiles::<V, COUNT, 3, 4>(panel, y),
+            4 => tiles::<V, COUNT, 4, 4>(panel, y),
+            // sums in nearly all registers, so that rows of x are read less often
+            _ => match rows.div_ceil(rows.div_ceil(8)) {
+                5 => tiles::<V, COUNT, 5, 3>(panel, y),
+                6 => tiles::<V, COUNT, 6, 3>(panel, y),
+                7 => tiles::<V, COUNT, 7, 3>(panel, y),
+                _ => tiles::<V, COUNT, 8, 3>(panel, y),
+            },
+        }
     }
 }
 
-multiversion! {
-    /// With 16 registers of half the width.
-    fn narrow(panel: Panel<'_>, y: Shared) {
-        if panel.dims.rows <= 4 { lines(panel, y) } else { run::<1>(panel, y) }
+/// With 16 registers of half the width or less.
+///
+/// # Safety
+/// As for [`wide`].
+#[inline(always)]
+unsafe fn narrow<V: Vector, const COUNT: usize>(panel: Panel<'_>, y: Shared) {
+    // SAFETY: by this function's contract.
+    unsafe {
+        match panel.dims.rows {
+            1 => tiles::<V, COUNT, 1, 1>(panel, y),
+            2 => tiles::<V, COUNT, 2, 1>(panel, y),
+            3 => tiles::<V, COUNT, 3, 1>(panel, y),
+            4 => tiles::<V, COUNT, 4, 1>(panel, y),
+            _ => tiles::<V, COUNT, 1, 4>(panel, y),
+        }
     }
 }
 
-/// `y = x·Wᵀ` for inputs that are not empty; `finish` is called with the rows and columns of each part that is done.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+unsafe fn avx512(panel: Panel<'_>, y: Shared) {
+    // SAFETY: by the contract of `wide`.
+    unsafe { wide::<std::arch::x86_64::__m512, 1>(panel, y) }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn avx2(panel: Panel<'_>, y: Shared) {
+    // SAFETY: by the contract of `narrow`.
+    unsafe { narrow::<std::arch::x86_64::__m256, 2>(panel, y) }
+}
+
+/// `y = x·Wᵀ` for rows and inputs that are not empty; `finish` is called with the rows and columns of each part that is
+/// done.
 pub(super) fn product(
     y: Shared,
     x: &[f32],
@@ -263,14 +229,23 @@ pub(super) fn product(
     finish: &(impl Fn(Range<usize>, Range<usize>) + Sync),
 ) {
     let LinearDims { rows, inputs, outputs } = dims;
-    assert!(inputs > 0 && x.len() == rows * inputs && weight.len() == outputs * inputs, "linear layer");
-    let panel = if level() == Level::Avx512 { wide } else { narrow };
+    assert!(rows > 0 && inputs > 0, "an empty linear layer");
+    assert!(x.len() == rows * inputs && weight.len() == outputs * inputs, "linear layer");
     let share =
-        if weight.len() * rows <= 2 * SMALL { outputs } else { (2 * SMALL / inputs).next_multiple_of(4).max(4) };
+        if weight.len() * rows <= 2 * SMALL { outputs } else { (2 * SMALL / inputs).next_multiple_of(12).max(12) };
     let run = |(i, w): (usize, &[f32])| {
-        let first = i * share;
-        panel(Panel { x, w, dims, first }, y);
-        finish(0..rows, first..first + w.len() / inputs);
+        let panel = Panel { x, w, dims, first: i * share };
+        // SAFETY: the level in use never exceeds the processor's; no other task has this panel.
+        unsafe {
+            match level() {
+                #[cfg(target_arch = "x86_64")]
+                Level::Avx512 => avx512(panel, y),
+                #[cfg(target_arch = "x86_64")]
+                Level::Avx2 => avx2(panel, y),
+                _ => narrow::<Four, 4>(panel, y),
+            }
+        }
+        finish(0..rows, panel.first..panel.first + w.len() / inputs);
     };
     if share >= outputs {
         weight.chunks(weight.len().max(1)).enumerate().for_each(run);
