@@ -87,7 +87,8 @@ unsafe fn tile<V: Vector, const COUNT: usize, const R: usize, const N: usize>(
         let mut sums = [[Lanes::<V, COUNT>::zero(); N]; R];
         let whole = inputs - inputs % LANES;
         for i in (0..whole).step_by(LANES) {
-            if N == 1 {
+            // one row alone is read fastest as the processor itself looks ahead
+            if N == 1 && R > 1 {
                 V::prefetch_far(w[0].wrapping_add(i + AHEAD));
             }
             // the rows that come next, one after the other as they lie in memory: that is how it is read fastest
