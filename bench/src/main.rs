@@ -13,13 +13,14 @@ mod pipeline;
 mod pretrain;
 mod product;
 mod protocol;
+#[path = "../../crates/cli/src/timing.rs"]
+mod timing;
 mod train;
 
 use std::io::{BufRead, Write};
 use std::time::Instant;
 
 use anyhow::{Result, bail};
-use ptm_kernels::timing;
 
 use protocol::{Answer, Job, Request};
 
@@ -59,15 +60,12 @@ fn answer(line: &str, work: &mut Option<Box<dyn Work>>) -> Result<Answer> {
         }
         Request::Run => {
             let Some(work) = work else { bail!("nothing is prepared: send a `prepare` request first") };
-            timing::reset();
+            ptm_kernels::timing::reset();
             let start = Instant::now();
             let check = work.run()?;
             let seconds = work.seconds().unwrap_or_else(|| start.elapsed().as_secs_f64());
             // with PTM_TIMING=1, what of it the kernels took
-            for line in timing::report().iter().filter(|line| line.calls > 0) {
-                let rate = line.flops as f64 / line.seconds * 1e-9;
-                eprintln!("{:<14} {:>6} {:.4} s {rate:.0} GFLOP/s", line.name, line.calls, line.seconds);
-            }
+            timing::print();
             Ok(Answer::Run { seconds, check })
         }
         Request::Memory => Ok(Answer::Memory { peak_bytes: ptm_train::memory::peak()? }),

@@ -160,6 +160,23 @@ unsafe fn tiles<V: Vector, const COUNT: usize, const R: usize, const N: usize>(p
 /// Numbers of x that stay in the first cache beside what passes of the weight.
 const NEAR: usize = 1 << 12;
 
+/// Up to four rows of x against one row of the weight after the other.
+///
+/// # Safety
+/// As for [`tiles`], with one to four rows in x.
+#[inline(always)]
+unsafe fn lines<V: Vector, const COUNT: usize>(panel: Panel<'_>, y: Shared) {
+    // SAFETY: by this function's contract.
+    unsafe {
+        match panel.dims.rows {
+            1 => tiles::<V, COUNT, 1, 1>(panel, y),
+            2 => tiles::<V, COUNT, 2, 1>(panel, y),
+            3 => tiles::<V, COUNT, 3, 1>(panel, y),
+            _ => tiles::<V, COUNT, 4, 1>(panel, y),
+        }
+    }
+}
+
 /// With the 32 registers of AVX-512.
 ///
 /// # Safety
@@ -170,10 +187,7 @@ unsafe fn wide<V: Vector, const COUNT: usize>(panel: Panel<'_>, y: Shared) {
     // SAFETY: by this function's contract.
     unsafe {
         match rows {
-            1 => tiles::<V, COUNT, 1, 1>(panel, y),
-            2 if panel.x.len() <= NEAR => tiles::<V, COUNT, 2, 1>(panel, y),
-            3 if panel.x.len() <= NEAR => tiles::<V, COUNT, 3, 1>(panel, y),
-            4 if panel.x.len() <= NEAR => tiles::<V, COUNT, 4, 1>(panel, y),
+            1..=4 if rows == 1 || panel.x.len() <= NEAR => lines::<V, COUNT>(panel, y),
             2 => tiles::<V, COUNT, 2, 4>(panel, y),
             3 => tiles::<V, COUNT, 3, 4>(panel, y),
             4 => tiles::<V, COUNT, 4, 4>(panel, y),
@@ -197,10 +211,7 @@ unsafe fn narrow<V: Vector, const COUNT: usize>(panel: Panel<'_>, y: Shared) {
     // SAFETY: by this function's contract.
     unsafe {
         match panel.dims.rows {
-            1 => tiles::<V, COUNT, 1, 1>(panel, y),
-            2 => tiles::<V, COUNT, 2, 1>(panel, y),
-            3 => tiles::<V, COUNT, 3, 1>(panel, y),
-            4 => tiles::<V, COUNT, 4, 1>(panel, y),
+            1..=4 => lines::<V, COUNT>(panel, y),
             _ => tiles::<V, COUNT, 1, 4>(panel, y),
         }
     }
