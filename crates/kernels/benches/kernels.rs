@@ -107,7 +107,7 @@ impl Bench {
         }
     }
 
-    fn attention(&self, name: &str, lens: &[usize], heads: usize, head_dim: usize, dropout: Dropout) {
+    fn attention(&self, name: &str, lens: &[usize], heads: usize, head_dim: usize, mask: Mask<'_>, dropout: Dropout) {
         let mut offsets = vec![0];
         offsets.extend(lens.iter().scan(0, |at, len| {
             *at += len;
@@ -117,9 +117,11 @@ impl Bench {
         let (q, k, v, dout) = (numbers(size), numbers(size + 1), numbers(size + 2), numbers(size));
         let (k, v) = (&k[..size], &v[..size]);
         let shape = Shape { heads, head_dim, scale: 0.125, q_offsets: &offsets, k_offsets: &offsets };
-        let pairs: usize = lens.iter().map(|n| n * n).sum();
+        // of a causal mask half, which is all that need be computed
+        let seen = |n: &usize| if matches!(mask, Mask::Causal) { n * (n + 1) / 2 } else { n * n };
+        let pairs: usize = lens.iter().map(seen).sum();
         let flops = 4.0 * (pairs * heads * head_dim) as f64;
-        let (mask, bias) = (Mask::None, Bias::None);
+        let bias = Bias::None;
         self.run(&format!("attention {name} forward"), flops, 0.0, || {
             attention::forward(&q, k, v, &shape, mask, bias, dropout)
         });
@@ -194,11 +196,12 @@ fn main() {
     rayon::scope(|_| bench.one_token());
     let short: Vec<usize> = (0..64).map(|i| 8 + (i * 7) % 25).collect();
     let d = Dropout::new(0.1, 1);
-    bench.attention("8x128, 12x64", &[128; 8], 12, 64, Dropout::OFF);
-    bench.attention("8x128, 12x64, dropout", &[128; 8], 12, 64, d);
-    bench.attention("64 short, 12x32", &short, 12, 32, Dropout::OFF);
-    bench.attention("1x16, 12x64", &[16], 12, 64, Dropout::OFF);
-    bench.attention("1x4096, 12x64", &[4096], 12, 64, Dropout::OFF);
+    bench.attention("8x128, 12x64", &[128; 8], 12, 64, Mask::None, Dropout::OFF);
+    bench.attention("8x128, 12x64, dropout", &[128; 8], 12, 64, Mask::None, d);
+    bench.attention("16x256, 4x64, causal", &[256; 16], 4, 64, Mask::Causal, Dropout::OFF);
+    bench.attention("64 short, 12x32", &short, 12, 32, Mask::None, Dropout::OFF);
+    bench.attention("1x16, 12x64", &[16], 12, 64, Mask::None, Dropout::OFF);
+    bench.attention("1x4096, 12x64", &[4096], 12, 64, Mask::None, Dropout::OFF);
     bench.norm(1024, 768);
     bench.norm(16, 768);
     bench.decoder(307, 512, 30522);

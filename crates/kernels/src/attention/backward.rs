@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::tile::{K_BLOCK, Place, Q_BLOCK, add_bias_grad, clear_rows, probabilities, row_dots, score_grads};
+use super::tile::{K_BLOCK, Place, add_bias_grad, clear_rows, probabilities, q_block, row_dots, score_grads};
 use super::{Bias, Call, Grads, Mask, Sequence, Shape};
 use crate::buffer::{SMALL, Shared, for_row_blocks};
 use crate::dropout::Dropout;
@@ -185,8 +185,9 @@ unsafe fn one_head(
     let q_to = q_first * width + head * head_dim;
     let keys = keys.start.min(k_len)..keys.end.min(k_len);
     // the first product into a place writes, later ones add; where several blocks of queries meet in a key's
-    // gradient, or none sees it, zeros come first
-    let one_block = q_len <= Q_BLOCK;
+    // gradient, or perhaps none sees it, zeros come first
+    let block = q_block(place.mask);
+    let adds = q_len > block || matches!(place.mask, Mask::Prefix(_) | Mask::Spans(_));
     let clear_keys = |from: usize, count: usize| {
         let at = (k_start + from) * width + head * head_dim;
         // SAFETY: by this function's contract.
@@ -195,7 +196,7 @@ unsafe fn one_head(
             clear_rows(outputs.v, at, width, head_dim, count);
         }
     };
-    if !one_block || q_len == 0 {
+    if adds || q_len == 0 {
         clear_keys(keys.start, keys.len());
     }
     if q_len == 0 || keys.is_empty() {
@@ -206,9 +207,9 @@ unsafe fn one_head(
     let Scratch { p, pd, delta } = scratch;
     delta.resize(delta.len().max(q_len), 0.0);
     row_dots(&given.out[first..], &given.dout[first..], width, head_dim, &mut delta[..q_len]);
-    for q_from in (0..q_len).step_by(Q_BLOCK) {
+    for q_from in (0..q_len).step_by(block) {
         place.q = q_from;
-        place.q_len = Q_BLOCK.min(q_len - q_from);
+        place.q_len = block.min(q_len - q_from);
         let n = place.q_len;
         let q = call.head(call.q, q_start + q_from, n, head);
         let dout = call.head(given.dout, q_start + q_from, n, head);
@@ -218,24 +219,21 @@ unsafe fn one_head(
         for k_from in keys.clone().step_by(K_BLOCK) {
             place.k = k_from;
             place.k_len = K_BLOCK.min(keys.end - k_from);
-            let m = place.k_len;
-            if place.is_hidden() {
-                if one_block {
-                    clear_keys(k_from, m);
-                }
+            if !place.narrow() {
                 continue;
             }
+            let m = place.k_len;
             if p.len() < n * m {
                 p.resize(n * m, 0.0);
                 pd.resize(n * m, 0.0);
             }
             let (p, pd) = (&mut p[..n * m], &mut pd[..n * m]);
-            let k = call.head(call.k, k_start + k_from, m, head);
-            let v = call.head(call.v, k_start + k_from, m, head);
-            let k_at = (k_start + k_from) * width + head * head_dim;
+            let k = call.head(call.k, k_start + place.k, m, head);
+            let v = call.head(call.v, k_start + place.k, m, head);
+            let k_at = (k_start + place.k) * width + head * head_dim;
             product(p, false, call.shape.scale, q, k.t(), Threads::One);
             probabilities(p, pd, place, lse);
-            let (adds, weights) = (!one_block, View::new(pd, n, m, m).t());
+            let weights = View::new(pd, n, m, m).t();
             // SAFETY: these rows of this head are ours by the contract, and cleared before where we add.
             unsafe { product_at(outputs.v.at(k_at), width, adds, 1.0, weights, dout, Threads::One) };
             product(pd, false, 1.0, dout, v.t(), Threads::One);

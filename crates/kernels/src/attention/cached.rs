@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use super::{Bias, Shape};
 use crate::buffer::SMALL;
 use crate::math::{dot, exp_and_sum, max};
-use crate::simd::multiversion;
+use crate::simd::{fetch, multiversion};
 use crate::timing::{Kind, timed};
 
 /// Keys and values in a store, and which of its rows each sequence sees.
@@ -71,7 +71,7 @@ pub fn cached(q: &[f32], stored: Stored<'_>, shape: &Shape<'_>, causal: bool, bi
         let rows = &stored.rows[rows.start..rows.start + visible];
         scores.clear();
         scores.resize(out.len() / shape.head_dim * visible, 0.0);
-        likeness(&q[row * width + at..][..out.len()], stored.keys, rows, heads, scores);
+        likeness(&q[row * width + at..][..out.len()], stored, rows, heads, scores);
         for (head, scores) in scores.chunks_exact_mut(visible.max(1)).enumerate() {
             weigh(scores, bias_of(first_head + head));
         }
@@ -107,15 +107,22 @@ struct Heads {
     scale: f32,
 }
 
+/// Keys are asked for so many rows ahead: they come from memory, and rows lie apart.
+const AHEAD: usize = 8;
+
 // Loops, not iterators of closures: those would be compiled without the instruction set. Rows of the store are read
 // whole, one after the other, since they come from memory.
 
 multiversion! {
-    /// `scale·q·k` of all heads and rows, `[heads, rows]`.
-    fn likeness(q: &[f32], keys: &[f32], rows: &[u32], heads: Heads, scores: &mut [f32]) {
+    /// `scale·q·k` of all heads and rows, `[heads, rows]`. Meanwhile the values are asked for, which are used next.
+    fn likeness(q: &[f32], stored: Stored, rows: &[u32], heads: Heads, scores: &mut [f32]) {
         let size = heads.head_dim;
         for (j, &row) in rows.iter().enumerate() {
-            let key = &keys[row as usize * heads.width + heads.at..][..q.len()];
+            if j + AHEAD < rows.len() {
+                fetch(&stored.keys[rows[j + AHEAD] as usize * heads.width + heads.at..][..q.len()]);
+            }
+            fetch(&stored.values[row as usize * heads.width + heads.at..][..q.len()]);
+            let key = &stored.keys[row as usize * heads.width + heads.at..][..q.len()];
             for h in 0..q.len() / size {
                 scores[h * rows.len() + j] = heads.scale * dot(&q[h * size..][..size], &key[h * size..][..size]);
             }

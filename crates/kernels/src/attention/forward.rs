@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::tile::{K_BLOCK, Place, Q_BLOCK, clear_rows, scale_rows, weights};
+use super::tile::{K_BLOCK, Place, Q_BLOCK, clear_rows, q_block, scale_rows, weights};
 use super::{Bias, Call, Forward, Mask, Sequence, Shape};
 use crate::buffer::{SMALL, Shared};
 use crate::dropout::Dropout;
@@ -45,14 +45,15 @@ pub fn forward(
         let mut out = Vec::with_capacity(q.len());
         let mut lse = vec![f32::NEG_INFINITY; shape.heads * call.queries];
         let (out_at, lse_at) = (Shared::new(out.as_mut_ptr()), Shared::new(lse.as_mut_ptr()));
+        let block = q_block(mask);
         let blocks: Vec<(Sequence, usize)> =
-            sequences.iter().flat_map(|s| (0..s.q_len).step_by(Q_BLOCK).map(|from| (*s, from))).collect();
+            sequences.iter().flat_map(|s| (0..s.q_len).step_by(block).map(|from| (*s, from))).collect();
         let task = |scratch: &mut Scratch, task: usize| {
             let (sequence, from) = blocks[task / shape.heads];
             let head = task % shape.heads;
             let mut place = Place::new(&call, sequence, head, dropout);
             place.q = from;
-            place.q_len = Q_BLOCK.min(sequence.q_len - from);
+            place.q_len = block.min(sequence.q_len - from);
             let first = sequence.q_start + from;
             let at = first * call.width + head * shape.head_dim;
             // SAFETY: tasks differ in their query rows or in their head, so no two write the same elements.
@@ -98,7 +99,7 @@ unsafe fn one_block(
     for from in (0..s.k_len).step_by(K_BLOCK) {
         place.k = from;
         place.k_len = K_BLOCK.min(s.k_len - from);
-        if place.is_hidden() {
+        if !place.narrow() {
             continue;
         }
         let size = n * place.k_len;
@@ -106,8 +107,8 @@ unsafe fn one_block(
             scores.resize(size, 0.0);
         }
         let tile = &mut scores[..size];
-        let k = call.head(call.k, s.k_start + from, place.k_len, place.head);
-        let v = call.head(call.v, s.k_start + from, place.k_len, place.head);
+        let k = call.head(call.k, s.k_start + place.k, place.k_len, place.head);
+        let v = call.head(call.v, s.k_start + place.k, place.k_len, place.head);
         product(tile, false, call.shape.scale, q, k.t(), Threads::One);
         weights(tile, place, top, total, shrink);
         if begun {

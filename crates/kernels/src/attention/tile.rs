@@ -1,6 +1,7 @@
 //! One tile of scores: bias, mask, and what becomes of its rows. Query rows × keys, row-major.
 
 use std::mem::MaybeUninit;
+use std::ops::Range;
 
 use super::{Bias, Call, Mask, Sequence, dropout_index};
 use crate::buffer::Shared;
@@ -10,6 +11,12 @@ use crate::simd::multiversion;
 
 /// Query rows of a tile.
 pub(super) const Q_BLOCK: usize = 128;
+
+/// The same under a mask: small where every query sees one key more, so that little is computed that nobody sees.
+pub(super) fn q_block(mask: Mask<'_>) -> usize {
+    if matches!(mask, Mask::Causal) { Q_BLOCK / 2 } else { Q_BLOCK }
+}
+
 /// Keys of a tile. Most sequences fit into one, which then needs no rescaling.
 pub(super) const K_BLOCK: usize = 512;
 
@@ -37,18 +44,28 @@ impl<'a> Place<'a> {
     }
 
     /// Whether no query of the tile sees any of its keys.
-    pub(super) fn is_hidden(&self) -> bool {
+    pub(super) fn is_hidden(mut self) -> bool {
+        !self.narrow()
+    }
+
+    /// Leaves out the first and the last keys that no query of the tile sees; false where that are all.
+    pub(super) fn narrow(&mut self) -> bool {
         let seen = match self.mask {
-            Mask::Causal => self.leading(self.q_len - 1),
-            Mask::Prefix(prefix) => self.leading(self.q_len - 1).max(prefix[self.sequence.number]),
+            Mask::Causal => 0..self.leading(self.q_len - 1),
+            Mask::Prefix(prefix) => 0..self.leading(self.q_len - 1).max(prefix[self.sequence.number]),
             Mask::Spans(spans) => {
-                let keys = self.k as u32..(self.k + self.k_len) as u32;
-                let spans = &spans[self.sequence.q_start + self.q..][..self.q_len];
-                return spans.iter().all(|[from, to]| (*from).max(keys.start) >= (*to).min(keys.end));
+                let spans = spans[self.sequence.q_start + self.q..][..self.q_len].iter().filter(|[from, to]| from < to);
+                let of = |seen: Range<usize>, [from, to]: &[u32; 2]| {
+                    seen.start.min(*from as usize)..seen.end.max(*to as usize)
+                };
+                spans.fold(usize::MAX..0, of)
             }
-            _ => return false,
+            Mask::None | Mask::Keys(_) | Mask::Full(_) => return true,
         };
-        seen <= self.k
+        let end = seen.end.min(self.k + self.k_len);
+        self.k = seen.start.max(self.k);
+        self.k_len = end.saturating_sub(self.k);
+        self.k_len > 0
     }
 
     /// How many keys of the sequence a causal query sees.
