@@ -233,6 +233,7 @@ def pretrain_torch(q):
     raw = length - frame
     rows = [stream[i : i + raw] for i in range(0, len(stream) - raw, raw)]
     config = T.AutoConfig.for_model(**q["config"])
+    attention = {} if objective in ("replaced_token_detection", "span_corruption") else {"attn_implementation": "sdpa"}  # where the family has it
     r = random.Random(0)
 
     def spans(row):
@@ -259,11 +260,11 @@ def pretrain_torch(q):
     elif objective == "causal_lm":
         data, collate = [{"input_ids": row} for row in rows], T.DataCollatorForLanguageModeling(tokenizer, mlm=False)
         tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
-        make = lambda: T.AutoModelForCausalLM.from_config(config, attn_implementation="sdpa")
+        make = lambda: T.AutoModelForCausalLM.from_config(config, **attention)
     else:
         data = [{"input_ids": [tokenizer.cls_token_id, *row, tokenizer.sep_token_id]} for row in rows]
         collate = T.DataCollatorForLanguageModeling(tokenizer, mlm_probability=0.15, **({} if objective == "masked_lm" else {"mask_replace_prob": 1.0, "random_replace_prob": 0.0}))
-        make = lambda: T.AutoModelForMaskedLM.from_config(config, attn_implementation="sdpa")
+        make = lambda: T.AutoModelForMaskedLM.from_config(config, **attention)
 
     class Both(torch.nn.Module):
         """A generator whose samples the discriminator judges; token and position embeddings are one."""
@@ -271,8 +272,8 @@ def pretrain_torch(q):
         def __init__(self):
             super().__init__()
             small = T.AutoConfig.for_model(**q["config"] | q["generator"])
-            self.generator = T.AutoModelForMaskedLM.from_config(small, attn_implementation="sdpa")
-            self.discriminator = T.ElectraForPreTraining._from_config(config, attn_implementation="sdpa")
+            self.generator = T.AutoModelForMaskedLM.from_config(small)
+            self.discriminator = T.ElectraForPreTraining(config)
             mine, its = self.discriminator.electra.embeddings, self.generator.electra.embeddings
             its.word_embeddings, its.position_embeddings = mine.word_embeddings, mine.position_embeddings
             self.generator.tie_weights()

@@ -29,12 +29,11 @@ impl Pretrain {
 
 impl Work for Pretrain {
     fn run(&mut self) -> Result<Vec<f32>> {
-        let mut speed = Speed(0.0);
-        let done = pretrain(&self.recipe, &self.sources, true, &mut speed);
+        let done = pretrain(&self.recipe, &self.sources, true, &mut Silent);
         // what is left over only takes room
         let _ = std::fs::remove_dir_all(&self.recipe.output);
-        done?;
-        self.seconds = Some(1e5 / speed.0);
+        let done = done?;
+        self.seconds = Some(1e5 * done.seconds / done.state.tokens as f64);
         Ok(Vec::new())
     }
 
@@ -43,19 +42,16 @@ impl Work for Pretrain {
     }
 }
 
-/// Keeps the tokens a second of all steps.
-struct Speed(f64);
+struct Silent;
 
-impl Watch for Speed {
+impl Watch for Silent {
     fn stop(&self) -> bool {
         false
     }
 
     fn note(&mut self, _: &str) {}
 
-    fn step(&mut self, progress: &Progress) {
-        self.0 = progress.speed;
-    }
+    fn step(&mut self, _: &Progress) {}
 
     fn judged(&mut self, _: u64, _: &Judgement, _: bool) {}
 }

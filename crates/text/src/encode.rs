@@ -111,8 +111,8 @@ pub(crate) struct Encoder {
     pub literal: OnceLock<tokenizers::Tokenizer>,
     pub frame: Option<PostProcessorWrapper>,
     pub marian: Option<Marian>,
-    /// Whether tokens are bytes, of which those that make no text are left out (ByT5).
-    pub is_bytes: bool,
+    /// The end of a text whose tokens are bytes, of which those that make no text are left out (ByT5).
+    pub bytes_end: Option<u32>,
     pub side: Side,
     /// Where a text that is cut may end before it is encoded.
     pub breaks: Breaks,
@@ -272,8 +272,17 @@ impl Encoder {
         Ok((windowed(first, keep1), second.map(|s| windowed(s, keep2))))
     }
 
-    fn put_in_frame(&self, first: Raw, second: Option<Raw>, add_special_tokens: bool) -> Result<Raw, Error> {
+    fn put_in_frame(&self, mut first: Raw, mut second: Option<Raw>, add_special_tokens: bool) -> Result<Raw, Error> {
         if let Some(frame) = &self.frame {
+            // a text that has its end already gets no second one
+            if let Some(end) = self.bytes_end.filter(|_| add_special_tokens) {
+                for raw in [Some(&mut first), second.as_mut()].into_iter().flatten() {
+                    if raw.get_ids().last() == Some(&end) {
+                        raw.truncate(raw.len() - 1, 0, TruncationDirection::Right);
+                        raw.take_overflowing();
+                    }
+                }
+            }
             return frame
                 .process(first, second, add_special_tokens)
                 .map_err(|e| Error::Encode { reason: e.to_string() });

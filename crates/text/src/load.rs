@@ -117,7 +117,7 @@ pub(crate) fn load(files: &TokenizerFiles<'_>, place: &str) -> Result<Loaded, Er
         literal: std::sync::OnceLock::new(),
         frame: post,
         marian: made.marian.clone(),
-        is_bytes: family.is_some_and(|f| f.recipe == Recipe::Bytes),
+        bytes_end: special.eos.as_ref().filter(|_| family.is_some_and(|f| f.recipe == Recipe::Bytes)).map(|eos| eos.id),
         side,
         breaks,
     };

@@ -178,7 +178,7 @@ impl Tokenizer {
             let skip = |id: u32| skip_special && special.iter().any(|s| s.id == id);
             let tokens: Vec<String> = ids.iter().filter(|&&id| !skip(id)).filter_map(|&id| self.token(id)).collect();
             self.convert_tokens_to_string(&tokens)
-        } else if encoder.is_bytes {
+        } else if encoder.bytes_end.is_some() {
             self.text_of_bytes(ids, skip_special)
         } else {
             catch_unwind(AssertUnwindSafe(|| encoder.tokenizer.decode(ids, skip_special)))

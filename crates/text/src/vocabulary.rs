@@ -304,6 +304,7 @@ mod tests {
         let ids = |text: &str| tokenizer.encode(text, &crate::EncodeOptions::default()).unwrap().ids;
         assert_eq!(ids(""), [1]);
         assert_eq!(ids("Hello"), [75, 104, 111, 111, 114, 1]);
+        assert_eq!((ids("a</s>"), ids("</s>"), ids("</s>a")), (vec![100, 1], vec![1], vec![1, 100, 1]));
         assert_eq!(ids("é🍕"), [198, 172, 243, 162, 144, 152, 1]);
         assert_eq!(ids("x<extra_id_0> y <extra_id_124>z"), [123, 259, 35, 124, 35, 383, 125, 1]);
         assert_eq!(tokenizer.encode_pair("a", "b", &crate::EncodeOptions::default()).unwrap().ids, [100, 1, 101, 1]);

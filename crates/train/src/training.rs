@@ -96,11 +96,11 @@ pub struct Progress {
     pub lr: Option<f64>,
     /// The gradients' norm before it was limited.
     pub norm: f64,
-    /// Tokens a second in the steps of this process, without judging and saving.
+    /// Tokens a second in the last steps, some thirty, without judging and saving.
     pub speed: f64,
     /// Multiplications and additions a second, roughly: six for each token and parameter that learns, fewer for others.
     pub flops: f64,
-    /// Seconds to the end.
+    /// Seconds to the end, if all goes on as in the last steps.
     pub left: f64,
 }
 
@@ -133,6 +133,34 @@ struct At<'a, O: Objective> {
     steps_of_epoch: u64,
     /// Seconds and tokens of this process's steps.
     worked: (f64, u64),
+    recent: Recent,
+}
+
+/// The last steps of this process: each counts a thirtieth less than the one after it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Recent {
+    steps: f64,
+    seconds: f64,
+    tokens: f64,
+}
+
+impl Recent {
+    fn add(&mut self, seconds: f64, tokens: usize) {
+        const KEPT: f64 = 29.0 / 30.0;
+        self.steps = KEPT * self.steps + 1.0;
+        self.seconds = KEPT * self.seconds + seconds;
+        self.tokens = KEPT * self.tokens + tokens as f64;
+    }
+
+    /// Tokens a second.
+    fn speed(&self) -> f64 {
+        self.tokens / self.seconds.max(1e-9)
+    }
+
+    /// Seconds a step.
+    fn pace(&self) -> f64 {
+        self.seconds / self.steps.max(1.0)
+    }
 }
 
 /// Trains what `start` gives, or goes on from the newest checkpoint in the folder of the run.
@@ -194,8 +222,10 @@ pub fn train<O: Objective>(
         model = at.optimizer.step(model, gradients, factor, clip);
 
         let tokens: usize = ready.micro.iter().map(|batch| objective.tokens(batch)).sum();
-        at.worked.0 += begun.elapsed().as_secs_f64();
+        let seconds = begun.elapsed().as_secs_f64();
+        at.worked.0 += seconds;
         at.worked.1 += tokens as u64;
+        at.recent.add(seconds, tokens);
         at.advance(&losses, norm, tokens as u64, ready.next, ready.epochs);
         let progress = at.progress(&losses, norm, factor);
         watch.step(&progress);
@@ -254,18 +284,24 @@ impl<'a, O: Objective> At<'a, O> {
             before,
             steps_of_epoch,
             worked: (0.0, 0),
+            recent: Recent::default(),
         })
+    }
+
+    /// The number of steps that the recipe asks for; infinite where only time limits them.
+    fn asked(&self) -> f64 {
+        let Run { epochs, steps, minutes, .. } = self.settings.run;
+        match (steps, minutes) {
+            (Some(steps), _) => steps as f64,
+            (None, None) => (epochs * self.steps_of_epoch as f64).ceil(),
+            (None, Some(_)) => f64::INFINITY,
+        }
     }
 
     /// The number of steps there will be; under a limit of time an estimate.
     fn total(&self) -> f64 {
-        let Run { epochs, steps, minutes, .. } = self.settings.run;
-        let by_count = match (steps, minutes) {
-            (Some(steps), _) => steps as f64,
-            (None, None) => (epochs * self.steps_of_epoch as f64).ceil(),
-            (None, Some(_)) => f64::INFINITY,
-        };
-        let Some(seconds) = minutes.map(|minutes| 60.0 * minutes) else { return by_count };
+        let by_count = self.asked();
+        let Some(seconds) = self.settings.run.minutes.map(|minutes| 60.0 * minutes) else { return by_count };
         // before the first step nothing is known of its time
         let done = self.state.step.max(1) as f64;
         let used = if self.state.step == 0 { seconds / 1000.0 } else { self.state.seconds };
@@ -294,10 +330,17 @@ impl<'a, O: Objective> At<'a, O> {
         state.seconds = self.before + self.begun.elapsed().as_secs_f64();
     }
 
+    /// Seconds to the end: by the pace of the last steps, with the share of judging and saving that this process had so
+    /// far; at most what time is left.
+    fn left(&self) -> f64 {
+        let rest = (self.asked() - self.state.step as f64).max(0.0);
+        let whole = self.begun.elapsed().as_secs_f64() / self.worked.0.max(1e-9);
+        let time = self.settings.run.minutes.map_or(f64::INFINITY, |minutes| 60.0 * minutes - self.state.seconds);
+        (rest * self.recent.pace() * whole.max(1.0)).min(time).max(0.0)
+    }
+
     fn progress(&self, losses: &[f64], norm: f64, factor: f64) -> Progress {
-        let (state, total) = (&self.state, self.total());
-        let speed = self.worked.1 as f64 / self.worked.0.max(1e-9);
-        let left = state.seconds / state.step as f64 * (total - state.step as f64).max(0.0);
+        let (state, total, speed) = (&self.state, self.total(), self.recent.speed());
         Progress {
             step: state.step,
             total: total as u64,
@@ -307,7 +350,7 @@ impl<'a, O: Objective> At<'a, O> {
             norm,
             speed,
             flops: speed * self.optimizer.parameters().operations(&self.optimizer.learning(state.step)) as f64,
-            left,
+            left: self.left(),
         }
     }
 

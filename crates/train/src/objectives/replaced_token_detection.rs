@@ -2,8 +2,10 @@
 //! discriminator says of every token whether it is the original. What is drawn, models decide; here are the hidden places,
 //! and the random numbers by which tokens are drawn.
 
+use ptm_kernels::softmax::softmax;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::masked_lm::{MaskedLm, MaskedLmConfig};
@@ -68,7 +70,7 @@ impl Detection {
             let count = original.iter().filter(|other| *other == id).count();
             logits[*id as usize] = (count as f32).ln();
         }
-        self.draws.iter().map(|&draw| drawn(&logits, 1.0, draw)).collect()
+        drawn(logits.repeat(self.draws.len()), 1.0, &self.draws)
     }
 }
 
@@ -113,18 +115,31 @@ impl ReplacedTokenDetection {
     }
 }
 
-/// The token at `draw` (0 to below 1) of the softmax of `logits` by `temperature`.
-pub fn drawn(logits: &[f32], temperature: f64, draw: f64) -> u32 {
-    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let share = |&logit: &f32| (f64::from(logit - largest) / temperature).exp();
-    let total: f64 = logits.iter().map(share).sum();
-    let mut left = draw * total;
+/// For each row of `logits`, `[m, V]`, the token at its draw (0 to below 1) of the softmax by `temperature`, `[m]`.
+///
+/// # Panics
+/// When there is not a row a draw.
+pub fn drawn(mut logits: Vec<f32>, temperature: f64, draws: &[f64]) -> Vec<u32> {
+    if draws.is_empty() {
+        return Vec::new();
+    }
+    let width = logits.len() / draws.len();
+    assert!(width > 0 && logits.len() == width * draws.len(), "a row a draw");
+    if temperature != 1.0 {
+        logits.par_iter_mut().for_each(|logit| *logit = (f64::from(*logit) / temperature) as f32);
+    }
+    let shares = softmax(&logits, width);
+    shares.par_chunks_exact(width).zip(draws).map(|(shares, &draw)| place(shares, draw)).collect()
+}
+
+/// Where the sum of `shares` first exceeds `draw` of the whole.
+fn place(shares: &[f32], draw: f64) -> u32 {
+    let mut left = draw * shares.iter().map(|&share| f64::from(share)).sum::<f64>();
     let mut last = 0;
-    for (id, logit) in logits.iter().enumerate() {
-        let own = share(logit);
-        if own > 0.0 {
+    for (id, &share) in shares.iter().enumerate() {
+        if share > 0.0 {
             last = id;
-            left -= own;
+            left -= f64::from(share);
             if left < 0.0 {
                 break;
             }
@@ -187,7 +202,7 @@ mod tests {
             let mut random = random(5);
             let mut counts = [0_u64; 5];
             for _ in 0..100_000 {
-                counts[drawn(&logits, temperature, random.random()) as usize] += 1;
+                counts[drawn(logits.to_vec(), temperature, &[random.random()])[0] as usize] += 1;
             }
             let shares: Vec<f64> = logits.iter().map(|x| (f64::from(*x) / temperature).exp()).collect();
             let total: f64 = shares.iter().sum();
@@ -197,7 +212,7 @@ mod tests {
             // 3 degrees of freedom: 16.3 at one in a thousand
             assert!(chi_square(&counts, &shares) < 16.3, "{counts:?}");
         }
-        assert_eq!((drawn(&logits, 1.0, 0.0), drawn(&logits, 1.0, 1.0 - 1e-17)), (0, 4));
+        assert_eq!(drawn(logits.repeat(2), 1.0, &[0.0, 1.0 - 1e-17]), [0, 4]);
     }
 
     #[test]

@@ -114,9 +114,7 @@ fn replaced_tokens_have_the_plain_losses() {
         let logits = logits(&generator, &one.masked);
         graphs.push(unfused(logits.clone(), &one.masked.targets));
         foretold += plain(logits.clone(), &one.masked.targets);
-        let rows = ptm_ops::read_f32(logits);
-        let said: Vec<u32> =
-            rows.chunks_exact(SIZE).zip(&one.draws).map(|(row, &draw)| drawn(row, 1.0, draw)).collect();
+        let said = drawn(ptm_ops::read_f32(logits), 1.0, &one.draws);
         let (ids, replaced) = one.replaced(&said);
         let offsets = vec![0, ids.len()];
         let packed = Packed::new(ids, one.masked.segments.clone(), offsets, positions(&generator)).unwrap();

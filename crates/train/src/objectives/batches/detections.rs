@@ -38,9 +38,7 @@ impl LoneGenerator {
         }
         let masks = Masks::new(std::slice::from_ref(&text.masked), self.0.config().positions())?;
         let logits = self.0.logits(&masks.input(), &Rows::Chosen(masks.rows().clone()), &Pass::eval())?;
-        let width = logits.dims()[1].max(1);
-        let logits = ptm_ops::read_f32(logits);
-        Ok(logits.chunks_exact(width).zip(&text.draws).map(|(row, &draw)| drawn(row, temperature, draw)).collect())
+        Ok(drawn(ptm_ops::read_f32(logits), temperature, &text.draws))
     }
 }
 
@@ -83,9 +81,7 @@ impl Detections {
         for (some, draws) in (0..).step_by(AT_ONCE).zip(draws.chunks(AT_ONCE)) {
             let rows: Indices = (some..some + draws.len() as u32).collect();
             let logits = generator.head.logits(ptm_ops::gather_rows(hidden.clone(), &rows), generator.body.word());
-            let width = logits.dims()[1].max(1);
-            let logits = ptm_ops::read_f32(logits.detach());
-            said.extend(logits.chunks_exact(width).zip(draws).map(|(row, &draw)| drawn(row, self.temperature, draw)));
+            said.extend(drawn(ptm_ops::read_f32(logits.detach()), self.temperature, draws));
         }
         let (mut text, mut flags, mut said) = (Packed::default(), Vec::new(), &said[..]);
         for one in &self.examples {
