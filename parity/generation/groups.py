@@ -40,12 +40,18 @@ def generate(model, ids, given):
 
 
 FAMILIES = {"gpt2": T.GPT2LMHeadModel, "gpt": T.OpenAIGPTLMHeadModel, "bart": T.BartForConditionalGeneration, "mbart": T.MBartForConditionalGeneration,
-            "marian": T.MarianMTModel, "t5": T.T5ForConditionalGeneration, "mt5": T.MT5ForConditionalGeneration}
+            "marian": T.MarianMTModel, "t5": T.T5ForConditionalGeneration, "mt5": T.MT5ForConditionalGeneration,
+            "xlnet": T.XLNetLMHeadModel}
 for family in sys.argv[2:] or FAMILIES:
     kind = FAMILIES[family]
     dir = os.path.join(sys.argv[1], family)
     model = kind.from_pretrained(dir).eval()
     double = kind.from_pretrained(dir).double().eval()
+    if family == "xlnet":  # it makes its positions and masks in f32 whatever the weights
+        positions, prepare = double.transformer.relative_positional_encoding, double.prepare_inputs_for_generation
+        wide = lambda x: x.double() if torch.is_tensor(x) and x.is_floating_point() else x
+        double.transformer.relative_positional_encoding = lambda *args, **kwargs: positions(*args, **kwargs).double()
+        double.prepare_inputs_for_generation = lambda *args, **kwargs: {k: wide(v) for k, v in prepare(*args, **kwargs).items()}
     double.register_forward_hook(lambda module, given, out: out.__setitem__("logits", out.logits.float()) or out)  # beams are scored in f32
     cases, lost = [], 0
     for i, ids in enumerate(PROMPTS):

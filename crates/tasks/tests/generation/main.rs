@@ -104,7 +104,7 @@ families!(gpt gpt2 bart mbart marian t5 mt5 xlnet);
 /// Diverse beam search, as the last transformers that has it (`parity/generation/groups.py`).
 #[test]
 fn groups_of_beams() {
-    for family in ["gpt2", "gpt", "bart", "mbart", "marian", "t5", "mt5"] {
+    for family in ["gpt2", "gpt", "bart", "mbart", "marian", "t5", "mt5", "xlnet"] {
         let cases = cases_of(family, "groups.json");
         assert!(cases.len() > 40, "{family}: {}", cases.len());
         check_cases(family, &cases);
