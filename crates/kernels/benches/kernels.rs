@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use ptm_kernels::activation::{self, Activation};
 use ptm_kernels::adamw::{self, AdamW};
-use ptm_kernels::attention::{self, Bias, Mask, Shape};
+use ptm_kernels::attention::{self, Bias, Mask, Shape, Stored};
 use ptm_kernels::cross_entropy::{self, Options};
 use ptm_kernels::dropout::Dropout;
 use ptm_kernels::linear::{self, LinearDims, Needs};
@@ -131,6 +131,24 @@ impl Bench {
         });
     }
 
+    /// One query of GPT-2's after `seen` tokens, keys and values from memory.
+    fn cached(&self, seen: usize) {
+        const STORES: usize = 128;
+        let (heads, head_dim) = (12, 64);
+        let size = seen * heads * head_dim;
+        let (keys, values) = (numbers(STORES * size), numbers(STORES * size));
+        let (q, rows): (_, Vec<u32>) = (numbers(heads * head_dim), (0..seen as u32).collect());
+        let shape = Shape { heads, head_dim, scale: 0.125, q_offsets: &[0, 1], k_offsets: &[0, seen] };
+        let mut next = 0;
+        let bytes = 8.0 * size as f64;
+        self.run(&format!("attention to {seen} cached, 12x64, memory"), 0.0, bytes, || {
+            next = (next + 1) % STORES;
+            let at = next * size..(next + 1) * size;
+            let stored = Stored { keys: &keys[at.clone()], values: &values[at], rows: &rows };
+            attention::cached(&q, stored, &shape, true, Bias::None)
+        });
+    }
+
     fn norm(&self, n: usize, h: usize) {
         let (x, r, g) = (numbers(n * h), numbers(n * h), numbers(h));
         let d = Dropout::new(0.1, 1);
@@ -202,6 +220,7 @@ fn main() {
     bench.attention("64 short, 12x32", &short, 12, 32, Mask::None, Dropout::OFF);
     bench.attention("1x16, 12x64", &[16], 12, 64, Mask::None, Dropout::OFF);
     bench.attention("1x4096, 12x64", &[4096], 12, 64, Mask::None, Dropout::OFF);
+    rayon::scope(|_| [64, 160, 1000].into_iter().for_each(|seen| bench.cached(seen)));
     bench.norm(1024, 768);
     bench.norm(16, 768);
     bench.decoder(307, 512, 30522);

@@ -115,16 +115,3 @@ macro_rules! multiversion {
     };
 }
 pub(crate) use multiversion;
-
-/// Asks for all of `x` to be brought near, of which something else is done meanwhile.
-#[inline(always)]
-pub(crate) fn fetch(x: &[f32]) {
-    #[cfg(target_arch = "x86_64")]
-    for line in x.chunks(16) {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: a hint, which every processor of the target has, of memory that is there.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) }
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = x;
-}

@@ -2,12 +2,15 @@
 //! what they have in common, and nothing moves when they are put into another order. For a few queries at a time, as
 //! when text is generated; each query reads its keys once, there are no tiles. Forward only.
 
+use std::array::from_fn;
+
 use rayon::prelude::*;
 
 use super::{Bias, Shape};
 use crate::buffer::SMALL;
-use crate::math::{dot, exp_and_sum, max};
-use crate::simd::{fetch, multiversion};
+use crate::gemm::vector::{Four, LANES, Lanes, Vector};
+use crate::math::{exp_and_sum, max};
+use crate::simd::{Level, level, multiversion};
 use crate::timing::{Kind, timed};
 
 /// Keys and values in a store, and which of its rows each sequence sees.
@@ -71,7 +74,7 @@ pub fn cached(q: &[f32], stored: Stored<'_>, shape: &Shape<'_>, causal: bool, bi
         let rows = &stored.rows[rows.start..rows.start + visible];
         scores.clear();
         scores.resize(out.len() / shape.head_dim * visible, 0.0);
-        likeness(&q[row * width + at..][..out.len()], stored, rows, heads, scores);
+        likeness(&q[row * width + at..][..out.len()], stored.keys, rows, heads, scores);
         for (head, scores) in scores.chunks_exact_mut(visible.max(1)).enumerate() {
             weigh(scores, bias_of(first_head + head));
         }
@@ -107,28 +110,73 @@ struct Heads {
     scale: f32,
 }
 
-/// Keys are asked for so many rows ahead: they come from memory, and rows lie apart.
-const AHEAD: usize = 8;
-
-// Loops, not iterators of closures: those would be compiled without the instruction set. Rows of the store are read
-// whole, one after the other, since they come from memory.
-
-multiversion! {
-    /// `scale·q·k` of all heads and rows, `[heads, rows]`. Meanwhile the values are asked for, which are used next.
-    fn likeness(q: &[f32], stored: Stored, rows: &[u32], heads: Heads, scores: &mut [f32]) {
-        let size = heads.head_dim;
-        for (j, &row) in rows.iter().enumerate() {
-            if j + AHEAD < rows.len() {
-                fetch(&stored.keys[rows[j + AHEAD] as usize * heads.width + heads.at..][..q.len()]);
-            }
-            fetch(&stored.values[row as usize * heads.width + heads.at..][..q.len()]);
-            let key = &stored.keys[row as usize * heads.width + heads.at..][..q.len()];
-            for h in 0..q.len() / size {
-                scores[h * rows.len() + j] = heads.scale * dot(&q[h * size..][..size], &key[h * size..][..size]);
-            }
+/// `scale·q·k` of all heads and rows, `[heads, rows]`.
+fn likeness(q: &[f32], keys: &[f32], rows: &[u32], heads: Heads, scores: &mut [f32]) {
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+    unsafe fn avx512(q: &[f32], keys: &[f32], rows: &[u32], heads: Heads, scores: &mut [f32]) {
+        // SAFETY: the processor has the instructions, as the caller promises.
+        unsafe { likeness_in::<std::arch::x86_64::__m512, 1>(q, keys, rows, heads, scores) }
+    }
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn avx2(q: &[f32], keys: &[f32], rows: &[u32], heads: Heads, scores: &mut [f32]) {
+        // SAFETY: as above.
+        unsafe { likeness_in::<std::arch::x86_64::__m256, 2>(q, keys, rows, heads, scores) }
+    }
+    // SAFETY: the level in use never exceeds the processor's.
+    unsafe {
+        match level() {
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512 => avx512(q, keys, rows, heads, scores),
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => avx2(q, keys, rows, heads, scores),
+            _ => likeness_in::<Four, 4>(q, keys, rows, heads, scores),
         }
     }
 }
+
+/// Four keys at a time, whole rows of all heads, as they come from memory.
+///
+/// # Safety
+/// The processor has V's instructions.
+#[inline(always)]
+unsafe fn likeness_in<V: Vector, const COUNT: usize>(
+    q: &[f32],
+    keys: &[f32],
+    rows: &[u32],
+    heads: Heads,
+    scores: &mut [f32],
+) {
+    let size = heads.head_dim;
+    let whole = size - size % LANES;
+    let key_at = |row: u32| &keys[row as usize * heads.width + heads.at..][..q.len()];
+    for (number, four) in rows.chunks(4).enumerate() {
+        let keys: [&[f32]; 4] = from_fn(|i| key_at(four[i.min(four.len() - 1)]));
+        for h in 0..q.len() / size {
+            let at = h * size..(h + 1) * size;
+            let q = &q[at.clone()];
+            let keys = keys.map(|key| &key[at.clone()]);
+            // SAFETY: by this function's contract; all that is loaded lies within q and the keys, which are as long.
+            let values = unsafe {
+                let mut sums = [Lanes::<V, COUNT>::zero(); 4];
+                for i in (0..whole).step_by(LANES) {
+                    let q = Lanes::load(q.as_ptr().add(i));
+                    sums = from_fn(|k| q.mul_add(Lanes::load(keys[k].as_ptr().add(i)), sums[k]));
+                }
+                if whole < size {
+                    let part = |x: &[f32]| Lanes::part(x.as_ptr().add(whole), size - whole);
+                    sums = from_fn(|k| part(q).mul_add(part(keys[k]), sums[k]));
+                }
+                V::sums(sums.map(|sum| sum.fold()))
+            };
+            let scores = &mut scores[h * rows.len() + 4 * number..][..four.len()];
+            scores.iter_mut().zip(values).for_each(|(score, value)| *score = heads.scale * value);
+        }
+    }
+}
+
+// A loop, not iterators of closures: those would be compiled without the instruction set.
 
 multiversion! {
     /// The softmax of a head's scores under its bias; zeros where nothing is visible.

@@ -1,6 +1,8 @@
 //! One register of f32: what the tiles of a product are made of, and the square transpose that turns rows into
 //! columns on the way in and out.
 
+use std::array::from_fn;
+
 /// Lanes that are multiplied and added together.
 ///
 /// # Safety
@@ -31,6 +33,59 @@ pub(crate) trait Vector: Copy {
     unsafe fn sums(four: [Self; 4]) -> [f32; 4];
     /// Element (i, j) of the square at `from`, whose rows lie `from_stride` apart, becomes element (j, i) at `to`.
     unsafe fn transpose(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize);
+}
+
+/// Sums of products along rows have this many lanes: one AVX-512 register, or as many narrower ones.
+pub(crate) const LANES: usize = 16;
+
+/// Those lanes.
+#[derive(Clone, Copy)]
+pub(crate) struct Lanes<V, const COUNT: usize>([V; COUNT]);
+
+impl<V: Vector, const COUNT: usize> Lanes<V, COUNT> {
+    /// Zeros.
+    #[inline(always)]
+    pub(crate) unsafe fn zero() -> Self {
+        // SAFETY: the processor has V's instructions; so in all of them.
+        Self(from_fn(|_| unsafe { V::zero() }))
+    }
+
+    #[inline(always)]
+    pub(crate) unsafe fn load(at: *const f32) -> Self {
+        // SAFETY: as above, and all lanes can be read.
+        Self(from_fn(|i| unsafe { V::load(at.add(i * V::LANES)) }))
+    }
+
+    /// Up to a whole register, filled up with zeros.
+    #[inline(always)]
+    pub(crate) unsafe fn part(at: *const f32, count: usize) -> Self {
+        let mut lanes = [0.0; LANES];
+        // SAFETY: as above, and `count` numbers can be read.
+        unsafe {
+            lanes.as_mut_ptr().copy_from_nonoverlapping(at, count);
+            Self::load(lanes.as_ptr())
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) unsafe fn mul_add(self, x: Self, sum: Self) -> Self {
+        // SAFETY: as above.
+        Self(from_fn(|i| unsafe { self.0[i].mul_add(x.0[i], sum.0[i]) }))
+    }
+
+    /// The halves added, then their halves, until one register is left.
+    #[inline(always)]
+    pub(crate) unsafe fn fold(mut self) -> V {
+        let mut half = COUNT / 2;
+        while half > 0 {
+            for i in 0..half {
+                // SAFETY: as above.
+                self.0[i] = unsafe { self.0[i].add(self.0[i + half]) };
+            }
+            half /= 2;
+        }
+        self.0[0]
+    }
 }
 
 #[cfg(target_arch = "x86_64")]

@@ -10,60 +10,8 @@ use rayon::prelude::*;
 
 use super::LinearDims;
 use crate::buffer::{SMALL, Shared};
-use crate::gemm::vector::{Four, Vector};
+use crate::gemm::vector::{Four, LANES, Lanes, Vector};
 use crate::simd::{Level, level};
-
-/// Products are summed in this many lanes: one AVX-512 register, or as many narrower ones.
-const LANES: usize = 16;
-
-/// Those lanes.
-#[derive(Clone, Copy)]
-struct Lanes<V, const COUNT: usize>([V; COUNT]);
-
-impl<V: Vector, const COUNT: usize> Lanes<V, COUNT> {
-    #[inline(always)]
-    unsafe fn zero() -> Self {
-        // SAFETY: the processor has V's instructions; so in all of them.
-        Self(from_fn(|_| unsafe { V::zero() }))
-    }
-
-    #[inline(always)]
-    unsafe fn load(at: *const f32) -> Self {
-        // SAFETY: as above, and all lanes can be read.
-        Self(from_fn(|i| unsafe { V::load(at.add(i * V::LANES)) }))
-    }
-
-    /// Up to a whole register, filled up with zeros.
-    #[inline(always)]
-    unsafe fn part(at: *const f32, count: usize) -> Self {
-        let mut lanes = [0.0; LANES];
-        // SAFETY: as above, and `count` numbers can be read.
-        unsafe {
-            lanes.as_mut_ptr().copy_from_nonoverlapping(at, count);
-            Self::load(lanes.as_ptr())
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn mul_add(self, x: Self, sum: Self) -> Self {
-        // SAFETY: as above.
-        Self(from_fn(|i| unsafe { self.0[i].mul_add(x.0[i], sum.0[i]) }))
-    }
-
-    /// The halves added, then their halves, until one register is left.
-    #[inline(always)]
-    unsafe fn fold(mut self) -> V {
-        let mut half = COUNT / 2;
-        while half > 0 {
-            for i in 0..half {
-                // SAFETY: as above.
-                self.0[i] = unsafe { self.0[i].add(self.0[i + half]) };
-            }
-            half /= 2;
-        }
-        self.0[0]
-    }
-}
 
 /// How far ahead of its reading one row of the weight asks for memory, in numbers.
 const AHEAD: usize = 4096;
