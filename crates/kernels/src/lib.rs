@@ -12,6 +12,7 @@ pub mod activation;
 pub mod adafactor;
 pub mod adamw;
 pub mod attention;
+pub mod awake;
 mod buffer;
 pub mod cross_entropy;
 pub mod dropout;

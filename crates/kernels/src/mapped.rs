@@ -18,6 +18,19 @@ pub fn map_file(file: &File) -> io::Result<Mmap> {
     unsafe { Mmap::map(file) }
 }
 
+/// The same of a file that is read whole and often, such as a model's weights: in pages of 2 MB where the system has them
+/// for files, which are read a sixth to a third faster than pages of 4 kB.
+///
+/// # Errors
+/// As [`map_file`].
+pub fn map_whole(file: &File) -> io::Result<Mmap> {
+    let mapped = map_file(file)?;
+    // a wish: where it can't be had, small pages do
+    #[cfg(target_os = "linux")]
+    let _ = mapped.advise(memmap2::Advice::HugePage);
+    Ok(mapped)
+}
+
 /// The bytes as f32 of this machine's byte order, if their number and alignment allow it.
 pub fn f32_slice(bytes: &[u8]) -> Option<&[f32]> {
     // SAFETY: every bit pattern is an f32, and `align_to` splits off what isn't aligned.

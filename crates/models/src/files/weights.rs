@@ -147,6 +147,6 @@ fn map(path: &Path) -> Result<Bytes, Error> {
     if before.len() == 0 {
         return Ok(Bytes::new());
     }
-    let mapped = ptm_kernels::mapped::map_file(&file).map_err(Error::io(path, "map"))?;
+    let mapped = ptm_kernels::mapped::map_whole(&file).map_err(Error::io(path, "map"))?;
     Ok(Bytes::from_owner(mapped))
 }
