@@ -36,6 +36,18 @@ pub fn model(args: &ModelArgs, given: &Given, quiet: bool) -> anyhow::Result<Opt
     Ok(Some(resolve(wanted, args.revision.as_deref(), quiet)?))
 }
 
+/// # Errors
+/// When a revision is named, and all `models` are directories here.
+pub fn check_revision(revision: Option<&str>, models: &[&str]) -> anyhow::Result<()> {
+    match revision {
+        Some(revision) if models.iter().all(|model| Path::new(model).exists()) => Err(hinted(
+            format!("--revision {revision} does not apply: {} is a directory here", models.join(", ")),
+            "leave it out, or name a model of the hub",
+        )),
+        _ => Ok(()),
+    }
+}
+
 /// The same for a task that no built-in model has.
 ///
 /// # Errors

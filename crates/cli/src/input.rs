@@ -206,6 +206,24 @@ impl Stream {
         Self { waiting, open: None }
     }
 
+    /// That the files are there, before anything else is begun.
+    ///
+    /// # Errors
+    /// When one is missing or a directory.
+    pub fn check(&self) -> anyhow::Result<()> {
+        for (path, _) in self.waiting.iter().filter(|(path, _)| path != Path::new("-")) {
+            let name = path.display();
+            let found = path.metadata().with_context(|| format!("{name}: cannot open the file"))?;
+            // others, such as pipes, give what they hold only once
+            if found.is_file() {
+                File::open(path).with_context(|| format!("{name}: cannot open the file"))?;
+            } else if found.is_dir() {
+                return Err(is_directory(path));
+            }
+        }
+        Ok(())
+    }
+
     /// Whether texts may stand under keys in any of it.
     pub fn has_keys(&self) -> bool {
         self.waiting.iter().any(|(_, form)| !matches!(form, Form::Plain | Form::Whole))
@@ -248,6 +266,10 @@ impl Stream {
     }
 }
 
+fn is_directory(path: &Path) -> anyhow::Error {
+    hinted(format!("{}: this is a directory", path.display()), "name the files in it")
+}
+
 impl Lines {
     fn open(path: &Path, form: Form) -> anyhow::Result<Self> {
         if path == Path::new("-") {
@@ -256,7 +278,7 @@ impl Lines {
         let name = path.display().to_string();
         let file = File::open(path).with_context(|| format!("{name}: cannot open the file"))?;
         if file.metadata().is_ok_and(|metadata| metadata.is_dir()) {
-            return Err(hinted(format!("{name}: this is a directory"), "name the files in it"));
+            return Err(is_directory(path));
         }
         Ok(Self::new(Box::new(file), name, form))
     }

@@ -33,6 +33,16 @@ pub struct Generate {
     #[arg(long, env = "PTM_NO_FULL_TEXT", hide_env_values = true, value_parser = BoolishValueParser::new())]
     pub no_full_text: bool,
 
+    /// Leave out the spaces before punctuation that decoding puts there [default: true, but false where the text is
+    /// constrained]
+    #[arg(long, value_name = "true|false", env = "PTM_CLEAN_UP", hide_env_values = true)]
+    pub clean_up: Option<bool>,
+
+    /// End where any token of this text is said, in place of the model's own ends (transformers' stop_sequence; for a
+    /// text that ends it as a whole: --stop)
+    #[arg(long, value_name = "TEXT", env = "PTM_STOP_SEQUENCE", hide_env_values = true)]
+    pub stop_sequence: Option<String>,
+
     /// Take each text as what a user says to the model
     #[arg(long, env = "PTM_CHAT", hide_env_values = true, value_parser = BoolishValueParser::new())]
     pub chat: bool,
@@ -131,6 +141,10 @@ pub struct ReplyArgs {
     /// Put these words before each text [default: as the model's files say]
     #[arg(long, value_name = "WORDS", env = "PTM_PREFIX", hide_env_values = true)]
     pub prefix: Option<String>,
+
+    /// Leave out the spaces before punctuation that decoding puts there [default: false]
+    #[arg(long, value_name = "true|false", env = "PTM_CLEAN_UP", hide_env_values = true)]
+    pub clean_up: Option<bool>,
 
     /// Cut the end of texts that are longer than the model reads instead of dividing them
     #[arg(long, env = "PTM_TRUNCATE", hide_env_values = true, value_parser = BoolishValueParser::new())]

@@ -78,7 +78,7 @@ impl StreamArgs {
     /// that nobody waits for it in vain.
     ///
     /// # Errors
-    /// When standard input is a terminal, or an option says how to read what is not read.
+    /// When standard input is a terminal, a file is missing, or an option says how to read what is not read.
     pub fn lines(&self, are_arguments: bool, what: &str) -> anyhow::Result<Option<Stream>> {
         if are_arguments {
             for option in ["format", "key"] {
@@ -99,6 +99,7 @@ impl StreamArgs {
         if self.file.is_empty() {
             crate::input::awaited(what)?;
         }
+        stream.check()?;
         Ok(Some(stream))
     }
 

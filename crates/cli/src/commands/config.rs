@@ -40,6 +40,7 @@ pub fn option(parameter: &str) -> &str {
         "candidate_labels" => "labels",
         "truncation" => "truncate",
         "return_full_text" => "no_full_text",
+        "clean_up_tokenization_spaces" => "clean_up",
         name => name,
     }
 }

@@ -20,6 +20,8 @@ const MOST_LABELS: usize = 30;
 
 pub fn run(args: &Evaluate, quiet: bool) -> anyhow::Result<()> {
     let thresholds = args.threshold.iter().map(|text| Threshold::read(text)).collect::<anyhow::Result<Vec<_>>>()?;
+    let models: Vec<&str> = [&args.model].into_iter().chain(&args.against).map(String::as_str).collect();
+    hub::check_revision(args.revision.as_deref(), &models)?;
     let paths = args.data.iter().map(|path| hub::data(path)).collect::<anyhow::Result<Vec<_>>>()?;
     let test = paths.iter().any(|path| path.is_dir()).then_some("test");
     let mut options = EvaluateOptions {

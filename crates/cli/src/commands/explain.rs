@@ -83,6 +83,7 @@ pub fn run(args: &Explain, quiet: bool) -> anyhow::Result<()> {
     let names = names(&asked)?;
     let settings = settings(&args.set)?;
     let texts = texts(&args.texts)?;
+    hub::check_revision(args.revision.as_deref(), &args.model.iter().map(String::as_str).collect::<Vec<_>>())?;
     let dir = args.model.as_ref().map(|model| hub::resolve(model, args.revision.as_deref(), quiet)).transpose()?;
     let tokenizer = match &dir {
         Some(dir) => Tokenizer::from_dir(dir)?,

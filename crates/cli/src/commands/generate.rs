@@ -36,6 +36,9 @@ pub fn run(args: &Generate, quiet: bool) -> anyhow::Result<()> {
         all.push(prefix(args.prefix.as_ref(), &layers));
         all.push(Parameter::given("truncation", args.truncate, given));
         all.push(Parameter::given("return_full_text", !args.no_full_text, given));
+        let clean_up = args.clean_up.unwrap_or(args.generation.regex.is_none() && args.generation.choices.is_empty());
+        all.push(Parameter::given("clean_up_tokenization_spaces", clean_up, given));
+        all.push(Parameter::given("stop_sequence", args.stop_sequence.clone(), given));
         all.push(Parameter::given("chat", args.chat, given));
         return print(&all, given, args.stream.json);
     }
@@ -57,6 +60,8 @@ pub fn run(args: &Generate, quiet: bool) -> anyhow::Result<()> {
         full_text: !args.no_full_text,
         prefix: args.prefix.clone(),
         cut: args.truncate,
+        stop_sequence: args.stop_sequence.clone(),
+        clean_up: args.clean_up,
         how,
         ..TextGenerationOptions::default()
     };
@@ -92,11 +97,11 @@ pub fn run(args: &Generate, quiet: bool) -> anyhow::Result<()> {
 
 /// An encoder-decoder doesn't go on with a text: it answers with another.
 fn answered_by_another(args: &Generate, stream: Option<Stream>, quiet: bool) -> anyhow::Result<()> {
-    for option in ["chat", "no_full_text"] {
+    for option in ["chat", "no_full_text", "stop_sequence"] {
         let why = "it is for models that go on with a text, and this one answers with another";
         args.stream.given.refuse(option, why, "leave it out")?;
     }
-    let reply = ReplyArgs { prefix: args.prefix.clone(), truncate: args.truncate };
+    let reply = ReplyArgs { prefix: args.prefix.clone(), clean_up: args.clean_up, truncate: args.truncate };
     reply::text2text(args, &reply, stream, quiet)
 }
 

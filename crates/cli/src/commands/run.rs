@@ -1,7 +1,5 @@
 //! `ptm run`: the command of the task that a model is for.
 
-use std::path::Path;
-
 use ptm_tasks::Task;
 
 use crate::args::{Arguments, Command, Run};
@@ -15,10 +13,7 @@ use crate::{hub, report};
 pub fn arguments(args: &Run, outer: &Arguments) -> anyhow::Result<Arguments> {
     let by_variable = std::env::var("PTM_REVISION").ok().filter(|revision| !revision.is_empty());
     let revision = revision(&args.rest).map(str::to_owned).or(by_variable);
-    if let Some(revision) = revision.as_deref().filter(|_| Path::new(&args.model).exists()) {
-        let problem = format!("--revision {revision} does not apply: {} is a directory here", args.model);
-        return Err(hinted(problem, "leave it out, or name a model of the hub"));
-    }
+    hub::check_revision(revision.as_deref(), &[&args.model])?;
     let dir = hub::resolve(&args.model, revision.as_deref(), outer.quiet)?;
     let task = Task::of_dir(&dir)?;
     let command = command_of(task);

@@ -141,6 +141,7 @@ fn what_does_not_fit_is_said() {
     assert!(run(&["--max-length", "65"], &assets("data/senses")).contains("8 to 64"));
     let said = refused(ptm().arg("evaluate").arg(assets("all-MiniLM-L6-v2")).arg(assets("data/senses")));
     assert!(said.contains("cannot be evaluated"), "{said}");
+    assert!(run(&["--revision", "v1"], &assets("data/senses")).contains("--revision v1 does not apply"));
 }
 
 /// A home of the hub's cache with the data set `org/senses`.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use assert_cmd::Command;
 use serde_json::{Value, json};
 
-use super::{parity, ptm};
+use super::{parity, ptm, refused};
 
 /// The commands whose inputs are texts, with a small model each and a text for it.
 const COMMANDS: [(&str, &str, &[&str], &str); 6] = [
@@ -178,6 +178,23 @@ fn texts_that_a_model_refuses() {
             super::fill_mask::close(&read[place], &alone[place]);
         }
     }
+}
+
+/// What cannot be read is found out before anything of an earlier run is lost.
+#[test]
+fn a_missing_file_leaves_answers_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let (kept, new) = (dir.path().join("kept.jsonl"), dir.path().join("new.jsonl"));
+    std::fs::write(&kept, "[1]\n").unwrap();
+    for file in [dir.path().join("none.txt"), dir.path().to_owned()] {
+        for output in [&kept, &new] {
+            let mut command = ptm();
+            command.args(["fill-mask", "--file"]).arg(&file).arg("--output").arg(output);
+            refused(command.arg("-m").arg(parity("pipelines/bert")));
+        }
+    }
+    assert_eq!(std::fs::read_to_string(&kept).unwrap(), "[1]\n");
+    assert!(!new.exists());
 }
 
 /// Ctrl-C in the middle of a file, then `--resume`: the same bytes as of a run that nobody stopped.

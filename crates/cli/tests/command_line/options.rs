@@ -129,6 +129,7 @@ fn options_that_do_not_apply_are_refused() {
         ("", "similarity a b --revision v1", "--revision", "no model of the hub is named"),
         ("", "rerank a --query b --revision v1", "--revision", "no model of the hub is named"),
         (GPT2, "generate a --revision v1", "--revision", "is a directory here"),
+        (BART, "generate a --stop-sequence b", "--stop-sequence", "answers with another"),
         (LABELS, "classify a --revision v1", "--revision", "is a directory here"),
         ("", "rerank a --query b --function-to-apply sigmoid", "--function-to-apply", "gives vectors"),
     ];
@@ -150,6 +151,8 @@ fn options_that_do_not_apply_are_refused() {
     assert!(said.contains("--set and by --bad-words"), "{said}");
     let said = refused(ptm().arg("run").arg(parity(LABELS)).args(["a", "--revision", "v1"]));
     assert!(said.contains("--revision v1 does not apply") && said.contains("is a directory here"), "{said}");
+    let said = refused(ptm().args(["explain", "masked_lm", "a", "--revision", "v1", "--model"]).arg(parity(GPT2)));
+    assert!(said.contains("--revision v1 does not apply"), "{said}");
 }
 
 /// A variable is checked as its flag is, and named; a switch that it turns off is none.
@@ -254,6 +257,11 @@ fn every_value_has_its_origin() {
     let params = "config.json, task_specific_params.text-generation";
     assert_eq!(one["prefix"], json!({"value": "Say: ", "from": params}));
     assert_eq!(one["return_full_text"], json!({"value": true, "from": "default"}));
+    assert_eq!(one["clean_up_tokenization_spaces"], json!({"value": true, "from": "default"}));
+    assert_eq!(one["stop_sequence"], json!({"value": null, "from": "default"}));
+    let one = config(dir.path(), "generate --clean-up false --stop-sequence end");
+    assert_eq!(one["clean_up_tokenization_spaces"], json!({"value": false, "from": given("clean-up")}));
+    assert_eq!(one["stop_sequence"], json!({"value": "end", "from": given("stop-sequence")}));
     let one = config(dir.path(), "generate --prefix Tell: --no-full-text");
     assert_eq!(one["prefix"], json!({"value": "Tell:", "from": given("prefix")}));
     assert_eq!(one["return_full_text"], json!({"value": false, "from": given("no-full-text")}));
