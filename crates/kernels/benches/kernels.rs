@@ -22,6 +22,14 @@ fn numbers(len: usize) -> Vec<f32> {
     (0..len).map(next).collect()
 }
 
+fn sum(part: &[f32]) -> f32 {
+    let mut sums = [0.0_f32; 64];
+    for chunk in part.chunks_exact(64) {
+        sums.iter_mut().zip(chunk).for_each(|(sum, x)| *sum += x);
+    }
+    sums.iter().sum::<f32>()
+}
+
 struct Bench {
     filter: Option<String>,
     peak: f64,
@@ -94,14 +102,48 @@ impl Bench {
                     black_box(linear::forward(&x[..inputs], w, None, Activation::None, dims, false));
                 }
             });
-            self.run("one token of GPT-2: reading", 0.0, bytes, || {
-                let sum = |part: &[f32]| {
-                    let mut sums = [0.0_f32; 64];
-                    for chunk in part.chunks_exact(64) {
-                        sums.iter_mut().zip(chunk).for_each(|(sum, x)| *sum += x);
-                    }
-                    sums.iter().sum::<f32>()
-                };
+            self.run("one token of GPT-2: reading", 0.0, bytes, || weights.par_chunks(1 << 18).map(sum).sum::<f32>());
+        }
+    }
+
+    /// One token of GPT-2 after 128 others, but for its embedding and the choice of the next, weights from memory.
+    fn whole_token(&self) {
+        const SEEN: usize = 128;
+        let (h, heads, vocabulary) = (768, 12, 50257);
+        let layer = [(h, 3 * h), (h, h), (h, 4 * h), (4 * h, h)];
+        let sizes: Vec<(usize, usize)> = [layer; 12].concat().into_iter().chain([(h, vocabulary)]).collect();
+        let weights = numbers(sizes.iter().map(|(inputs, outputs)| inputs * outputs).sum());
+        let cache: Vec<[Vec<f32>; 2]> = (0..12).map(|_| [numbers(SEEN * h), numbers(SEEN * h)]).collect();
+        let (g, first, bias, rows) =
+            (numbers(h), numbers(h), numbers(vocabulary), (0..SEEN as u32).collect::<Vec<_>>());
+        let shape = Shape { heads, head_dim: h / heads, scale: 0.125, q_offsets: &[0, 1], k_offsets: &[0, SEEN] };
+        let token = || {
+            let mut at = 0;
+            let mut linear = |x: &[f32], outputs: usize, act| {
+                let w = &weights[at..][..x.len() * outputs];
+                at += w.len();
+                let dims = LinearDims { rows: 1, inputs: x.len(), outputs };
+                linear::forward(x, w, Some(&bias[..outputs]), act, dims, false).y
+            };
+            let mut x = first.clone();
+            for [keys, values] in &cache {
+                let normed = norm::add_layer_norm(&x, None, &g, &g, 1e-5, Dropout::OFF, false).y;
+                let qkv = linear(&normed, 3 * h, Activation::None);
+                let stored = Stored { keys, values, rows: &rows };
+                let mixed = attention::cached(&qkv[..h], stored, &shape, true, Bias::None);
+                let out = linear(&mixed, h, Activation::None);
+                x.iter_mut().zip(&out).for_each(|(x, out)| *x += out);
+                let normed = norm::add_layer_norm(&x, None, &g, &g, 1e-5, Dropout::OFF, false).y;
+                let inner = linear(&normed, 4 * h, Activation::GeluTanh);
+                let out = linear(&inner, h, Activation::None);
+                x.iter_mut().zip(&out).for_each(|(x, out)| *x += out);
+            }
+            linear(&x, vocabulary, Activation::None)
+        };
+        let bytes = 4.0 * weights.len() as f64;
+        for _ in 0..3 {
+            self.run("one token of GPT-2: whole", 0.0, bytes, token);
+            self.run("one token of GPT-2: reading it", 0.0, bytes, || {
                 weights.par_chunks(1 << 18).map(sum).sum::<f32>()
             });
         }
@@ -212,6 +254,7 @@ fn main() {
     }
     // on a thread of the pool, as programs run
     rayon::scope(|_| bench.one_token());
+    rayon::scope(|_| bench.whole_token());
     let short: Vec<usize> = (0..64).map(|i| 8 + (i * 7) % 25).collect();
     let d = Dropout::new(0.1, 1);
     bench.attention("8x128, 12x64", &[128; 8], 12, 64, Mask::None, Dropout::OFF);

@@ -12,7 +12,6 @@ pub mod activation;
 pub mod adafactor;
 pub mod adamw;
 pub mod attention;
-pub mod awake;
 mod buffer;
 pub mod cross_entropy;
 pub mod dropout;

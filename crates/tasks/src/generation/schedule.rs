@@ -4,7 +4,6 @@
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use ptm_kernels::awake::awake;
 use ptm_ops::{Indices, gather_rows};
 use rayon::prelude::*;
 
@@ -120,13 +119,10 @@ pub(crate) fn run<'a, S: Speaker>(
         let memory = memory.as_mut().expect("what is on its way was read");
         let tokens: Vec<&[u32]> = live.iter().flat_map(|live| live.tokens.iter().map(Vec::as_slice)).collect();
         let all_rows = tokens.iter().any(|tokens| tokens.len() > 1);
-        let step = || -> Result<_> {
-            let hidden = speaker.read(memory, &tokens, all_rows)?;
-            let states = if wants_hidden(&live) { ptm_ops::read_f32(hidden.clone()) } else { Vec::new() };
-            Ok((speaker.logits(hidden), states))
-        };
-        let (mut logits, states) = awake(step)?;
+        let hidden = speaker.read(memory, &tokens, all_rows)?;
         let rows: Vec<usize> = live.iter().map(|live| live.tokens.iter().map(Vec::len).sum()).collect();
+        let states = if wants_hidden(&live) { ptm_ops::read_f32(hidden.clone()) } else { Vec::new() };
+        let mut logits = speaker.logits(hidden);
         let before: Vec<usize> = live.iter().map(|live| live.tokens.len()).collect();
         let next = advance(&mut live, &mut logits, &states, &rows, &rows, speaker.vocabulary());
         go_on(memory, &next, &before);
