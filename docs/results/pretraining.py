@@ -1,4 +1,5 @@
-"""Prints the tables of docs/results.md from what docs/results/pretraining.sh left in runs/compare, and draws its curves.
+"""Prints the tables of docs/results.md from what docs/results/pretraining.sh left in runs/compare, and draws its curves; and
+that of the built-in model of masked words, where runs/minilm-fill-mask is there.
 
 python3 docs/results/pretraining.py
 """
@@ -14,7 +15,10 @@ TASKS = {"topics": "accuracy", "names": "f1", "parts-of-speech": "accuracy"}
 
 
 def lines(arm):
-    file = OUT / arm / "log.jsonl"
+    return log(OUT / arm / "log.jsonl")
+
+
+def log(file):
     return [json.loads(line) for line in file.read_text().splitlines()] if file.is_file() else []
 
 
@@ -65,7 +69,18 @@ def curves():
         draw(HERE / f"{name}.svg", title, drawn)
 
 
+def fill_mask():
+    rows = [row for row in log(OUT.parent / "minilm-fill-mask/log.jsonl") if "eval" in row]
+    print("| step |" + "".join(f" {row['step']} |" for row in rows))
+    print("|---|" + "---|" * len(rows))
+    print("| accuracy |" + "".join(f" {row['eval']['accuracy']:.3f} |" for row in rows))
+    print("| loss |" + "".join(f" {row['eval']['loss']:.2f} |" for row in rows))
+    curve = [("accuracy", 0, [(row["step"], row["eval"]["accuracy"]) for row in rows])]
+    draw(HERE / "fill-mask.svg", "Held-out tokens that are foretold exactly", curve)
+
+
 if __name__ == "__main__":
+    fill_mask()
     learnt()
     taught()
     curves()

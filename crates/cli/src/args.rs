@@ -44,7 +44,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 Examples:
   ptm similarity \"A man eats food.\" \"Someone is having lunch.\"
   ptm embed --file texts.txt --output vectors.npy
-  ptm fill-mask --model distilbert/distilroberta-base \"Paris is the <mask> of France.\"
+  ptm fill-mask \"Paris is the [MASK] of France.\"
   ptm generate --model openai-community/gpt2 \"The best thing about spring is\" --stream
 
 Environment:
@@ -175,14 +175,14 @@ Examples:
     #[command(
         name = "fill-mask",
         after_help = "\
-No model for this task is built in: --model takes a directory or an id of the hub. The mask is written as the model \
-writes it, often [MASK] or <mask>.
+Without --model the built-in minilm-fill-mask answers, which reads English and writes the mask as [MASK]; --model takes a \
+directory or an id of the hub, and the mask is then written as that model writes it, often [MASK] or <mask>.
 
 --json prints what the transformers pipeline returns: [{\"score\", \"token\", \"token_str\", \"sequence\"}, …]; a list of \
 those for several texts or several masks; one value a line for files and standard input.
 
 Examples:
-  ptm fill-mask --model google-bert/bert-base-uncased \"Paris is the [MASK] of France.\"
+  ptm fill-mask \"Paris is the [MASK] of France.\"
   ptm fill-mask --model ./my-bert --targets good,bad --json \"This was a [MASK] idea.\""
     )]
     FillMask(FillMask),

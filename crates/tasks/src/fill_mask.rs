@@ -5,14 +5,17 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use burn::prelude::*;
 use ptm_kernels::softmax::softmax;
+use ptm_models::files::Weights;
 use ptm_models::heads::LanguageModelHead;
-use ptm_models::{Bart, Configuration as _, Family, Kind, MaskedLm, Model, Pass, Rows};
+use ptm_models::{Bart, Configuration as _, EncoderConfig, Family, Kind, MaskedLm, Model, Pass, Rows};
 use ptm_text::{EncodeOptions, Encoding, Packed, PositionStyle, Special, Tokenizer, Truncation};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::batch::{check_vocabulary, pack, plan};
 use crate::cut::warn_of_rest;
+use crate::default_filler;
+use crate::embed::embedded_tokenizer;
 use crate::error::{Error, Result};
 use crate::generation::Origin;
 use crate::generation::layers::json_file;
@@ -135,19 +138,45 @@ impl Filled {
 }
 
 impl FillMask {
+    /// The model that is part of the program, of English text.
+    ///
+    /// # Errors
+    /// When the program was built from damaged assets.
+    pub fn embedded() -> Result<Self> {
+        let name = default_filler::NAME.to_owned();
+        let config = EncoderConfig::from_bytes(default_filler::CONFIG)?;
+        let weights = Weights::from_bytes(default_filler::WEIGHTS, &name)?;
+        let model = MaskedLm::from_weights(config, &weights, &Device::flex(), None)?.model;
+        let config = serde_json::from_slice(default_filler::CONFIG);
+        let config = config.map_err(|error| Error::Input(format!("{name}: config.json: {error}")))?;
+        Self::new(name, embedded_tokenizer()?, Filler::Encoder(Box::new(model)), config)
+    }
+
     /// Opens a model directory.
     ///
     /// # Errors
     /// When a file is missing or damaged, or the tokenizer has no mask.
     pub fn open(dir: &Path) -> Result<Self> {
         let model = Filler::open(dir, Family::of_dir(dir)?)?;
-        let tokenizer = Tokenizer::from_dir(dir)?;
+        let config = json_file(dir, "config.json")?.unwrap_or_default();
+        Self::new(dir.display().to_string(), Tokenizer::from_dir(dir)?, model, config)
+    }
+
+    fn new(name: String, tokenizer: Tokenizer, model: Filler, config: Map<String, Value>) -> Result<Self> {
         check_vocabulary(&tokenizer, model.vocabulary())?;
         let mask = tokenizer.special().mask.clone();
-        let mask =
-            mask.ok_or_else(|| Error::Input(format!("{}: the tokenizer does not define a mask_token", dir.display())))?;
-        let config = json_file(dir, "config.json")?.unwrap_or_default();
-        Ok(Self { name: dir.display().to_string(), tokenizer, model, mask, config })
+        let mask = mask.ok_or_else(|| Error::Input(format!("{name}: the tokenizer does not define a mask_token")))?;
+        Ok(Self { name, tokenizer, model, mask, config })
+    }
+
+    /// What the model goes by: its directory, or the name of the one that is part of the program.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// How many tokens of a text it reads.
+    pub fn max_length(&self) -> usize {
+        self.tokenizer.model_max_length().unwrap_or(usize::MAX).min(self.model.longest())
     }
 
     /// How the mask is written, `[MASK]` or `<mask>`.
@@ -183,7 +212,7 @@ impl FillMask {
         options: &FillMaskOptions<'_>,
         progress: &mut dyn FnMut(usize),
     ) -> Result<Vec<Filled>> {
-        let longest = self.longest();
+        let longest = self.max_length();
         let truncation = if options.truncate { Truncation::Longest { max: longest } } else { Truncation::None };
         let encode = EncodeOptions { truncation, ..EncodeOptions::default() };
         let inputs: Vec<_> = texts.iter().map(|text| ptm_text::Input::Text(text)).collect();
@@ -235,11 +264,6 @@ impl FillMask {
             progress(done);
         }
         Ok(filled.into_iter().flatten().collect())
-    }
-
-    /// How many tokens the model reads.
-    fn longest(&self) -> usize {
-        self.tokenizer.model_max_length().unwrap_or(usize::MAX).min(self.model.longest())
     }
 
     fn answer<'a>(

@@ -8,6 +8,7 @@ mod batch;
 mod chat;
 mod code_points;
 mod cut;
+mod default_filler;
 mod default_model;
 mod embed;
 mod error;

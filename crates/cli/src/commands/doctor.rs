@@ -2,7 +2,7 @@
 
 use ptm_kernels::{peak, simd};
 use ptm_models::hub::{Hub, TokenSource};
-use ptm_tasks::Embedder;
+use ptm_tasks::{Embedder, FillMask};
 use serde_json::json;
 
 use crate::args::Doctor;
@@ -18,7 +18,7 @@ const RUNS: usize = 5;
 pub fn run(args: &Doctor) -> anyhow::Result<()> {
     let hub = Hub::from_env();
     let settings = hub.settings();
-    let embedder = Embedder::embedded()?;
+    let (embedder, filler) = (Embedder::embedded()?, FillMask::embedded()?);
     let gflops = peak::f32_gflops(RUNS);
     let cores = std::thread::available_parallelism().map_or(1, Into::into);
     let threads = rayon::current_num_threads();
@@ -42,7 +42,10 @@ pub fn run(args: &Doctor) -> anyhow::Result<()> {
             "endpoint": settings.endpoint,
             "offline": settings.offline,
             "token": { "present": present, "source": token_source },
-            "embedded": [{ "name": embedder.name(), "dimension": embedder.dimension(), "max_length": embedder.max_length() }],
+            "embedded": [
+                { "name": embedder.name(), "dimension": embedder.dimension(), "max_length": embedder.max_length() },
+                { "name": filler.name(), "max_length": filler.max_length() },
+            ],
             "crates": crates,
         }))?;
         return Ok(output.flush()?);
@@ -60,6 +63,7 @@ pub fn run(args: &Doctor) -> anyhow::Result<()> {
             "built in",
             format!("{}: {} numbers, {} tokens", embedder.name(), embedder.dimension(), embedder.max_length()),
         ),
+        ("", format!("{}: masked words, {} tokens", filler.name(), filler.max_length())),
         ("cache", format!("{cache}{absent}")),
         ("hub", format!("{}{}", settings.endpoint, if settings.offline { ", offline" } else { "" })),
         ("token", token_source.map_or("none".into(), |source| format!("from {source}"))),

@@ -11,8 +11,10 @@ use crate::{hub, input};
 pub fn run(args: &FillMask, quiet: bool) -> anyhow::Result<()> {
     let arguments = input::checked(&args.texts, quiet)?;
     let stream = args.keep.lines(&args.stream, !args.texts.is_empty(), "text")?;
-    let dir = hub::needed(&args.model, &args.stream.given, "fill-mask", "distilbert/distilroberta-base", quiet)?;
-    let model = ptm_tasks::FillMask::open(&dir)?;
+    let model = match hub::model(&args.model, &args.stream.given, quiet)? {
+        Some(dir) => ptm_tasks::FillMask::open(&dir)?,
+        None => ptm_tasks::FillMask::embedded()?,
+    };
     let options = FillMaskOptions {
         top_k: args.top_k.map(Into::into),
         targets: args.targets.as_ref().map(|words| words.iter().map(|word| word.trim().to_owned()).collect()),

@@ -78,11 +78,25 @@ fn a_tokenizer_without_a_mask() {
     assert!(said.contains("the tokenizer does not define a mask_token"), "{said}");
 }
 
+/// Without --model the built-in one answers.
+#[test]
+fn built_in() {
+    let text = "Paris is the [MASK] of France.";
+    let value = json(ptm().args(["fill-mask", "--json", text]));
+    let guesses = value.as_array().unwrap();
+    assert_eq!((guesses.len(), &guesses[0]["token_str"]), (5, &"capital".into()), "{value}");
+    assert_eq!(guesses[0]["sequence"], "paris is the capital of france.");
+    let shown = printed(ptm().args(["fill-mask", "--top-k", "1", text]));
+    assert!(shown.contains("Paris is the capital of France."), "{shown}");
+    let effective = printed(ptm().args(["fill-mask", "--print-config", "--top-k", "3"]));
+    assert!(effective.contains("top_k"), "{effective}");
+}
+
 #[test]
 fn refusals() {
     let model = parity("pipelines/bert");
-    let said = refused(ptm().args(["fill-mask", "a [MASK]"]));
-    assert!(said.contains("no model for fill-mask is built in") && said.contains("--model"), "{said}");
+    let said = refused(ptm().args(["fill-mask", "a [MASK]", "--revision", "main"]));
+    assert!(said.contains("--revision") && said.contains("--model"), "{said}");
     let said = refused(ptm().args(["fill-mask", "no mask here", "-m"]).arg(&model));
     assert!(said.contains("No mask_token ([MASK]) found on the input"), "{said}");
     let long = format!("[MASK] {}", "word ".repeat(3000));

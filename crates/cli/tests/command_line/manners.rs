@@ -163,6 +163,7 @@ fn doctor_never_shows_the_token() {
     assert_eq!(value["token"]["present"], true);
     assert!(value["f32_gflops"].as_f64().unwrap() > 0.0);
     assert!(value["embedded"][0]["name"].as_str().unwrap().contains("MiniLM"));
+    assert_eq!(value["embedded"][1]["name"], "minilm-fill-mask");
     let text = printed(ptm().arg("doctor").env("HF_TOKEN", token));
     assert!(!value.to_string().contains(token) && !text.contains(token) && text.contains("HF_TOKEN"), "{text}");
 }

@@ -1,7 +1,6 @@
 //! One tile of scores: bias, mask, and what becomes of its rows. Query rows × keys, row-major.
 
 use std::mem::MaybeUninit;
-use std::ops::Range;
 
 use super::{Bias, Call, Mask, Sequence, dropout_index};
 use crate::buffer::Shared;
@@ -55,10 +54,11 @@ impl<'a> Place<'a> {
             Mask::Prefix(prefix) => 0..self.leading(self.q_len - 1).max(prefix[self.sequence.number]),
             Mask::Spans(spans) => {
                 let spans = spans[self.sequence.q_start + self.q..][..self.q_len].iter().filter(|[from, to]| from < to);
-                let of = |seen: Range<usize>, [from, to]: &[u32; 2]| {
-                    seen.start.min(*from as usize)..seen.end.max(*to as usize)
+                let wider = |(start, end): (usize, usize), [from, to]: &[u32; 2]| {
+                    (start.min(*from as usize), end.max(*to as usize))
                 };
-                spans.fold(usize::MAX..0, of)
+                let (start, end) = spans.fold((usize::MAX, 0), wider);
+                start..end
             }
             Mask::None | Mask::Keys(_) | Mask::Full(_) => return true,
         };
