@@ -19,6 +19,20 @@ pub fn resolve(wanted: &str, revision: Option<&str>, quiet: bool) -> Result<Path
     hub.with_progress(Arc::new(Download { quiet, file: Mutex::new(None) })).resolve(wanted, revision, &[])
 }
 
+/// That a revision, where one is named, is of a model that has any.
+///
+/// # Errors
+/// When a revision is named, and all `models` are directories here.
+pub fn check_revision(revision: Option<&str>, models: &[&str]) -> anyhow::Result<()> {
+    match revision {
+        Some(revision) if models.iter().all(|model| Path::new(model).exists()) => Err(hinted(
+            format!("--revision {revision} does not apply: {} is a directory here", models.join(", ")),
+            "leave it out, or name a model of the hub",
+        )),
+        _ => Ok(()),
+    }
+}
+
 /// The directory of the model that is named; none where none is.
 ///
 /// # Errors
@@ -34,18 +48,6 @@ pub fn model(args: &ModelArgs, given: &Given, quiet: bool) -> anyhow::Result<Opt
         given.refuse("revision", &format!("{wanted} is a directory here, of which there is one version"), instead)?;
     }
     Ok(Some(resolve(wanted, args.revision.as_deref(), quiet)?))
-}
-
-/// # Errors
-/// When a revision is named, and all `models` are directories here.
-pub fn check_revision(revision: Option<&str>, models: &[&str]) -> anyhow::Result<()> {
-    match revision {
-        Some(revision) if models.iter().all(|model| Path::new(model).exists()) => Err(hinted(
-            format!("--revision {revision} does not apply: {} is a directory here", models.join(", ")),
-            "leave it out, or name a model of the hub",
-        )),
-        _ => Ok(()),
-    }
 }
 
 /// The same for a task that no built-in model has.

@@ -211,17 +211,10 @@ impl Stream {
     /// # Errors
     /// When one is missing or a directory.
     pub fn check(&self) -> anyhow::Result<()> {
-        for (path, _) in self.waiting.iter().filter(|(path, _)| path != Path::new("-")) {
-            let name = path.display();
-            let found = path.metadata().with_context(|| format!("{name}: cannot open the file"))?;
-            // others, such as pipes, give what they hold only once
-            if found.is_file() {
-                File::open(path).with_context(|| format!("{name}: cannot open the file"))?;
-            } else if found.is_dir() {
-                return Err(is_directory(path));
-            }
-        }
-        Ok(())
+        // others, such as pipes, give what they hold only once
+        let is_other = |path: &Path| path.metadata().is_ok_and(|found| !found.is_file() && !found.is_dir());
+        let files = self.waiting.iter().map(|(path, _)| path).filter(|path| *path != Path::new("-") && !is_other(path));
+        files.map(|path| opened(path)).try_for_each(|file| file.map(drop))
     }
 
     /// Whether texts may stand under keys in any of it.
@@ -266,8 +259,13 @@ impl Stream {
     }
 }
 
-fn is_directory(path: &Path) -> anyhow::Error {
-    hinted(format!("{}: this is a directory", path.display()), "name the files in it")
+fn opened(path: &Path) -> anyhow::Result<File> {
+    let name = path.display();
+    let file = File::open(path).with_context(|| format!("{name}: cannot open the file"))?;
+    if file.metadata().is_ok_and(|metadata| metadata.is_dir()) {
+        return Err(hinted(format!("{name}: this is a directory"), "name the files in it"));
+    }
+    Ok(file)
 }
 
 impl Lines {
@@ -275,12 +273,7 @@ impl Lines {
         if path == Path::new("-") {
             return Ok(Self::new(Box::new(stdin()), "standard input".into(), form));
         }
-        let name = path.display().to_string();
-        let file = File::open(path).with_context(|| format!("{name}: cannot open the file"))?;
-        if file.metadata().is_ok_and(|metadata| metadata.is_dir()) {
-            return Err(is_directory(path));
-        }
-        Ok(Self::new(Box::new(file), name, form))
+        Ok(Self::new(Box::new(opened(path)?), path.display().to_string(), form))
     }
 
     fn new(from: Box<dyn Read + Send>, name: String, form: Form) -> Self {

@@ -30,6 +30,37 @@ fn sum(part: &[f32]) -> f32 {
     sums.iter().sum::<f32>()
 }
 
+/// One token of GPT-2 after 128 others, but for its embedding and the choice of the next.
+fn whole_token(weights: &[f32]) -> impl Fn() -> Vec<f32> {
+    const SEEN: usize = 128;
+    let (h, heads, vocabulary) = (768, 12, 50257);
+    let cache: Vec<[Vec<f32>; 2]> = (0..12).map(|_| [numbers(SEEN * h), numbers(SEEN * h)]).collect();
+    let (g, first, bias) = (numbers(h), numbers(h), numbers(vocabulary));
+    let rows: Vec<u32> = (0..SEEN as u32).collect();
+    move || {
+        let shape = Shape { heads, head_dim: h / heads, scale: 0.125, q_offsets: &[0, 1], k_offsets: &[0, SEEN] };
+        let mut at = 0;
+        let mut linear = |x: &[f32], outputs: usize, act| {
+            let w = &weights[at..][..x.len() * outputs];
+            at += w.len();
+            let dims = LinearDims { rows: 1, inputs: x.len(), outputs };
+            linear::forward(x, w, Some(&bias[..outputs]), act, dims, false).y
+        };
+        let normed = |x: &[f32]| norm::add_layer_norm(x, None, &g, &g, 1e-5, Dropout::OFF, false).y;
+        let add = |x: &mut [f32], y: &[f32]| x.iter_mut().zip(y).for_each(|(x, y)| *x += y);
+        let mut x = first.clone();
+        for [keys, values] in &cache {
+            let qkv = linear(&normed(&x), 3 * h, Activation::None);
+            let stored = Stored { keys, values, rows: &rows };
+            let mixed = attention::cached(&qkv[..h], stored, &shape, true, Bias::None);
+            add(&mut x, &linear(&mixed, h, Activation::None));
+            let inner = linear(&normed(&x), 4 * h, Activation::GeluTanh);
+            add(&mut x, &linear(&inner, h, Activation::None));
+        }
+        linear(&x, vocabulary, Activation::None)
+    }
+}
+
 struct Bench {
     filter: Option<String>,
     peak: f64,
@@ -86,12 +117,13 @@ impl Bench {
         });
     }
 
-    /// The linear layers that one token of GPT-2 passes, weights from memory; and reading as many numbers.
+    /// One token of GPT-2, weights from memory: the linear layers that it passes, all of it, and reading as many numbers.
     fn one_token(&self) {
         let layer = [(768, 2304), (768, 768), (768, 3072), (3072, 768)];
         let sizes: Vec<(usize, usize)> = [layer; 12].concat().into_iter().chain([(768, 50257)]).collect();
         let weights = numbers(sizes.iter().map(|(inputs, outputs)| inputs * outputs).sum());
         let (x, bytes) = (numbers(3072), 4.0 * weights.len() as f64);
+        let whole = whole_token(&weights);
         for _ in 0..3 {
             self.run("one token of GPT-2: products", 0.0, bytes, || {
                 let mut at = 0;
@@ -102,50 +134,8 @@ impl Bench {
                     black_box(linear::forward(&x[..inputs], w, None, Activation::None, dims, false));
                 }
             });
+            self.run("one token of GPT-2: whole", 0.0, bytes, &whole);
             self.run("one token of GPT-2: reading", 0.0, bytes, || weights.par_chunks(1 << 18).map(sum).sum::<f32>());
-        }
-    }
-
-    /// One token of GPT-2 after 128 others, but for its embedding and the choice of the next, weights from memory.
-    fn whole_token(&self) {
-        const SEEN: usize = 128;
-        let (h, heads, vocabulary) = (768, 12, 50257);
-        let layer = [(h, 3 * h), (h, h), (h, 4 * h), (4 * h, h)];
-        let sizes: Vec<(usize, usize)> = [layer; 12].concat().into_iter().chain([(h, vocabulary)]).collect();
-        let weights = numbers(sizes.iter().map(|(inputs, outputs)| inputs * outputs).sum());
-        let cache: Vec<[Vec<f32>; 2]> = (0..12).map(|_| [numbers(SEEN * h), numbers(SEEN * h)]).collect();
-        let (g, first, bias, rows) =
-            (numbers(h), numbers(h), numbers(vocabulary), (0..SEEN as u32).collect::<Vec<_>>());
-        let shape = Shape { heads, head_dim: h / heads, scale: 0.125, q_offsets: &[0, 1], k_offsets: &[0, SEEN] };
-        let token = || {
-            let mut at = 0;
-            let mut linear = |x: &[f32], outputs: usize, act| {
-                let w = &weights[at..][..x.len() * outputs];
-                at += w.len();
-                let dims = LinearDims { rows: 1, inputs: x.len(), outputs };
-                linear::forward(x, w, Some(&bias[..outputs]), act, dims, false).y
-            };
-            let mut x = first.clone();
-            for [keys, values] in &cache {
-                let normed = norm::add_layer_norm(&x, None, &g, &g, 1e-5, Dropout::OFF, false).y;
-                let qkv = linear(&normed, 3 * h, Activation::None);
-                let stored = Stored { keys, values, rows: &rows };
-                let mixed = attention::cached(&qkv[..h], stored, &shape, true, Bias::None);
-                let out = linear(&mixed, h, Activation::None);
-                x.iter_mut().zip(&out).for_each(|(x, out)| *x += out);
-                let normed = norm::add_layer_norm(&x, None, &g, &g, 1e-5, Dropout::OFF, false).y;
-                let inner = linear(&normed, 4 * h, Activation::GeluTanh);
-                let out = linear(&inner, h, Activation::None);
-                x.iter_mut().zip(&out).for_each(|(x, out)| *x += out);
-            }
-            linear(&x, vocabulary, Activation::None)
-        };
-        let bytes = 4.0 * weights.len() as f64;
-        for _ in 0..3 {
-            self.run("one token of GPT-2: whole", 0.0, bytes, token);
-            self.run("one token of GPT-2: reading it", 0.0, bytes, || {
-                weights.par_chunks(1 << 18).map(sum).sum::<f32>()
-            });
         }
     }
 
@@ -254,7 +244,6 @@ fn main() {
     }
     // on a thread of the pool, as programs run
     rayon::scope(|_| bench.one_token());
-    rayon::scope(|_| bench.whole_token());
     let short: Vec<usize> = (0..64).map(|i| 8 + (i * 7) % 25).collect();
     let d = Dropout::new(0.1, 1);
     bench.attention("8x128, 12x64", &[128; 8], 12, 64, Mask::None, Dropout::OFF);

@@ -63,11 +63,11 @@ fn run(args: &Args<'_>, purpose: Purpose, lines: Option<Stream>, quiet: bool) ->
     let settings = values(args.generation, model.engine())?;
     let layers = model.layers(&settings)?;
     check(args.generation, &settings, &layers, true, given)?;
+    let clean_up = args.reply.clean_up.unwrap_or(false);
     if args.keep.print_config {
         let mut all = parameters(args.generation, &layers, given)?;
         all.push(prefix(args.reply.prefix.as_ref(), &layers));
         all.push(Parameter::given("truncation", args.reply.truncate, given));
-        let clean_up = args.reply.clean_up.unwrap_or(false);
         all.push(Parameter::given("clean_up_tokenization_spaces", clean_up, given));
         return print(&all, given, args.stream.json);
     }
@@ -81,7 +81,7 @@ fn run(args: &Args<'_>, purpose: Purpose, lines: Option<Stream>, quiet: bool) ->
         ..How::default()
     };
     let long = if args.reply.truncate { Long::Cut } else { Long::Split };
-    let (prefix, clean_up) = (args.reply.prefix.clone(), args.reply.clean_up.unwrap_or(false));
+    let prefix = args.reply.prefix.clone();
     let options = Text2TextOptions { settings, prefix, long, clean_up, how };
     let texts: Vec<Numbered> = (0..).zip(arguments.into_iter().map(str::to_owned)).collect();
     let read = |number, record: Record| Ok((number, record.text(&args.key.key)?));

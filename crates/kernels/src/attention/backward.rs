@@ -188,16 +188,13 @@ unsafe fn one_head(
     // gradient, or perhaps none sees it, zeros come first
     let block = q_block(place.mask);
     let adds = q_len > block || matches!(place.mask, Mask::Prefix(_) | Mask::Spans(_));
-    let clear_keys = |from: usize, count: usize| {
-        let at = (k_start + from) * width + head * head_dim;
+    if adds || q_len == 0 {
+        let at = (k_start + keys.start) * width + head * head_dim;
         // SAFETY: by this function's contract.
         unsafe {
-            clear_rows(outputs.k, at, width, head_dim, count);
-            clear_rows(outputs.v, at, width, head_dim, count);
+            clear_rows(outputs.k, at, width, head_dim, keys.len());
+            clear_rows(outputs.v, at, width, head_dim, keys.len());
         }
-    };
-    if adds || q_len == 0 {
-        clear_keys(keys.start, keys.len());
     }
     if q_len == 0 || keys.is_empty() {
         // SAFETY: by this function's contract.
