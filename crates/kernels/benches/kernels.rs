@@ -115,6 +115,12 @@ impl Bench {
         self.run(&format!("{name} backward"), 2.0 * flops, bytes, || {
             linear::backward(&x, &w, Some(&dy), Activation::Gelu, &dy, dims, needs)
         });
+        for (what, x_grad) in [("input", true), ("weight", false)] {
+            let needs = Needs { x: x_grad, weight: !x_grad, bias: false };
+            self.run(&format!("{name} gradient of the {what}"), flops, bytes, || {
+                linear::backward(&x, &w, None, Activation::None, &dy, dims, needs)
+            });
+        }
     }
 
     /// One token of GPT-2, weights from memory: the linear layers that it passes, all of it, and reading as many numbers.
@@ -239,6 +245,11 @@ fn main() {
         (4, 3072, 7680),
         (8, 3072, 7680),
         (1280, 384, 1536),
+        // a step of a small model
+        (4096, 256, 256),
+        (4096, 256, 1024),
+        (4096, 1024, 256),
+        (640, 256, 8000),
     ] {
         bench.linear(rows, inputs, outputs);
     }

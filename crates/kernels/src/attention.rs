@@ -187,6 +187,19 @@ impl<'a> Call<'a> {
         (Self { q, k, v, shape: *shape, mask, bias, width, queries }, sequences)
     }
 
+    /// Pairs of a query and a key that it may see, as far as that depends on their places alone.
+    fn seen(&self, sequences: &[Sequence]) -> usize {
+        let of = |s: &Sequence| match self.mask {
+            Mask::Causal => (0..s.q_len).map(|i| (i + 1 + s.k_len).saturating_sub(s.q_len)).sum(),
+            Mask::Spans(spans) => {
+                let within = |[from, to]: &[u32; 2]| (*to as usize).min(s.k_len).saturating_sub(*from as usize);
+                spans[s.q_start..][..s.q_len].iter().map(within).sum()
+            }
+            _ => s.q_len * s.k_len,
+        };
+        sequences.iter().map(of).sum()
+    }
+
     /// Rows `from..from + rows` of one head of a packed matrix.
     fn head<'b>(&self, x: &'b [f32], from: usize, rows: usize, head: usize) -> View<'b> {
         let at = from * self.width + head * self.shape.head_dim;
@@ -205,5 +218,24 @@ impl<'a> Call<'a> {
                 Bias::Relative { values: &values[head * span..(head + 1) * span], span, zero }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pairs_that_are_seen() {
+        let x = [0.0; 12];
+        let shape = Shape { q_offsets: &[0, 3, 4, 6], k_offsets: &[0, 3, 6, 6], heads: 1, head_dim: 2, scale: 1.0 };
+        let seen = |mask| {
+            let (call, sequences) = Call::new(&x, &x, &x, &shape, mask, Bias::None);
+            call.seen(&sequences)
+        };
+        assert_eq!(seen(Mask::None), 9 + 3);
+        // 1 + 2 + 3; the only query stands at the last key; no keys
+        assert_eq!(seen(Mask::Causal), 6 + 3);
+        assert_eq!(seen(Mask::Spans(&[[0, 1], [1, 3], [2, 2], [1, 9], [0, 0], [0, 1]])), 1 + 2 + 2);
     }
 }

@@ -50,7 +50,7 @@ pub fn backward(
     assert_eq!(dout.len(), q.len(), "dout");
     assert_eq!(lse.len(), shape.heads * call.queries, "lse");
     let pairs: usize = sequences.iter().map(|s| s.q_len * s.k_len).sum();
-    timed(Kind::Attention, 10 * (pairs * call.width) as u64, || {
+    timed(Kind::Attention, 10 * (call.seen(&sequences) * call.width) as u64, || {
         let (mut dq, mut dk, mut dv) =
             (Vec::with_capacity(q.len()), Vec::with_capacity(k.len()), Vec::with_capacity(k.len()));
         let table = match bias {

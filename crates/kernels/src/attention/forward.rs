@@ -41,7 +41,7 @@ pub fn forward(
 ) -> Forward {
     let (call, sequences) = Call::new(q, k, v, shape, mask, bias);
     let pairs: usize = sequences.iter().map(|s| s.q_len * s.k_len).sum();
-    timed(Kind::Attention, 4 * (pairs * call.width) as u64, || {
+    timed(Kind::Attention, 4 * (call.seen(&sequences) * call.width) as u64, || {
         let mut out = Vec::with_capacity(q.len());
         let mut lse = vec![f32::NEG_INFINITY; shape.heads * call.queries];
         let (out_at, lse_at) = (Shared::new(out.as_mut_ptr()), Shared::new(lse.as_mut_ptr()));

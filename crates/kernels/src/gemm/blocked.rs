@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::pack::{Strided, pack};
+use super::pack::{Strided, pack, pack_beside};
 use super::scratch::Scratch;
 use super::tile::{LINES, Lines, Panel, Sums, tile};
 use super::vector::{Four, Vector};
@@ -124,7 +124,12 @@ impl<F: Fn(Range<usize>, Range<usize>) + Sync> Product<'_, F> {
         let at_once = (PACKED / (deep * width)).max(1) * width;
         let in_place = lines <= IN_PLACE && self.others.apart == 1;
         let mut scratch = Scratch::new(if in_place { 0 } else { others.min(at_once).next_multiple_of(width) * deep });
-        let block = (BLOCK.1 / deep / LINES * LINES).clamp(LINES, BLOCK.0);
+        // lines that each share packs for itself are worth no more shares than it takes to be done together
+        let packs = self.lines.step != 1;
+        let shares = if packs { SHARES / 2 } else { SHARES } * threads;
+        let most = (BLOCK.1 / deep / LINES * LINES).clamp(LINES, BLOCK.0);
+        let even = lines.div_ceil(lines.div_ceil(most).next_multiple_of(threads)).next_multiple_of(LINES);
+        let block = if packs { even } else { most };
         for first in (0..others).step_by(at_once) {
             let some = first..others.min(first + at_once);
             let panels = Panels { at: scratch.as_mut_ptr(), first };
@@ -143,7 +148,7 @@ impl<F: Fn(Range<usize>, Range<usize>) + Sync> Product<'_, F> {
                     });
                 }
                 let blocks = lines.div_ceil(block);
-                let groups = if threads == 1 { 1 } else { (SHARES * threads).div_ceil(blocks).min(count) };
+                let groups = if threads == 1 { 1 } else { shares.div_ceil(blocks).min(count) };
                 let group = count.div_ceil(groups) * width;
                 each(blocks * groups, threads, |i| {
                     let (line, other) = (i / groups * block, first + i % groups * group);
@@ -169,13 +174,17 @@ impl<F: Fn(Range<usize>, Range<usize>) + Sync> Product<'_, F> {
         let deep = depth.len();
         // SAFETY: by this function's contract all of this lies within the operands.
         unsafe {
-            // lines that are columns are packed, eight by eight
+            // lines that are columns are packed, each eight together
             let packed = (self.lines.step != 1).then(|| {
                 let mut scratch = Scratch::new(lines.len().next_multiple_of(LINES) * deep);
-                for line in (0..lines.len()).step_by(LINES) {
-                    let count = LINES.min(lines.len() - line);
-                    let from = self.lines.from(lines.start + line, depth.start);
-                    pack::<V>(from, count, deep, scratch.as_mut_ptr().add(line * deep), LINES);
+                let from = |line: usize| self.lines.from(lines.start + line, depth.start);
+                if self.lines.apart == 1 {
+                    pack_beside::<V>(from(0), lines.len(), deep, scratch.as_mut_ptr());
+                } else {
+                    for line in (0..lines.len()).step_by(LINES) {
+                        let count = LINES.min(lines.len() - line);
+                        pack::<V>(from(line), count, deep, scratch.as_mut_ptr().add(line * deep), LINES);
+                    }
                 }
                 scratch
             });

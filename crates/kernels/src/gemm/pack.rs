@@ -1,5 +1,6 @@
 //! Operands laid out as tiles read them.
 
+use super::tile::{LINE, LINES};
 use super::vector::Vector;
 
 /// Lines of an operand: element i of line l is at `at[l·apart + i·step]`. One of the two distances is usually 1.
@@ -56,6 +57,35 @@ pub(super) unsafe fn pack<V: Vector>(lines: Strided, count: usize, depth: usize,
             for i in if line < whole { deep } else { 0 }..depth {
                 *to.add(i * width + line) = *at.add(line * apart + i * step);
             }
+        }
+    }
+}
+
+/// [`pack`] for many lines that lie side by side, [`LINES`] wide: each group of them at `to[group·depth·LINES]`. All of
+/// an element's lines are read at once, since the next element may lie a page away.
+///
+/// # Safety
+/// As there; `lines.apart` is 1.
+#[inline(always)]
+pub(super) unsafe fn pack_beside<V: Vector>(lines: Strided, count: usize, depth: usize, to: *mut f32) {
+    /// Elements that are fetched ahead.
+    const AHEAD: usize = 12;
+    let whole = count - count % LINES;
+    // SAFETY: by this function's contract; what is fetched ahead is not read.
+    unsafe {
+        for i in 0..depth {
+            let from = lines.at.add(i * lines.step);
+            for line in (0..count).step_by(LINE) {
+                V::prefetch(from.wrapping_add(AHEAD * lines.step + line));
+            }
+            for line in (0..whole).step_by(LINES) {
+                let eight = from.add(line).cast::<[f32; LINES]>().read_unaligned();
+                to.add(line * depth + i * LINES).cast::<[f32; LINES]>().write_unaligned(eight);
+            }
+        }
+        if whole < count {
+            let rest = Strided { at: lines.at.add(whole), ..lines };
+            pack::<V>(rest, count - whole, depth, to.add(whole * depth), LINES);
         }
     }
 }

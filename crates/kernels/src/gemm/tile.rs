@@ -7,7 +7,7 @@ use super::vector::Vector;
 pub(super) const LINES: usize = 8;
 
 /// Elements in a line of the cache.
-const LINE: usize = 16;
+pub(super) const LINE: usize = 16;
 
 /// Room for the sums of the widest tile, line by line.
 #[repr(align(64))]
