@@ -123,22 +123,6 @@ impl Parameters {
         self.0.iter().map(Parameter::elements).sum()
     }
 
-    /// Multiplications and additions a token of a step takes in the matrices that every token goes through (without
-    /// embeddings), roughly: two for each element, two for the gradient of what goes in if anything from there to the
-    /// input learns, and two for its own gradient if it learns itself, as `learns` says of each parameter.
-    pub fn operations(&self, learns: &[bool]) -> usize {
-        let depth = |parameter: &Parameter| parameter.depth.unwrap_or(usize::MAX);
-        let lowest =
-            self.0.iter().zip(learns).filter(|(_, learns)| **learns).map(|(parameter, _)| depth(parameter)).min();
-        let matrices = self.0.iter().zip(learns).filter(|(p, _)| p.depth != Some(0) && p.shape.len() > 1);
-        matrices
-            .map(|(matrix, learns)| {
-                let reached = lowest.is_some_and(|lowest| depth(matrix) >= lowest);
-                2 * matrix.elements() * (1 + usize::from(reached) + usize::from(*learns))
-            })
-            .sum()
-    }
-
     /// The number of layers of the deepest stack.
     pub fn layers(&self) -> usize {
         self.0.iter().filter_map(|parameter| parameter.depth).max().unwrap_or(0)
@@ -296,28 +280,6 @@ mod tests {
         let found = depths::<SequenceHead, Xlnet>(xlnet);
         assert_eq!(found["transformer.mask_emb"], Some(0));
         assert_eq!(found["transformer.layer.1.ff.layer_norm.weight"], Some(2));
-    }
-
-    #[test]
-    fn what_is_frozen_costs_less() {
-        let parameter = |name: &str, depth, shape: &[usize]| Parameter {
-            name: name.into(),
-            shape: shape.to_vec(),
-            depth,
-            word: depth == Some(0),
-        };
-        let all = Parameters::from(vec![
-            parameter("word", Some(0), &[100, 8]),
-            parameter("first", Some(1), &[8, 8]),
-            parameter("second", Some(2), &[8, 8]),
-            parameter("second.bias", Some(2), &[8]),
-            parameter("head", None, &[8, 2]),
-        ]);
-        assert_eq!(all.operations(&[true; 5]), 6 * (64 + 64 + 16));
-        assert_eq!(all.operations(&[false, false, true, true, true]), 2 * 64 + 6 * (64 + 16));
-        assert_eq!(all.operations(&[false, false, false, false, true]), 2 * 128 + 6 * 16);
-        assert_eq!(all.operations(&[true, false, false, false, false]), 4 * (64 + 64 + 16));
-        assert_eq!(all.operations(&[false; 5]), 2 * (64 + 64 + 16));
     }
 
     #[test]

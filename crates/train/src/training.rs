@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use burn::prelude::*;
+use ptm_kernels::timing;
 use ptm_models::Pass;
 
 use crate::adversarial;
@@ -98,7 +99,7 @@ pub struct Progress {
     pub norm: f64,
     /// Tokens a second in the last steps, some thirty, without judging and saving.
     pub speed: f64,
-    /// Multiplications and additions a second, roughly: six for each token and parameter that learns, fewer for others.
+    /// Multiplications and additions a second in the products of the last steps, as they were made.
     pub flops: f64,
     /// Seconds to the end, if all goes on as in the last steps.
     pub left: f64,
@@ -142,19 +143,26 @@ struct Recent {
     steps: f64,
     seconds: f64,
     tokens: f64,
+    flops: f64,
 }
 
 impl Recent {
-    fn add(&mut self, seconds: f64, tokens: usize) {
+    fn add(&mut self, seconds: f64, tokens: usize, flops: u64) {
         const KEPT: f64 = 29.0 / 30.0;
         self.steps = KEPT * self.steps + 1.0;
         self.seconds = KEPT * self.seconds + seconds;
         self.tokens = KEPT * self.tokens + tokens as f64;
+        self.flops = KEPT * self.flops + flops as f64;
     }
 
     /// Tokens a second.
     fn speed(&self) -> f64 {
         self.tokens / self.seconds.max(1e-9)
+    }
+
+    /// Multiplications and additions a second.
+    fn flops(&self) -> f64 {
+        self.flops / self.seconds.max(1e-9)
     }
 
     /// Seconds a step.
@@ -205,7 +213,7 @@ pub fn train<O: Objective>(
             learning = now;
         }
 
-        let begun = Instant::now();
+        let (begun, flops) = (Instant::now(), timing::flops());
         let ready = feed.ready()?;
         let drops = (step as f64) <= settings.run.dropout_until * at.total();
         let (gradients, losses) =
@@ -225,7 +233,7 @@ pub fn train<O: Objective>(
         let seconds = begun.elapsed().as_secs_f64();
         at.worked.0 += seconds;
         at.worked.1 += tokens as u64;
-        at.recent.add(seconds, tokens);
+        at.recent.add(seconds, tokens, timing::flops().saturating_sub(flops));
         at.advance(&losses, norm, tokens as u64, ready.next, ready.epochs);
         let progress = at.progress(&losses, norm, factor);
         watch.step(&progress);
@@ -349,7 +357,7 @@ impl<'a, O: Objective> At<'a, O> {
             lr: self.settings.optimizer.lr().map(|lr| f64::from(lr) * factor),
             norm,
             speed,
-            flops: speed * self.optimizer.parameters().operations(&self.optimizer.learning(state.step)) as f64,
+            flops: self.recent.flops(),
             left: self.left(),
         }
     }

@@ -17,8 +17,11 @@ use crate::error::{Error, Result};
 use crate::feed::{Cursor, Feed, Place, Ready};
 use crate::objectives::generator;
 
-/// Windows are shuffled among so many steps, and of so many tokens at most, unless a step has more.
+/// Windows are shuffled among so many steps; among more where these have fewer tokens than the first number and less
+/// than half of the corpora, since a long document follows itself for many small steps; among fewer where they have more
+/// than the second, but never less than a step.
 const STRETCH: usize = 64;
+const LEAST_TOKENS: usize = 1 << 20;
 const MOST_TOKENS: usize = 1 << 23;
 /// Tokens that are made ahead of the step at most, unless a step has more.
 const AHEAD: usize = 1 << 20;
@@ -252,7 +255,10 @@ impl<T: Pretraining> Plan<T> {
             Micro::Tokens(tokens) => (usize::MAX, tokens * stage.accumulate),
         };
         let left = usize::try_from(stage.until - steps).unwrap_or(usize::MAX);
-        let count = (MOST_TOKENS / step_tokens.max(1)).clamp(1, STRETCH).min(left);
+        let half = self.mixture.corpora().iter().map(|(corpus, _)| corpus.tokens()).sum::<u64>() / 2;
+        let steps_of = |tokens: usize| tokens / step_tokens.max(1);
+        let least = steps_of(LEAST_TOKENS.min(usize::try_from(half).unwrap_or(usize::MAX))).max(STRETCH);
+        let count = least.min(steps_of(MOST_TOKENS).max(1)).min(left);
         let enough = |items: usize, tokens: usize| match stage.micro {
             Micro::Examples(_) => items >= count * step_items,
             Micro::Tokens(_) => tokens >= count * step_tokens,
