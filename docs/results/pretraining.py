@@ -22,6 +22,27 @@ def log(file):
     return [json.loads(line) for line in file.read_text().splitlines()] if file.is_file() else []
 
 
+def hours():
+    """The three runs of an hour: held-out losses on the way, and their curves."""
+    for family, title, parts in [
+        ("roberta", "masked tokens", {"loss": "loss", "accuracy": "accuracy"}),
+        ("electra", "replaced tokens", {"generator_loss": "generator", "discriminator_loss": "discriminator"}),
+        ("t5", "spans", {"loss": "loss", "accuracy": "accuracy"}),
+    ]:
+        rows = [row for row in log(OUT.parent / f"{family}-small/log.jsonl") if "eval" in row]
+        if not rows:
+            continue
+        print(f"| {title}: step |" + "".join(f" {row['step']} |" for row in rows))
+        print("|---|" + "---|" * len(rows))
+        for key, name in parts.items():
+            print(f"| {name} |" + "".join(f" {row['eval'][key]:.3f} |" for row in rows))
+        print(f"unigrams: {rows[-1]['eval']['unigram_loss']:.3f}")
+        first = next(iter(parts))
+        unigram = [(row["step"], row["eval"]["unigram_loss"]) for row in rows]
+        curve = [(row["step"], row["eval"][first]) for row in rows]
+        draw(HERE / f"hour-{family}.svg", f"Held-out loss of {title}", [(parts[first], 0, curve), ("unigrams", 1, unigram)])
+
+
 def learnt():
     """What each arm saw in its time, and how well it foretells held-out text at its end."""
     print("| | steps | tokens | held-out losses |\n|---|---|---|---|")
@@ -81,6 +102,7 @@ def fill_mask():
 
 if __name__ == "__main__":
     fill_mask()
+    hours()
     learnt()
     taught()
     curves()

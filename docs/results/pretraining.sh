@@ -1,20 +1,30 @@
 #!/bin/bash
-# The comparisons of objectives behind docs/results.md: `bash docs/results/pretraining.sh PART…` from anywhere, where a part is
+# The runs of pretraining behind docs/results.md: `bash docs/results/pretraining.sh PART…` from anywhere, where a part is
+#   hour FAMILY the small recipe of roberta, electra or t5 for an hour on one thread; a run that was stopped goes on
 #   prepare     the tokenizer, the corpus and a small one, of the folder TEXT that assets/data/corpus/fetch_corpus.py made
-#   learn ARM   one objective for MINUTES on THREADS threads: see arm() below; a run that was stopped goes on
+#   pace ARM    how many seconds of processor one of its steps takes
+#   learn ARM   one objective for as many steps as take MINUTES of one processor: see arm() below; a run that was stopped
+#               goes on
 #   teach ARM TASK SEED   a task from what the arm has learnt (or `nothing`: from fresh weights)
-#   all         everything, one after another
+#   all         everything but the hours, one after another
 # Needs ptm in the path (or PTM=…) and the full sets of `python3 assets/data/fetch.py data`, for their test parts.
 # `python3 docs/results/pretraining.py` prints the tables and draws the curves.
 set -eu
 cd "$(dirname "$0")/../.."
 PTM=${PTM:-ptm}
 TEXT=${TEXT:-corpus/text}
-MINUTES=${MINUTES:-30}
-THREADS=${THREADS:-2}
+MINUTES=${MINUTES:-10}
 OUT=runs/compare
 ARMS="masked masked-1 next-sentence replaced boundary dynamic static"
 mkdir -p $OUT
+
+hour() {
+    local small=runs/$1-small
+    test -d "$small-tokenizer" || $PTM tokenizer train "$TEXT" --family "$1" --vocab-size 8000 --output "$small-tokenizer"
+    test -d "$small-corpus" || $PTM corpus pack "$TEXT" --tokenizer "$small-tokenizer" --output "$small-corpus"
+    $PTM --threads 1 pretrain "recipes/pretrain/$1-small.toml" --set run.minutes=63 --set evaluate.every=200 \
+        --set checkpoint.every=200 --set corpus.validation=0.005 --set corpus.judged=500
+}
 
 prepare() {
     # WordNet's definitions are what the tasks are made of
@@ -43,12 +53,28 @@ arm() {
     esac
 }
 
+# Time of the processor, which does not depend on what else runs; a step of each arm by the recipe that it uses.
+pace() {
+    local settings TIMEFORMAT="%U %S" steps=60
+    read -ra settings <<<"$(arm "$1")"
+    local file=$OUT/pace/${settings[0]} scratch=$OUT/pace/${settings[0]}-model
+    test -s "$file" && return
+    mkdir -p $OUT/pace
+    { time $PTM --threads 1 -q pretrain "recipes/compare/${settings[0]}.toml" --set "output=$scratch" --set run.steps=$steps \
+        --set corpus.validation=0.0 --set checkpoint.every=100000 2>&3; } 3>&2 2>"$file.time"
+    awk -v steps=$steps 'END { print ($1 + $2) / steps }' "$file.time" >"$file"
+    rm -rf "$scratch" "$file.time"
+}
+
 learn() {
-    local settings
+    local settings steps
     read -ra settings <<<"$(arm "$1")"
     test -d "$OUT/$1/model" && return
-    $PTM --threads "$THREADS" pretrain "recipes/compare/${settings[0]}.toml" --set "output=$OUT/$1" \
-        --set "run.minutes=$MINUTES" "${settings[@]:1}"
+    read -ra settings <<<"$(arm "$1")"
+    pace "$1"
+    steps=$(awk -v minutes="$MINUTES" '{ print int(60 * minutes / $1) }' "$OUT/pace/${settings[0]}")
+    $PTM --threads 1 pretrain "recipes/compare/${settings[0]}.toml" --set "output=$OUT/$1" --set "run.steps=$steps" \
+        "${settings[@]:1}"
 }
 
 # teach ARM TASK SEED: from the sample of a task, judged on the test part of its full set
@@ -69,7 +95,9 @@ nothing() {
 }
 
 case ${1:-all} in
+hour) hour "$2" ;;
 prepare) prepare ;;
+pace) pace "$2" ;;
 learn) learn "$2" ;;
 teach)
     test "$2" != nothing || nothing
