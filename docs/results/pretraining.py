@@ -92,6 +92,8 @@ def curves():
 
 def fill_mask():
     rows = [row for row in log(OUT.parent / "minilm-fill-mask/log.jsonl") if "eval" in row]
+    if not rows:
+        return
     print("| step |" + "".join(f" {row['step']} |" for row in rows))
     print("|---|" + "---|" * len(rows))
     print("| accuracy |" + "".join(f" {row['eval']['accuracy']:.3f} |" for row in rows))

@@ -2,7 +2,7 @@
 # The runs of pretraining behind docs/results.md: `bash docs/results/pretraining.sh PART…` from anywhere, where a part is
 #   hour FAMILY the small recipe of roberta, electra or t5 for an hour on one thread; a run that was stopped goes on
 #   prepare     the tokenizer, the corpus and a small one, of the folder TEXT that assets/data/corpus/fetch_corpus.py made
-#   pace ARM    how many seconds of processor one of its steps takes
+#   pace RECIPE how many seconds of processor a step of one of recipes/compare takes
 #   learn ARM   one objective for as many steps as take MINUTES of one processor: see arm() below; a run that was stopped
 #               goes on
 #   teach ARM TASK SEED   a task from what the arm has learnt (or `nothing`: from fresh weights)
@@ -53,17 +53,15 @@ arm() {
     esac
 }
 
-# Time of the processor, which does not depend on what else runs; a step of each arm by the recipe that it uses.
+# Time of the processor, which does not depend on what else runs.
 pace() {
-    local settings TIMEFORMAT="%U %S" steps=60
-    read -ra settings <<<"$(arm "$1")"
-    local file=$OUT/pace/${settings[0]} scratch=$OUT/pace/${settings[0]}-model
+    local TIMEFORMAT="%U %S" steps=60 file=$OUT/pace/$1
     test -s "$file" && return
     mkdir -p $OUT/pace
-    { time $PTM --threads 1 -q pretrain "recipes/compare/${settings[0]}.toml" --set "output=$scratch" --set run.steps=$steps \
+    { time $PTM --threads 1 -q pretrain "recipes/compare/$1.toml" --set "output=$file-model" --set run.steps=$steps \
         --set corpus.validation=0.0 --set checkpoint.every=100000 2>&3; } 3>&2 2>"$file.time"
     awk -v steps=$steps 'END { print ($1 + $2) / steps }' "$file.time" >"$file"
-    rm -rf "$scratch" "$file.time"
+    rm -rf "$file-model" "$file.time"
 }
 
 learn() {
@@ -71,7 +69,7 @@ learn() {
     read -ra settings <<<"$(arm "$1")"
     test -d "$OUT/$1/model" && return
     read -ra settings <<<"$(arm "$1")"
-    pace "$1"
+    pace "${settings[0]}"
     steps=$(awk -v minutes="$MINUTES" '{ print int(60 * minutes / $1) }' "$OUT/pace/${settings[0]}")
     $PTM --threads 1 pretrain "recipes/compare/${settings[0]}.toml" --set "output=$OUT/$1" --set "run.steps=$steps" \
         "${settings[@]:1}"

@@ -126,6 +126,14 @@ struct Sequence {
     pairs: usize,
 }
 
+impl Sequence {
+    /// How many keys a causal query sees.
+    #[inline(always)]
+    fn leading(&self, query: usize) -> usize {
+        (query + self.k_len + 1).saturating_sub(self.q_len)
+    }
+}
+
 impl<'a> Call<'a> {
     fn new(
         q: &'a [f32],
@@ -190,7 +198,7 @@ impl<'a> Call<'a> {
     /// Pairs of a query and a key that it may see, as far as that depends on their places alone.
     fn seen(&self, sequences: &[Sequence]) -> usize {
         let of = |s: &Sequence| match self.mask {
-            Mask::Causal => (0..s.q_len).map(|i| (i + 1 + s.k_len).saturating_sub(s.q_len)).sum(),
+            Mask::Causal => (0..s.q_len).map(|query| s.leading(query)).sum(),
             Mask::Spans(spans) => {
                 let within = |[from, to]: &[u32; 2]| (*to as usize).min(s.k_len).saturating_sub(*from as usize);
                 spans[s.q_start..][..s.q_len].iter().map(within).sum()

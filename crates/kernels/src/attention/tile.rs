@@ -71,7 +71,7 @@ impl<'a> Place<'a> {
     /// How many keys of the sequence a causal query sees.
     #[inline(always)]
     fn leading(&self, row: usize) -> usize {
-        (self.q + row + self.sequence.k_len + 1).saturating_sub(self.sequence.q_len)
+        self.sequence.leading(self.q + row)
     }
 
     #[inline(always)]

@@ -177,15 +177,9 @@ impl<F: Fn(Range<usize>, Range<usize>) + Sync> Product<'_, F> {
             // lines that are columns are packed, each eight together
             let packed = (self.lines.step != 1).then(|| {
                 let mut scratch = Scratch::new(lines.len().next_multiple_of(LINES) * deep);
-                let from = |line: usize| self.lines.from(lines.start + line, depth.start);
-                if self.lines.apart == 1 {
-                    pack_beside::<V>(from(0), lines.len(), deep, scratch.as_mut_ptr());
-                } else {
-                    for line in (0..lines.len()).step_by(LINES) {
-                        let count = LINES.min(lines.len() - line);
-                        pack::<V>(from(line), count, deep, scratch.as_mut_ptr().add(line * deep), LINES);
-                    }
-                }
+                assert_eq!(self.lines.apart, 1, "lines of a view lie side by side, or their elements do");
+                let from = self.lines.from(lines.start, depth.start);
+                pack_beside::<V>(from, lines.len(), deep, scratch.as_mut_ptr());
                 scratch
             });
             let far = self.extent[0] * self.extent[2] > FAR;
