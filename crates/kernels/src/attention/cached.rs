@@ -1,17 +1,25 @@
 //! Attention to keys that lie anywhere: rows of a store, named by number, so that sequences which begin alike share
 //! what they have in common, and nothing moves when they are put into another order. For a few queries at a time, as
-//! when text is generated; each query reads its keys once, there are no tiles. Forward only.
+//! when text is generated. Forward only.
+//!
+//! Keys are read in blocks of whole rows, which as a rule follow each other in memory, so that the processor foresees
+//! them; each block is a softmax of its own, and a query's blocks are put together in their order. A result depends
+//! neither on the number of threads nor on what is computed beside it.
 
 use std::array::from_fn;
+use std::ops::Range;
 
 use rayon::prelude::*;
 
 use super::{Bias, Shape};
 use crate::buffer::SMALL;
 use crate::gemm::vector::{Four, LANES, Lanes, Vector};
-use crate::math::{exp_and_sum, max};
+use crate::math::{exp, exp_and_sum, max};
 use crate::simd::{Level, level, multiversion};
 use crate::timing::{Kind, timed};
+
+/// Keys that are read at a time.
+const BLOCK: usize = 32;
 
 /// Keys and values in a store, and which of its rows each sequence sees.
 #[derive(Clone, Copy, Debug)]
@@ -50,64 +58,96 @@ pub fn cached(q: &[f32], stored: Stored<'_>, shape: &Shape<'_>, causal: bool, bi
     assert_eq!(shape.q_offsets.len(), shape.k_offsets.len(), "k_offsets");
     let lengths = shape.q_offsets.windows(2).zip(shape.k_offsets.windows(2));
     let pairs: usize = lengths.clone().map(|(q, k)| (q[1] - q[0]) * (k[1] - k[0])).sum();
-    // of each query: its number in the sequence, and that of the sequence
-    let places: Vec<(usize, usize)> =
-        lengths.enumerate().flat_map(|(b, (q, _))| (0..q[1] - q[0]).map(move |i| (i, b))).collect();
-    // so many heads of a query go together that all threads have something to do; a head's result is the same in any
-    let threads = if pairs * shape.heads <= SMALL / 8 { 1 } else { rayon::current_num_threads() };
-    let groups = if threads == 1 { 1 } else { (2 * threads).div_ceil(queries.max(1)).min(shape.heads) };
-    let together = shape.heads.div_ceil(groups);
-    let one = |scores: &mut Vec<f32>, row: usize, first_head: usize, out: &mut [f32]| {
-        let (i, b) = places[row];
-        let (q_len, rows) = (shape.q_offsets[b + 1] - shape.q_offsets[b], shape.k_offsets[b]..shape.k_offsets[b + 1]);
-        let k_len = rows.len();
-        let visible = if causal { (i + 1 + k_len).saturating_sub(q_len).min(k_len) } else { k_len };
+    let heads = Heads { count: shape.heads, size: shape.head_dim, scale: shape.scale };
+    // of each query: its number in the sequence, that of the sequence, and how many keys it sees
+    let places: Vec<(usize, usize, usize)> = lengths
+        .enumerate()
+        .flat_map(|(b, (q, k))| {
+            let (q_len, k_len) = (q[1] - q[0], k[1] - k[0]);
+            let visible = move |i: usize| if causal { (i + 1 + k_len).saturating_sub(q_len).min(k_len) } else { k_len };
+            (0..q_len).map(move |i| (i, b, visible(i)))
+        })
+        .collect();
+    let block = |row: usize, keys: Range<usize>, scores: &mut Vec<f32>, part: &mut [f32]| {
+        let (i, b, _) = places[row];
+        let (q_len, k_len) = (shape.q_offsets[b + 1] - shape.q_offsets[b], shape.k_offsets[b + 1] - shape.k_offsets[b]);
         let bias_of = |head: usize| match bias {
             Bias::None => &[],
-            Bias::Dense { values, q_max, k_max } => &values[(head * q_max + i) * k_max..][..visible],
+            Bias::Dense { values, q_max, k_max } => &values[(head * q_max + i) * k_max..][keys.clone()],
             Bias::Relative { values, span, zero } => {
-                &values[head * span..][..span][zero + q_len - i - k_len..][..visible]
+                &values[head * span..][..span][zero + q_len - i - k_len..][keys.clone()]
             }
         };
-        let at = first_head * shape.head_dim;
-        let heads = Heads { at, width, head_dim: shape.head_dim, scale: shape.scale };
-        let rows = &stored.rows[rows.start..rows.start + visible];
+        let rows = &stored.rows[shape.k_offsets[b]..][keys.clone()];
         scores.clear();
-        scores.resize(out.len() / shape.head_dim * visible, 0.0);
-        likeness(&q[row * width + at..][..out.len()], stored.keys, rows, heads, scores);
-        for (head, scores) in scores.chunks_exact_mut(visible.max(1)).enumerate() {
-            weigh(scores, bias_of(first_head + head));
+        scores.resize(heads.count * rows.len(), 0.0);
+        likeness(&q[row * width..][..width], stored.keys, rows, heads, scores);
+        let (out, ends) = part.split_at_mut(width);
+        for (head, scores) in scores.chunks_exact_mut(rows.len()).enumerate() {
+            (ends[2 * head], ends[2 * head + 1]) = weigh(scores, bias_of(head));
         }
+        out.fill(0.0);
         mix(out, stored.values, rows, heads, scores);
+    };
+    let blocks = |row: usize| {
+        let (_, _, visible) = places[row];
+        (0..visible).step_by(BLOCK).map(move |first| first..visible.min(first + BLOCK))
     };
     timed(Kind::Attention, 4 * (pairs * width) as u64, || {
         let mut out = vec![0.0; q.len()];
+        // a softmax: values, and of each head the greatest score and the sum
+        let (empty, size) = (heads.empty(), width + 2 * heads.count);
+        let whole = |(whole, scores, part): &mut (Vec<f32>, Vec<f32>, Vec<f32>), row: usize, out: &mut [f32]| {
+            whole.clone_from(&empty);
+            for keys in blocks(row) {
+                block(row, keys, scores, part);
+                merge(whole, part, heads);
+            }
+            finish(out, whole, heads);
+        };
+        let scratch = || (Vec::new(), Vec::new(), empty.clone());
+        let threads = if pairs * heads.count <= SMALL / 32 { 1 } else { rayon::current_num_threads() };
         if threads == 1 {
-            let mut scores = Vec::new();
-            out.chunks_exact_mut(width).enumerate().for_each(|(row, out)| one(&mut scores, row, 0, out));
-            return out;
+            let mut scratch = scratch();
+            out.chunks_exact_mut(width).enumerate().for_each(|(row, out)| whole(&mut scratch, row, out));
+        } else if queries >= 4 * threads {
+            out.par_chunks_exact_mut(width)
+                .enumerate()
+                .for_each_init(scratch, |scratch, (row, out)| whole(scratch, row, out));
+        } else {
+            // of so few queries the blocks are what the threads share
+            let tasks: Vec<(usize, Range<usize>)> =
+                (0..queries).flat_map(|row| blocks(row).map(move |keys| (row, keys))).collect();
+            let mut parts = vec![0.0; tasks.len() * size];
+            let each = parts.par_chunks_exact_mut(size).zip(&tasks);
+            each.for_each_init(Vec::new, |scores, (part, (row, keys))| block(*row, keys.clone(), scores, part));
+            let mut parts = parts.chunks_exact(size);
+            for (row, out) in out.chunks_exact_mut(width).enumerate() {
+                let mut whole = empty.clone();
+                blocks(row).zip(&mut parts).for_each(|(_, part)| merge(&mut whole, part, heads));
+                finish(out, &whole, heads);
+            }
         }
-        let tasks: Vec<(usize, usize, &mut [f32])> = out
-            .chunks_exact_mut(width)
-            .enumerate()
-            .flat_map(|(row, out)| {
-                let parts = out.chunks_mut(together * shape.head_dim).enumerate();
-                parts.map(move |(part, out)| (row, part * together, out))
-            })
-            .collect();
-        tasks.into_par_iter().for_each_init(Vec::new, |scores, (row, head, out)| one(scores, row, head, out));
         out
     })
 }
 
-/// Some heads of a row that lie next to each other.
+/// The heads of a row.
 #[derive(Clone, Copy)]
 struct Heads {
-    /// Where the first begins.
-    at: usize,
-    width: usize,
-    head_dim: usize,
+    count: usize,
+    /// The width of one.
+    size: usize,
     scale: f32,
+}
+
+impl Heads {
+    /// The softmax of no keys.
+    fn empty(self) -> Vec<f32> {
+        let mut empty = vec![0.0; self.count * self.size];
+        empty.extend([f32::NEG_INFINITY, 0.0].repeat(self.count));
+        empty
+    }
 }
 
 /// `scale·q·k` of all heads and rows, `[heads, rows]`.
@@ -148,9 +188,9 @@ unsafe fn likeness_in<V: Vector, const COUNT: usize>(
     heads: Heads,
     scores: &mut [f32],
 ) {
-    let size = heads.head_dim;
+    let size = heads.size;
     let whole = size - size % LANES;
-    let key_at = |row: u32| &keys[row as usize * heads.width + heads.at..][..q.len()];
+    let key_at = |row: u32| &keys[row as usize * q.len()..][..q.len()];
     for (number, four) in rows.chunks(4).enumerate() {
         let keys: [&[f32]; 4] = from_fn(|i| key_at(four[i.min(four.len() - 1)]));
         for h in 0..q.len() / size {
@@ -179,35 +219,62 @@ unsafe fn likeness_in<V: Vector, const COUNT: usize>(
 // A loop, not iterators of closures: those would be compiled without the instruction set.
 
 multiversion! {
-    /// The softmax of a head's scores under its bias; zeros where nothing is visible.
-    fn weigh(scores: &mut [f32], bias: &[f32]) {
+    /// Turns a head's scores under its bias into weights; gives the greatest score and the sum of the weights.
+    fn weigh(scores: &mut [f32], bias: &[f32]) -> (f32, f32) {
         for (score, bias) in scores.iter_mut().zip(bias) {
             *score += *bias;
         }
         let top = max(scores);
         if top == f32::NEG_INFINITY {
             scores.fill(0.0);
-            return;
+            return (top, 0.0);
         }
-        let share = 1.0 / exp_and_sum(scores, top);
-        for score in scores.iter_mut() {
-            *score *= share;
-        }
+        (top, exp_and_sum(scores, top))
     }
 }
 
 multiversion! {
     /// Adds the rows' values by weights `[heads, rows]`.
     fn mix(out: &mut [f32], values: &[f32], rows: &[u32], heads: Heads, weights: &[f32]) {
-        let size = heads.head_dim;
+        let size = heads.size;
         for (j, &row) in rows.iter().enumerate() {
-            let value = &values[row as usize * heads.width + heads.at..][..out.len()];
-            for h in 0..out.len() / size {
+            let value = &values[row as usize * out.len()..][..out.len()];
+            for h in 0..heads.count {
                 let weight = weights[h * rows.len() + j];
                 for (out, value) in out[h * size..][..size].iter_mut().zip(&value[h * size..][..size]) {
                     *out = value.mul_add(weight, *out);
                 }
             }
         }
+    }
+}
+
+multiversion! {
+    /// Makes one softmax of two, of keys and of those that follow them.
+    fn merge(whole: &mut [f32], part: &[f32], heads: Heads) {
+        let (size, width) = (heads.size, heads.count * heads.size);
+        for h in 0..heads.count {
+            let (former, new) = (whole[width + 2 * h], part[width + 2 * h]);
+            if new == f32::NEG_INFINITY {
+                continue;
+            }
+            let top = former.max(new);
+            let (keep, add) = (exp(former - top), exp(new - top));
+            whole[width + 2 * h] = top;
+            whole[width + 2 * h + 1] = whole[width + 2 * h + 1] * keep + part[width + 2 * h + 1] * add;
+            for (whole, part) in whole[h * size..][..size].iter_mut().zip(&part[h * size..][..size]) {
+                *whole = part.mul_add(add, *whole * keep);
+            }
+        }
+    }
+}
+
+/// The values of a softmax, divided by its sums; zeros where nothing was seen.
+fn finish(out: &mut [f32], whole: &[f32], heads: Heads) {
+    let (values, ends) = whole.split_at(out.len());
+    let rows = out.chunks_exact_mut(heads.size).zip(values.chunks_exact(heads.size));
+    for ((out, values), ends) in rows.zip(ends.chunks_exact(2)) {
+        let share = if ends[1] > 0.0 { 1.0 / ends[1] } else { 0.0 };
+        out.iter_mut().zip(values).for_each(|(out, value)| *out = share * value);
     }
 }

@@ -43,13 +43,15 @@ fn check(q_lens: &[usize], k_lens: &[usize], heads: usize, head_dim: usize, seed
 
 #[test]
 fn odd_steps() {
-    let lens: [(&[usize], &[usize]); 7] = [
+    let lens: [(&[usize], &[usize]); 9] = [
         (&[], &[]),
         (&[0], &[3]),
         (&[1, 2], &[0, 1]),
         (&[1, 1, 1], &[5, 1, 9]),
         (&[3, 0, 1], &[3, 4, 1]),
         (&[1; 8], &[700; 8]),
+        (&[1], &[700]),
+        (&[2, 1], &[333, 64]),
         (&[5], &[2]),
     ];
     for (q_lens, k_lens) in lens {
@@ -58,12 +60,47 @@ fn odd_steps() {
     }
 }
 
+/// Alone and beside others, on one thread and on three, to the bit; the first keys hidden, or all of them.
+#[test]
+fn the_same_beside_others() {
+    const SEEN: usize = 100;
+    let (heads, head_dim) = (12, 64);
+    let width = heads * head_dim;
+    let mut numbers = Numbers(3);
+    let [keys, values] = [0; 2].map(|_| numbers.vec(SEEN * width));
+    let rows: Vec<u32> = (0..SEEN as u32).collect();
+    let q = numbers.vec(width);
+    let mixed = |queries: usize, hidden: usize, threads: usize| {
+        let offsets = |length| (0..=queries).map(|i| i * length).collect::<Vec<_>>();
+        let (q_offsets, k_offsets) = (offsets(1), offsets(SEEN));
+        let shape = Shape { heads, head_dim, scale: 0.125, q_offsets: &q_offsets, k_offsets: &k_offsets };
+        let row = [vec![f32::NEG_INFINITY; hidden], vec![0.25; SEEN - hidden]].concat();
+        let bias = Bias::Dense { values: &row.repeat(heads), q_max: 1, k_max: SEEN };
+        let (q, rows) = (q.repeat(queries), rows.repeat(queries));
+        let stored = Stored { keys: &keys, values: &values, rows: &rows };
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| cached(&q, stored, &shape, true, bias))
+    };
+    for hidden in [0, 40, 99, SEEN] {
+        let alone = mixed(1, hidden, 1);
+        assert_eq!(alone.iter().all(|&x| x == 0.0), hidden == SEEN);
+        for (queries, threads) in [(1, 3), (5, 1), (5, 3), (12, 3)] {
+            let beside = mixed(queries, hidden, threads);
+            assert!(
+                beside.chunks(width).all(|one| one == alone),
+                "{queries} queries, {hidden} hidden, {threads} threads"
+            );
+        }
+    }
+    assert_eq!(mixed(1, 99, 1), values[99 * width..]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
     fn any_step(
-        lens in prop::collection::vec((0_usize..4, 0_usize..40), 0..5),
+        lens in prop::collection::vec((0_usize..4, 0_usize..90), 0..5),
         heads in 1_usize..4,
         head_dim in 1_usize..20,
         seed: u64,
