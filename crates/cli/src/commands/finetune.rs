@@ -166,6 +166,8 @@ impl Watch for Screen {
             return;
         }
         self.said = Instant::now();
+        // others had a part of the machine while it was measured
+        self.peak = self.peak.max(progress.flops);
         let line = line(progress, self.peak);
         if !terminal {
             report::note(&line);
