@@ -52,29 +52,23 @@ def learnt():
         if judged:
             last = judged[-1]
             losses = ", ".join(f"{name} {value:.3f}" for name, value in last["eval"].items())
-            print(f"| {arm} | {last['step']} | {last.get('tokens', '')} | {losses} |")
+            state = OUT / arm / f"checkpoint-{last['step']}/training/state.json"
+            tokens = json.loads(state.read_text())["tokens"] if state.is_file() else 0
+            print(f"| {arm} | {last['step']} | {tokens / 1e6:.1f} million | {losses} |")
 
 
 def taught():
-    """A row an arm: mean and deviation over seeds, and the widest bootstrap interval of one seed."""
-    print(f"| | {' | '.join(TASKS)} |\n|---|{'---|' * len(TASKS)}")
-    for arm in ARMS:
-        cells = []
-        for task, metric in TASKS.items():
-            found = []
-            for seed in range(3):
-                file = OUT / f"tasks/{arm}-{task}-{seed}/evaluation.json"
-                if file.is_file():
-                    found.append(figure(json.loads(file.read_text()), metric))
-            if not found:
-                cells.append("")
+    """Of each task a row an arm: every seed with its bootstrap interval, their mean and deviation."""
+    for task, metric in TASKS.items():
+        print(f"| {task}, {metric} | seed 0 | seed 1 | seed 2 | mean | deviation |\n|---|---|---|---|---|---|")
+        for arm in ARMS:
+            files = [OUT / f"tasks/{arm}-{task}-{seed}/evaluation.json" for seed in range(3)]
+            if not all(file.is_file() for file in files):
                 continue
+            found = [figure(json.loads(file.read_text()), metric) for file in files]
+            cells = ["{:.3f} ({:.3f}–{:.3f})".format(*(f[key] for key in ("value", "low", "high"))) for f in found]
             values = [f["value"] for f in found]
-            spread = statistics.stdev(values) if len(values) > 1 else 0.0
-            width = max((f["high"] - f["low"]) / 2 for f in found)
-            cells.append(f"{statistics.mean(values):.3f} ± {spread:.3f} (interval of a seed ± {width:.3f})")
-        if any(cells):
-            print(f"| {arm} | {' | '.join(cells)} |")
+            print(f"| {arm} | {' | '.join(cells)} | {statistics.mean(values):.3f} | {statistics.stdev(values):.3f} |")
 
 
 def curves():
