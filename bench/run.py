@@ -287,17 +287,17 @@ class Bench:
             seconds, read = self.contest(row, contenders, rounds, tolerance=0.5, extra={"tokens": count * new}, warmup=1, yardstick=(f"reading the weights beside {row}", dict(what="read", bytes=size), 15), ruler="ptm")
             name_share = f"{row}, share of the read bandwidth"
             shares = {label: [b * new / s for s, b in zip(v, read[label])] for label, v in seconds.items()}
-            self.share(name_share, shares, {label: size / statistics.median(read[label]) / 1e9 for label in shares})
+            rates = {label: size / statistics.median(read[label]) / 1e9 for label in shares}
+            self.share(name_share, shares, rates)
             if name == "gpt2" and count == 1:
                 # of the text itself a step reads the weights once too, but computes 64 tokens meanwhile
                 first = self.contest("GPT-2, 64 + 1 greedy, 1 text", [(label, who, q | {"new": 1}) for label, who, _ in contenders], rounds, tolerance=None, extra={"tokens": count}, warmup=1)
                 after = {label: [b * (new - 1) / (s - statistics.median(first[label])) for s, b in zip(v, read[label])] for label, v in seconds.items()}
-                self.share(f"{name_share} after the first token", after)
+                self.share(f"{name_share} after the first token", after, rates)
 
-    def share(self, row, shares, rates=None):
+    def share(self, row, shares, rates):
         for label, values in shares.items():
-            self.results.append({"group": self.group, "ptm": self.commit, "row": row, "who": label, "unit": "share", "median": statistics.median(values), "values": values}
-                                | ({"gbytes_per_second": rates[label]} if rates else {}))
+            self.results.append({"group": self.group, "ptm": self.commit, "row": row, "who": label, "unit": "share", "median": statistics.median(values), "values": values, "gbytes_per_second": rates[label]})
 
     def embed(self):
         q = dict(what="embed", model=self.minilm(), file=os.path.join(HERE, "sentences.txt"))
