@@ -7,7 +7,7 @@ mod pieces;
 mod telling;
 
 use std::cell::RefCell;
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::path::Path;
 
 use ptm_models::Family;
@@ -175,7 +175,7 @@ impl Text2Text {
         options: &Text2TextOptions<'_>,
         done: &mut dyn FnMut(usize, Vec<Reply>) -> Result<()>,
     ) -> Result<()> {
-        let mut texts = numbered(texts, options);
+        let mut texts = texts.enumerate().map(|(place, text)| (options.how.number(place), text));
         self.feed(&mut |_| texts.next().into(), options, &mut |place, replies| done(place, replies?))
     }
 
@@ -191,7 +191,7 @@ impl Text2Text {
         heard: &mut dyn FnMut(usize, &str),
         done: &mut dyn FnMut(usize, Vec<Reply>) -> Result<()>,
     ) -> Result<()> {
-        let mut texts = numbered(texts, options);
+        let mut texts = texts.enumerate().map(|(place, text)| (options.how.number(place), text));
         self.hear(&mut |_| texts.next().into(), options, Some(heard), &mut |place, replies| done(place, replies?))
     }
 
@@ -227,13 +227,10 @@ impl Text2Text {
         let start = settings.decoder_start_token_id.or(settings.bos_token_id);
         let pieces = Pieces::default();
         // what is said, and what has ended, both add to the text
-        let tellings = RefCell::new((HashMap::new(), heard));
+        let heard = RefCell::new(heard);
         let tell = |piece: usize, tokens: &[u32], is_end: bool| {
-            let mut held = tellings.borrow_mut();
-            let (tellings, Some(heard)) = &mut *held else { return };
-            let Some((text, own)) = pieces.place(piece) else { return };
-            let more = tellings.get_mut(&text).map(|telling: &mut Telling<'_>| telling.hear(own, tokens, is_end));
-            if let Some(more) = more.filter(|more| !more.is_empty()) {
+            let Some((text, more)) = pieces.hear(piece, tokens, is_end) else { return };
+            if let Some(heard) = &mut *heard.borrow_mut() {
                 heard(text, &more);
             }
         };
@@ -247,11 +244,8 @@ impl Text2Text {
                 count += 1;
                 match self.checked_pieces(&text, options, &settings, &how) {
                     Ok((own, cut)) => {
-                        pieces.add(place, own.len(), cut);
-                        if streams {
-                            let telling = Telling::new(self.tokenizer(), start, own.len(), options.clean_up);
-                            tellings.borrow_mut().0.insert(place, telling);
-                        }
+                        let telling = || Telling::new(self.tokenizer(), start, own.len(), options.clean_up);
+                        pieces.add(place, own.len(), cut, streams.then(telling));
                         // a text draws the same beside whatever others
                         let numbered =
                             |(piece, tokens): (u64, Vec<u32>)| Input { tokens, number: number | piece << 40 };
@@ -259,7 +253,7 @@ impl Text2Text {
                         Ok(waiting.pop_front().expect("a text has a piece"))
                     }
                     Err(error) => {
-                        pieces.add(place, 1, 0);
+                        pieces.add(place, 1, 0, None);
                         Err(error)
                     }
                 }
@@ -272,7 +266,6 @@ impl Text2Text {
                 tell(piece, &only.tokens, true);
             }
             let Some((text, answers, cut)) = pieces.put(piece, found) else { return Ok(()) };
-            tellings.borrow_mut().0.remove(&text);
             done(text, answers.map(|answers| self.join(answers, start, cut, options.clean_up)))
         })
     }
@@ -330,15 +323,4 @@ impl Text2Text {
             })
             .collect()
     }
-}
-
-/// Texts with the numbers by which their draws are told apart.
-fn numbered<'t>(
-    texts: &'t mut dyn Iterator<Item = String>,
-    options: &Text2TextOptions<'t>,
-) -> impl Iterator<Item = (u64, String)> + use<'t> {
-    let numbers = options.how.numbers;
-    texts
-        .enumerate()
-        .map(move |(place, text)| (numbers.and_then(|all| all.get(place).copied()).unwrap_or(place as u64), text))
 }

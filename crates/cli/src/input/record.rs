@@ -16,10 +16,9 @@ pub struct Record {
 /// A line of a file, or all of it.
 #[derive(Clone, Debug)]
 pub struct Place {
-    /// Its name.
-    pub file: String,
+    pub(super) file: String,
     /// From 1; 0 for the whole file.
-    pub line: u64,
+    pub(super) line: u64,
 }
 
 impl std::fmt::Display for Place {

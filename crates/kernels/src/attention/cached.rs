@@ -96,8 +96,8 @@ pub fn cached(q: &[f32], stored: Stored<'_>, shape: &Shape<'_>, causal: bool, bi
     timed(Kind::Attention, 4 * (pairs * width) as u64, || {
         let mut out = vec![0.0; q.len()];
         // a softmax: values, and of each head the greatest score and the sum
-        let (empty, size) = (heads.empty(), width + 2 * heads.count);
-        let whole = |(whole, scores, part): &mut (Vec<f32>, Vec<f32>, Vec<f32>), row: usize, out: &mut [f32]| {
+        let empty = heads.empty();
+        let query = |(whole, scores, part): &mut (Vec<f32>, Vec<f32>, Vec<f32>), row: usize, out: &mut [f32]| {
             whole.clone_from(&empty);
             for keys in blocks(row) {
                 block(row, keys, scores, part);
@@ -109,19 +109,19 @@ pub fn cached(q: &[f32], stored: Stored<'_>, shape: &Shape<'_>, causal: bool, bi
         let threads = if pairs * heads.count <= SMALL / 32 { 1 } else { rayon::current_num_threads() };
         if threads == 1 {
             let mut scratch = scratch();
-            out.chunks_exact_mut(width).enumerate().for_each(|(row, out)| whole(&mut scratch, row, out));
+            out.chunks_exact_mut(width).enumerate().for_each(|(row, out)| query(&mut scratch, row, out));
         } else if queries >= 4 * threads {
             out.par_chunks_exact_mut(width)
                 .enumerate()
-                .for_each_init(scratch, |scratch, (row, out)| whole(scratch, row, out));
+                .for_each_init(scratch, |scratch, (row, out)| query(scratch, row, out));
         } else {
             // of so few queries the blocks are what the threads share
             let tasks: Vec<(usize, Range<usize>)> =
                 (0..queries).flat_map(|row| blocks(row).map(move |keys| (row, keys))).collect();
-            let mut parts = vec![0.0; tasks.len() * size];
-            let each = parts.par_chunks_exact_mut(size).zip(&tasks);
+            let mut parts = vec![0.0; tasks.len() * empty.len()];
+            let each = parts.par_chunks_exact_mut(empty.len()).zip(&tasks);
             each.for_each_init(Vec::new, |scores, (part, (row, keys))| block(*row, keys.clone(), scores, part));
-            let mut parts = parts.chunks_exact(size);
+            let mut parts = parts.chunks_exact(empty.len());
             for (row, out) in out.chunks_exact_mut(width).enumerate() {
                 let mut whole = empty.clone();
                 blocks(row).zip(&mut parts).for_each(|(_, part)| merge(&mut whole, part, heads));

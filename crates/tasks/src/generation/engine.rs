@@ -118,6 +118,13 @@ pub struct Generate<'a> {
     pub stop: Option<&'a AtomicBool>,
 }
 
+impl Generate<'_> {
+    /// The number of the input at `place`.
+    pub(crate) fn number(&self, place: usize) -> u64 {
+        self.numbers.and_then(|numbers| numbers.get(place).copied()).unwrap_or(place as u64)
+    }
+}
+
 impl std::fmt::Debug for Generate<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Generate")
@@ -214,7 +221,7 @@ impl Engine {
         done: &mut dyn FnMut(usize, Vec<Spoken>) -> Result<()>,
     ) -> Result<()> {
         let mut inputs = (0..).zip(inputs).map(|(place, tokens): (usize, &[u32])| {
-            let number = how.numbers.and_then(|numbers| numbers.get(place).copied()).unwrap_or(place as u64);
+            let number = how.number(place);
             Ok(Input { tokens: tokens.to_vec(), number })
         });
         self.feed(&mut |_| inputs.next().into(), settings, how, said, &mut |place, found| done(place, found?))
