@@ -53,8 +53,8 @@ def learnt():
             last = judged[-1]
             losses = ", ".join(f"{name} {value:.3f}" for name, value in last["eval"].items())
             state = OUT / arm / f"checkpoint-{last['step']}/training/state.json"
-            tokens = json.loads(state.read_text())["tokens"] if state.is_file() else 0
-            print(f"| {arm} | {last['step']} | {tokens / 1e6:.1f} million | {losses} |")
+            tokens = f"{json.loads(state.read_text())['tokens'] / 1e6:.1f} million" if state.is_file() else ""
+            print(f"| {arm} | {last['step']} | {tokens} | {losses} |")
 
 
 def taught():
