@@ -714,4 +714,11 @@ fn what_does_not_fit_is_said() {
     let error = pretrain(&recipe(GPT2, &[]), &sources, false, &mut Until(0, 1)).unwrap_err().to_string();
     assert!(error.contains("packed with another tokenizer"), "{error}");
     assert!(Corpus::open(&place.path("one")).unwrap().len() == 160);
+    // a token has become another: nothing about the shard's form is wrong
+    let shard = place.path("one").join("shard-00000.bin");
+    let mut bytes = fs::read(&shard).unwrap();
+    let last = bytes.len() - 2;
+    bytes[last] ^= 1;
+    fs::write(&shard, bytes).unwrap();
+    assert!(place.fails(&recipe(GPT2, &[])).contains("its checksum is not the one in corpus.json"));
 }

@@ -7,7 +7,7 @@ use clap::{ArgAction, Args};
 /// `ptm explain`
 #[derive(Args)]
 pub struct Explain {
-    /// An objective, several with commas between them, or all
+    /// An objective, several with commas between them, continual for the tasks of ERNIE 2.0, or all
     #[arg(value_name = "OBJECTIVE")]
     pub objectives: String,
 

@@ -133,8 +133,9 @@ The objectives are the ones that models are trained by: what is read, what is pr
 are the built-in model's unless --model names another; those that it lacks, sentinels for instance, are shown by name.
 
 Objectives: masked_lm, next_sentence, sentence_order, span_masking, replaced_token_detection, causal_lm, permutation_lm, denoising, \
-span_corruption; BART's noises one by one: token_masking, token_deletion, text_infilling, sentence_permutation, document_rotation; the T5 paper's variants: prefix_lm, bert_style, \
-mass_style, deshuffling, iid_spans, iid_dropped.
+span_corruption; ERNIE's knowledge_masking, and with it the tasks of ERNIE 2.0, all of which are continual: capitalization, token_document, \
+sentence_reordering, sentence_distance; BART's noises one by one: token_masking, token_deletion, text_infilling, sentence_permutation, \
+document_rotation; the T5 paper's variants: prefix_lm, bert_style, mass_style, deshuffling, iid_spans, iid_dropped.
 
 --json prints [{\"objective\", \"seed\", \"examples\": [{\"rows\": [{\"name\", \"ids\", \"tokens\", \"corrupted\", \
 \"loss_positions\", \"targets\", \"target_ids\", \"order\"}], \"attention\": [{\"name\", \"of\", \"queries\", \"visible\"}]}]}].

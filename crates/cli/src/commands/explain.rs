@@ -23,6 +23,9 @@ use generator::Generator;
 
 /// Longer texts make no picture that anybody could read.
 const MOST_TOKENS: usize = 256;
+/// The tasks of ERNIE 2.0.
+const CONTINUAL: [&str; 5] =
+    ["knowledge_masking", "sentence_reordering", "sentence_distance", "capitalization", "token_document"];
 /// Bytes of standard input.
 const MOST_BYTES: u64 = 1 << 20;
 
@@ -103,14 +106,14 @@ pub fn run(args: &Explain, quiet: bool) -> anyhow::Result<()> {
         }
     }
     let tokens = Tokens::new(tokenizer);
-    let all = asked.iter().any(|asked| asked == "all");
-    let given = Given { documents: &documents, settings: &settings, seed: args.seed, says: !all && !quiet };
+    let several = asked.iter().any(|asked| ["all", "continual"].contains(&asked.as_str()));
+    let given = Given { documents: &documents, settings: &settings, seed: args.seed, says: !several && !quiet };
     let mut explained = Vec::new();
     for name in names {
         match pictures(name, &given, &tokens.vocabulary, &generator) {
             Ok(pictures) => explained.push(Explained { name: name.to_owned(), pictures }),
-            // of all objectives those that this text or tokenizer isn't for
-            Err(error) if all && matches!(error.downcast_ref(), Some(ptm_train::Error::Input(_))) => {
+            // of several objectives those that this text or tokenizer isn't for
+            Err(error) if several && matches!(error.downcast_ref(), Some(ptm_train::Error::Input(_))) => {
                 if !quiet {
                     report::note(&format!("{name} is left out: {}", error.root_cause()));
                 }
@@ -141,17 +144,28 @@ pub fn run(args: &Explain, quiet: bool) -> anyhow::Result<()> {
     Ok(output.flush()?)
 }
 
-/// The objectives that were asked for, each once.
+/// The objectives that were asked for, each once; those that are several tell what of.
 fn names(asked: &[String]) -> anyhow::Result<Vec<&'static str>> {
     let mut names: Vec<&'static str> = Vec::new();
     for asked in asked {
         let asked = asked.replace('-', "_");
-        let found: Vec<&'static str> = NAMES.into_iter().filter(|name| asked == "all" || asked == *name).collect();
+        let is_asked = |name: &str| match asked.as_str() {
+            "all" => true,
+            "continual" => CONTINUAL.contains(&name),
+            asked => asked == name,
+        };
+        let found: Vec<&'static str> = NAMES.into_iter().filter(|name| is_asked(name)).collect();
+        if found.is_empty() && asked == "mixture" {
+            return Err(hinted(
+                "mixture is tasks that a recipe brings beside an objective".to_owned(),
+                "name the objective, span_corruption for instance; ptm debug data shows the rows of a task",
+            ));
+        }
         if found.is_empty() {
             let known = NAMES.join(", ");
             return Err(hinted(
                 format!("{asked}: there is no such objective"),
-                format!("it is one of {known}, or all"),
+                format!("it is one of {known}, continual, or all"),
             ));
         }
         names.extend(found.into_iter().filter(|name| !names.contains(name)).collect::<Vec<_>>());
@@ -263,6 +277,8 @@ fn value(explained: &Explained, seed: u64, tokens: &Tokens) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory;
+
     use super::*;
 
     fn given(given: &[&str]) -> Vec<String> {
@@ -276,7 +292,19 @@ mod tests {
             ["span_corruption", "causal_lm"]
         );
         assert_eq!(names(&given(&["all"])).unwrap(), NAMES);
-        assert!(names(&given(&["spam"])).is_err());
+        assert_eq!(names(&given(&["continual", "capitalization"])).unwrap(), CONTINUAL);
+        for unknown in ["spam", "mixture"] {
+            assert!(names(&given(&[unknown])).is_err(), "{unknown}");
+        }
+    }
+
+    #[test]
+    fn the_help_lists_every_objective() {
+        let mut command = crate::args::Arguments::command();
+        let help = command.find_subcommand_mut("explain").unwrap().render_long_help().to_string();
+        for name in NAMES {
+            assert!(help.contains(name), "{name}");
+        }
     }
 
     #[test]

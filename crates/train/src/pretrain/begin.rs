@@ -56,12 +56,15 @@ pub struct Sources {
 /// Runs `recipe`, or goes on with it; `afresh` throws away what an earlier run left.
 ///
 /// # Errors
-/// When recipe, corpora, tokenizer and model don't fit each other, and those of [`training::train`].
+/// When recipe, corpora, tokenizer and model don't fit each other, when a corpus is not what was packed, and those of
+/// [`training::train`].
 pub fn pretrain(recipe: &Recipe, sources: &Sources, afresh: bool, watch: &mut dyn Watch) -> Result<Outcome> {
     if afresh {
         Folder::open(&recipe.output)?.clear()?;
     }
-    let outcome = Job::new(recipe, sources, true)?.run(watch)?;
+    let job = Job::new(recipe, sources, true)?;
+    job.mixture.iter().try_for_each(|mixture| intact(mixture, watch))?;
+    let outcome = job.run(watch)?;
     outcome.ok_or_else(|| Error::Input("the run had no text".into()))
 }
 
@@ -524,6 +527,21 @@ fn generator(json: &Map<String, Value>, config: &EncoderConfig, share: f64) -> R
         json.insert(name.into(), value.into());
     }
     Ok(EncoderConfig::from_json(json)?)
+}
+
+/// Compares what is to be read with its checksums: a run takes hours, and a token that another has become in a file shows
+/// in no loss. Someone who stops the run meanwhile stops this too.
+fn intact(mixture: &Mixture, watch: &mut dyn Watch) -> Result<()> {
+    const LONG: u64 = 4 << 30;
+    for (corpus, _) in mixture.corpora() {
+        let bytes = corpus.shards().1;
+        if bytes >= LONG {
+            let (place, size) = (corpus.dir().display(), bytes >> 30);
+            watch.note(&format!("{place}: its {size} GiB are compared with their checksums"));
+        }
+        corpus.verify(&mut |_| !watch.stop())?;
+    }
+    Ok(())
 }
 
 /// The corpora of a recipe with their weights.
