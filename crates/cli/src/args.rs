@@ -20,7 +20,7 @@ pub use corpus::{Corpus, CorpusInfo, CorpusPack};
 pub use data::{Debug, DebugData, Evaluate};
 pub use explain::Explain;
 pub use generate::{Generate, LiveArgs, ReplyArgs, Summarize, Translate};
-pub use given::Given;
+pub use given::{Given, Settings};
 pub use heads::{Classify, FillMask, KeepArgs, LabelArgs, Ner, Nli, Qa, Rerank, Run, ZeroShot};
 pub use pretrain::Pretrain;
 pub use shared::{KeyArgs, ModelArgs, PromptArgs, StreamArgs, TopK};

@@ -227,7 +227,7 @@ pub struct GenerationArgs {
     )]
     pub bad_words: Vec<String>,
 
-    /// Say only what this regular expression matches
+    /// Say only what this regular expression matches; a space before it is free, since tokens begin words with one
     #[arg(
         long,
         help_heading = "What may be said",
@@ -238,7 +238,7 @@ pub struct GenerationArgs {
     )]
     pub regex: Option<String>,
 
-    /// Say one of these
+    /// Say one of these; a space before it is free, since tokens begin words with one
     #[arg(
         long,
         help_heading = "What may be said",

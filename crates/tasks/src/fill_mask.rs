@@ -231,7 +231,10 @@ impl FillMask {
         for (text, encoding) in texts.iter().zip(&encodings) {
             if !encoding.ids.contains(&self.mask.id) {
                 let shown: String = text.chars().take(60).collect();
-                return Err(Error::Input(format!("No mask_token ({}) found on the input {shown:?}", self.mask.text)));
+                return Err(Error::Input(format!(
+                    "No mask_token ({}) found on the input {shown:?}: put it where a word is to be found",
+                    self.mask.text
+                )));
             }
             if encoding.ids.len() > longest {
                 let length = encoding.ids.len();

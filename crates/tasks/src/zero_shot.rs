@@ -93,10 +93,7 @@ impl ZeroShot {
         let default = || "This example is {}.".to_owned();
         let template = chooser.choose("hypothesis_template", options.hypothesis_template.clone(), default)?;
         let multi_label = chooser.choose("multi_label", options.multi_label, || false)?;
-        if !template.contains("{}") {
-            let problem = format!("the hypothesis_template {template:?} has no {{}}, where the label would go");
-            return Err(Error::Option(problem));
-        }
+        filled(&template, "")?;
         Ok((Settled { template, multi_label }, chooser.chosen))
     }
 
@@ -116,7 +113,8 @@ impl ZeroShot {
         if labels.iter().all(|label| label.trim().is_empty()) {
             return Err(Error::Option("You must include at least one label: the list of labels is empty".into()));
         }
-        let hypotheses: Vec<String> = labels.iter().map(|label| settled.template.replace("{}", label)).collect();
+        let hypotheses: Vec<String> =
+            labels.iter().map(|label| filled(&settled.template, label)).collect::<Result<_>>()?;
         let (model, max) = (&self.classifier.model, self.classifier.model.longest());
         let tokenizer = &model.tokenizer;
         let encode = |text: &&str| -> Result<Vec<Encoding>> {
@@ -172,6 +170,40 @@ pub(crate) fn entailment_of(labels: &[String]) -> Option<usize> {
     labels.iter().position(|label| label.to_lowercase().starts_with("entail"))
 }
 
+/// A template with the label in its place, as Python's `str.format` fills one: `{}` or `{0}` is the label, `{{` and `}}`
+/// are braces.
+///
+/// # Errors
+/// When there is no place for the label, or a brace that is none of these.
+fn filled(template: &str, label: &str) -> Result<String> {
+    let (mut filled, mut rest, mut has_place) = (String::new(), template, false);
+    while let Some(at) = rest.find(['{', '}']) {
+        filled.push_str(&rest[..at]);
+        rest = &rest[at..];
+        let (brace, length) = match rest {
+            _ if rest.starts_with("{{") => ("{", 2),
+            _ if rest.starts_with("}}") => ("}", 2),
+            _ if rest.starts_with("{}") => (label, 2),
+            _ if rest.starts_with("{0}") => (label, 3),
+            _ => {
+                let problem = format!(
+                    "the hypothesis_template {template:?} has a brace that is no place for the label: write {{}} for the \
+                     label, and braces twice"
+                );
+                return Err(Error::Option(problem));
+            }
+        };
+        has_place |= !rest.starts_with("{{") && !rest.starts_with("}}");
+        filled.push_str(brace);
+        rest = &rest[length..];
+    }
+    if !has_place {
+        let problem = format!("the hypothesis_template {template:?} has no {{}}, where the label would go");
+        return Err(Error::Option(problem));
+    }
+    Ok(filled + rest)
+}
+
 /// Labels of a text with commas between them.
 pub fn split_labels(text: &str) -> Vec<String> {
     text.split(',').map(str::trim).filter(|label| !label.is_empty()).map(str::to_owned).collect()
@@ -180,6 +212,18 @@ pub fn split_labels(text: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn templates_are_filled_as_python_fills_them() {
+        for (template, wanted) in
+            [("This is {}.", "This is a b."), ("{0}, {}", "a b, a b"), ("{} {{x}}", "a b {x}"), ("{{{}}}", "{a b}")]
+        {
+            assert_eq!(filled(template, "a b").unwrap(), wanted);
+        }
+        for wrong in ["", "no place", "{{}}", "{1} {}", "{x}", "{", "{} }"] {
+            assert!(filled(wrong, "a").is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn labels_are_found() {

@@ -4,12 +4,41 @@ use std::collections::BTreeMap;
 
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command};
+use serde::{Deserialize, Serialize};
 
 use crate::failure::hinted;
 
-/// The options that were given, each with the flag or the variable that gave it.
+/// What says how inputs come, answers go and how quick that is, but not what the answers are.
+const BESIDE: [&str; 11] = [
+    "output",
+    "resume",
+    "file",
+    "format",
+    "json",
+    "stream",
+    "batch_tokens",
+    "threads",
+    "quiet",
+    "verbose",
+    "print_config",
+];
+
+/// The options that were given.
 #[derive(Clone, Debug, Default)]
-pub struct Given(BTreeMap<String, String>);
+pub struct Given {
+    /// Each with the flag or the variable that gave it.
+    by: BTreeMap<String, String>,
+    settings: Settings,
+}
+
+/// What decides the answers to given inputs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settings {
+    /// The command's name.
+    pub command: String,
+    /// What was given, in words, by the options' names.
+    pub options: BTreeMap<String, Vec<String>>,
+}
 
 impl Given {
     /// Those of `command` among `matches`. A switch that a variable turns off is not given.
@@ -24,12 +53,26 @@ impl Given {
             let is_off = matches!(arg.get_action(), ArgAction::SetTrue) && !matches.get_flag(id);
             (!is_off).then(|| (long.replace('-', "_"), name))
         };
-        Self(command.get_arguments().filter_map(by).collect())
+        let words = |arg: &Arg| {
+            let id = arg.get_id().as_str();
+            let is_given =
+                matches!(matches.value_source(id), Some(ValueSource::CommandLine | ValueSource::EnvVariable));
+            let words = || matches.get_raw(id).into_iter().flatten().map(|word| word.to_string_lossy().into_owned());
+            (is_given && !BESIDE.contains(&id)).then(|| (id.to_owned(), words().collect()))
+        };
+        let options = command.get_arguments().filter_map(words).collect();
+        let settings = Settings { command: command.get_name().to_owned(), options };
+        Self { by: command.get_arguments().filter_map(by).collect(), settings }
+    }
+
+    /// What decides the answers.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
     }
 
     /// What gave `option` (`num_beams`): `--num-beams`, or `PTM_NUM_BEAMS`; none if it was not given.
     pub fn by(&self, option: &str) -> Option<&str> {
-        self.0.get(option).map(String::as_str)
+        self.by.get(option).map(String::as_str)
     }
 
     /// Refuses `option` if it was given: why it does not apply, and what to do instead.

@@ -16,7 +16,7 @@ pub struct KeepArgs {
     #[arg(long, short, value_name = "FILE")]
     pub output: Option<PathBuf>,
 
-    /// Go on where an earlier run with the same inputs and --output ended
+    /// Go on where an earlier run with the same inputs, options and --output ended
     #[arg(long, env = "PTM_RESUME", hide_env_values = true, value_parser = BoolishValueParser::new())]
     pub resume: bool,
 

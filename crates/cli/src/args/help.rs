@@ -8,7 +8,8 @@ macro_rules! with_many {
             "
 Many inputs: they come from files or standard input, one a line (plain, JSON objects, or the columns of a .csv or .tsv \
 file; --format says which where no ending does). A line that cannot be answered gets {\"error\": …} in its place, the rest goes on, and the exit code is 2. With \
---output FILE the answers go there; Ctrl-C keeps what is done, --resume goes on.
+--output FILE the answers go there; Ctrl-C keeps what is done, --resume goes on. FILE.run beside it says by which options \
+and to which inputs they are: others are not gone on with.
 ",
             $after
         )

@@ -38,7 +38,7 @@ pub struct Embed {
     #[arg(long, short, value_name = "FILE")]
     pub output: Option<PathBuf>,
 
-    /// Go on where an earlier run with the same inputs and an --output of .jsonl ended
+    /// Go on where an earlier run with the same inputs, options and an --output of .jsonl ended
     #[arg(long, env = "PTM_RESUME", hide_env_values = true, value_parser = BoolishValueParser::new())]
     pub resume: bool,
 

@@ -17,7 +17,7 @@ pub fn run(args: &FillMask, quiet: bool) -> anyhow::Result<()> {
     };
     let options = FillMaskOptions {
         top_k: args.top_k.map(Into::into),
-        targets: args.targets.as_ref().map(|words| words.iter().map(|word| word.trim().to_owned()).collect()),
+        targets: args.targets.clone(),
         batch_tokens: args.model.batch_tokens.map(Into::into),
         truncate: args.truncate,
         stop: None,

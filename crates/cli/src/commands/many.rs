@@ -3,6 +3,7 @@
 //! stopped goes on.
 
 mod answer_file;
+mod earlier_run;
 mod flow;
 mod given;
 
@@ -52,7 +53,8 @@ impl<I, A: Serialize> Many<'_, I, A> {
     /// # Errors
     /// The first input that cannot be answered; when writing fails, or Ctrl-C was pressed.
     pub fn arguments(&self, inputs: &[I], shape: &dyn Fn(Vec<Value>) -> Value) -> anyhow::Result<()> {
-        let mut file = AnswerFile::of(self.keep)?;
+        let mut file = AnswerFile::of(self.keep, &self.stream.given)?;
+        let all = inputs.len();
         let skipped = file.as_ref().map_or(0, |file| file.held);
         let inputs = inputs.get(skipped..).unwrap_or_default();
         let mut progress = Progress::new(Unit::Things("inputs"), Some(inputs.len() as u64), self.quiet);
@@ -65,12 +67,13 @@ impl<I, A: Serialize> Many<'_, I, A> {
             }
             file.as_mut().map_or(Ok(()), AnswerFile::flush)
         };
-        self.compute(inputs, &mut to, &mut |done| progress.at(done as u64))?;
+        let ended = self.compute(inputs, &mut to, &mut |done| progress.at(done as u64));
         drop(progress);
-        let mut output = Output::new();
-        if let Some(file) = &file {
-            return file.note(self.quiet);
+        if let Some(file) = &mut file {
+            return ended.inspect_err(|error| file.stopped(error, self.quiet)).and_then(|()| file.end(all, self.quiet));
         }
+        ended?;
+        let mut output = Output::new();
         if self.stream.json {
             output.json(&shape(answers.iter().map(json_of).collect::<anyhow::Result<_>>()?))?;
         } else {
@@ -84,7 +87,7 @@ impl<I, A: Serialize> Many<'_, I, A> {
     /// # Errors
     /// When there is no input, some inputs could not be answered, reading or writing fails, or Ctrl-C was pressed.
     pub fn lines(&self, stream: Stream) -> anyhow::Result<()> {
-        self.all_lines(stream, Place::new(AnswerFile::of(self.keep)?)).map(drop)
+        self.all_lines(stream, Place::new(AnswerFile::of(self.keep, &self.stream.given)?)).map(drop)
     }
 
     /// Answers arguments, or the lines of `stream` in their order, and gives all answers back at once; those that could not
@@ -104,12 +107,22 @@ impl<I, A: Serialize> Many<'_, I, A> {
         Ok(place.gathered.unwrap_or_default())
     }
 
-    fn all_lines(&self, mut stream: Stream, mut place: Place<A>) -> anyhow::Result<Place<A>> {
+    fn all_lines(&self, stream: Stream, mut place: Place<A>) -> anyhow::Result<Place<A>> {
+        let seen = self.each_line(stream, &mut place).inspect_err(|error| place.stopped(error, self.quiet))?;
+        self.end(seen, &mut place)?;
+        Ok(place)
+    }
+
+    /// Answers the lines; how many there were.
+    fn each_line(&self, mut stream: Stream, place: &mut Place<A>) -> anyhow::Result<usize> {
         let mut skip = place.file.as_ref().map_or(0, |file| file.held);
-        let mut progress = self.progress(&stream, &place);
+        let mut progress = self.progress(&stream, place);
         let mut seen = 0_usize;
         while let Some(mut piece) = stream.lines()? {
             seen += piece.len();
+            if let Some(file) = &mut place.file {
+                piece.iter().try_for_each(|record| file.comes(record))?;
+            }
             let known = skip.min(piece.len());
             skip -= known;
             piece.drain(..known);
@@ -118,14 +131,12 @@ impl<I, A: Serialize> Many<'_, I, A> {
                 let rest = piece.split_off(self.together.min(piece.len()));
                 let records = std::mem::replace(&mut piece, rest);
                 let count = records.len();
-                self.together(done, records, &mut place, &mut progress)?;
+                self.together(done, records, place, &mut progress)?;
                 done += count;
                 progress.at(done as u64);
             }
         }
-        drop(progress);
-        self.end(seen, &place)?;
-        Ok(place)
+        Ok(seen)
     }
 
     /// How far the lines of `stream` are, where no answers are seen on the terminal meanwhile.
@@ -137,12 +148,12 @@ impl<I, A: Serialize> Many<'_, I, A> {
     }
 
     /// What is said when all lines that were `seen` are through.
-    fn end(&self, seen: usize, place: &Place<A>) -> anyhow::Result<()> {
+    fn end(&self, seen: usize, place: &mut Place<A>) -> anyhow::Result<()> {
         if seen == 0 {
             return Err(input::nothing(self.what));
         }
-        if let Some(file) = &place.file {
-            file.note(self.quiet)?;
+        if let Some(file) = &mut place.file {
+            file.end(seen, self.quiet)?;
         }
         if place.gathered.is_none() { answered(seen, place.failed) } else { Ok(()) }
     }
@@ -195,6 +206,7 @@ impl<I, A: Serialize> Many<'_, I, A> {
 
     fn give(&self, answer: anyhow::Result<(&I, A)>, place: &mut Place<A>) -> anyhow::Result<()> {
         place.failed += usize::from(answer.is_err());
+        place.given += 1;
         if let Some(gathered) = &mut place.gathered {
             gathered.push(answer.map(|(_, answer)| answer));
             return Ok(());
@@ -204,7 +216,12 @@ impl<I, A: Serialize> Many<'_, I, A> {
             (Err(error), Some(file)) => file.write(&error_record(&error)),
             (Ok((_, answer)), None) if self.stream.json => Ok(place.output.json(&answer)?),
             (Ok((input, answer)), None) => (self.show)(&mut place.output, input, &answer),
-            (Err(error), None) => give_error(&error, self.stream.json, &mut place.output),
+            (Err(error), None) => {
+                // a line that could not be read says itself which it is
+                let is_named = self.stream.json || !error.is::<ptm_tasks::Error>();
+                let error = if is_named { error } else { error.context(format!("input {}", place.given)) };
+                give_error(&error, self.stream.json, &mut place.output)
+            }
         }
     }
 
@@ -238,11 +255,21 @@ struct Place<A> {
     gathered: Option<Vec<anyhow::Result<A>>>,
     /// So many inputs could not be answered.
     failed: usize,
+    /// So many have their place in the output, those of an earlier run counted.
+    given: usize,
 }
 
 impl<A> Place<A> {
     fn new(file: Option<AnswerFile>) -> Self {
-        Self { file, output: Output::new(), gathered: None, failed: 0 }
+        let given = file.as_ref().map_or(0, |file| file.held);
+        Self { file, output: Output::new(), gathered: None, failed: 0, given }
+    }
+
+    /// What is said where Ctrl-C is what ended the run.
+    fn stopped(&mut self, error: &anyhow::Error, quiet: bool) {
+        if let Some(file) = &self.file {
+            file.stopped(error, quiet);
+        }
     }
 
     fn flush(&mut self) -> anyhow::Result<()> {

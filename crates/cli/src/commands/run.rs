@@ -1,5 +1,6 @@
 //! `ptm run`: the command of the task that a model is for.
 
+use clap::error::{ContextKind, ErrorKind};
 use ptm_tasks::Task;
 
 use crate::args::{Arguments, Command, Run};
@@ -16,13 +17,23 @@ pub fn arguments(args: &Run, outer: &Arguments) -> anyhow::Result<Arguments> {
     hub::check_revision(revision.as_deref(), &[&args.model])?;
     let dir = hub::resolve(&args.model, revision.as_deref(), outer.quiet)?;
     let task = Task::of_dir(&dir)?;
+    let read = |command: &str| {
+        let words = ["ptm", command, "--model"].into_iter().map(str::to_owned);
+        Arguments::read(words.chain([dir.display().to_string()]).chain(args.rest.iter().cloned()))
+    };
     let command = command_of(task);
+    let (command, read) = match read(command) {
+        Ok(read) => (command, Ok(read)),
+        // texts alone: their labels, which is what these models give
+        Err(error) => match other_of(task).map(|other| (other, read(other))) {
+            Some((other, Ok(read))) => (other, Ok(read)),
+            _ => (command, Err(error)),
+        },
+    };
     if !outer.quiet {
         report::note(&format!("{}: {task}, as ptm {command}", args.model));
     }
-    let words = ["ptm", command, "--model"].into_iter().map(str::to_owned);
-    let all = words.chain([dir.display().to_string()]).chain(args.rest.iter().cloned());
-    let mut inner = Arguments::read(all).unwrap_or_else(|error| error.exit());
+    let mut inner = read.map_err(|error| wrong(task, command, error))?;
     if matches!(inner.command, Command::Run(_)) {
         return Err(hinted("a model's task cannot be run again", "name the command itself"));
     }
@@ -33,6 +44,25 @@ pub fn arguments(args: &Run, outer: &Arguments) -> anyhow::Result<Arguments> {
     inner.quiet |= outer.quiet;
     inner.threads = inner.threads.or(outer.threads);
     Ok(inner)
+}
+
+/// What else a model of the task does, with texts alone.
+fn other_of(task: Task) -> Option<&'static str> {
+    matches!(task, Task::NaturalLanguageInference | Task::Reranking).then_some("classify")
+}
+
+/// Texts where the task wants pairs: what it wants. Other usage, and help, is for the command to tell.
+fn wrong(task: Task, command: &str, error: clap::Error) -> anyhow::Error {
+    let wanted = match task {
+        Task::QuestionAnswering => "--question and --context",
+        Task::NaturalLanguageInference => "--premise and --hypothesis, or one text or more for their labels alone",
+        _ => error.exit(),
+    };
+    if error.kind() != ErrorKind::UnknownArgument {
+        error.exit();
+    }
+    let unknown = error.get(ContextKind::InvalidArg).map(ToString::to_string).unwrap_or_default();
+    hinted(format!("{task} has no place for {unknown:?}"), format!("ptm {command} takes {wanted}; see its --help"))
 }
 
 /// The revision among a command's words: the model is looked at before the words are understood.

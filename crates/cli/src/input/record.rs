@@ -46,6 +46,14 @@ impl Record {
         }
     }
 
+    /// What it holds, in bytes that are the same for the same line.
+    pub fn bytes(&self) -> Vec<u8> {
+        match &self.content {
+            Content::Plain(text) => text.as_bytes().to_vec(),
+            Content::Object(object) => serde_json::to_vec(object).unwrap_or_default(),
+        }
+    }
+
     /// The text itself, or the string under `key`.
     ///
     /// # Errors
@@ -87,7 +95,12 @@ impl Record {
     pub fn two(self, first: &str, second: &str) -> anyhow::Result<(String, String)> {
         match self.content {
             Content::Object(mut object) => {
+                let is_lacking = object.contains_key(first) && !object.contains_key(second);
                 let mut take = |key| take_string(&mut object, key, false, &self.place);
+                // what the object has is told while it is whole
+                if is_lacking {
+                    take(second)?;
+                }
                 Ok((take(first)?, take(second)?))
             }
             Content::Plain(line) => {

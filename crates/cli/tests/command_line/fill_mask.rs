@@ -64,6 +64,22 @@ fn options() {
     assert!(shown.contains("The capital of France is east."), "{shown}");
 }
 
+/// Where words begin with a space, that of a target counts.
+#[test]
+fn targets_with_a_space_in_front() {
+    let text = "The capital of France is <mask>.";
+    let values = |targets: &str| {
+        let model = parity("pipelines/roberta");
+        json(ptm().args(["fill-mask", "--json", "--targets", targets, text, "-m"]).arg(&model))
+    };
+    let words = |value: &Value| -> Vec<String> {
+        value.as_array().unwrap().iter().map(|guess| guess["token_str"].as_str().unwrap().to_owned()).collect()
+    };
+    let mut with_space = words(&values(" city, the"));
+    with_space.sort();
+    assert_eq!(with_space, [" city", " the"]);
+}
+
 /// A tokenizer whose files say that there is no mask.
 #[test]
 fn a_tokenizer_without_a_mask() {

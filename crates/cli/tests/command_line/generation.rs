@@ -196,7 +196,14 @@ fn wishes() {
     };
     let year = base(&["--regex", "[0-9]{4}"]);
     assert_eq!(year.trim().len(), 4, "{year:?}");
-    assert!(["in Paris", "on Sunday"].contains(&base(&["--choices", "in Paris,on Sunday"]).trim()));
+    assert!(
+        ["in Paris", "on Sunday"]
+            .contains(&base(&["--choices", "in Paris,on Sunday"]).trim_start().trim_end_matches('\n'))
+    );
+    let mut cut = ptm();
+    cut.args(["generate", "The tower", "--regex", "[0-9]{14}", "--max-new-tokens", "3", "-m"]).arg(model("gpt2"));
+    let said = String::from_utf8(cut.assert().success().get_output().stderr.clone()).unwrap();
+    assert!(said.contains("ended before it was complete"), "{said}");
     let draw = |seed| base(&["--temperature", "3", "--max-new-tokens", "12", "--do-sample", "true", "--seed", seed]);
     assert_eq!(draw("3"), draw("3"));
     assert_ne!(draw("3"), draw("4"));
@@ -282,6 +289,7 @@ fn said_of_draft(draft: &str) -> String {
 fn refusals() {
     let said = |more: &[&str]| refused(ptm().args(["generate", "The tower"]).args(more).arg("-m").arg(model("gpt2")));
     assert!(said(&["--max-new-tokens", "5000"]).contains("128 positions"));
+    assert!(said(&["--min-length", "300"]).contains("min_length is 300, but the model has 128 positions"));
     assert!(said(&["--top-p", "7"]).contains("top_p is 7"));
     assert!(said(&["--num-return-sequences", "3", "--do-sample", "false"]).contains("num_beams or do_sample"));
     assert!(said(&["--regex", "(["]).contains("regular expression"));

@@ -169,6 +169,19 @@ fn runs_go_on_where_they_ended() {
     std::fs::write(&output, format!("{}\n{{\"lab", part.join("\n"))).unwrap();
     assert_eq!(run(&["--resume"]), whole);
     assert_eq!(run(&["--resume"]), whole);
+    // by other options, to other inputs or of another command, answers are not gone on with
+    let other = |name: &str, model: &str, more: &[&str]| {
+        let mut command = command(name, model, more);
+        let said = refused(command.arg("--resume").arg("--file").arg(&input).arg("--output").arg(&output));
+        assert_eq!(std::fs::read_to_string(&output).unwrap(), whole);
+        said
+    };
+    assert!(other("classify", "bert-sequence", &["--top-k", "1"]).contains("top-k was not given then, is \"1\" now"));
+    assert!(other("ner", "bert-token", &[]).contains("ptm classify then, ptm ner now"));
+    std::fs::write(&input, format!("id,text\n{}\n", rows[..600].join("\n").replace("word 7,", "word 8,"))).unwrap();
+    assert!(other("classify", "bert-sequence", &[]).contains("its 600 answers are to other inputs"));
+    std::fs::write(&input, format!("id,text\n{}\n", rows[..9].join("\n"))).unwrap();
+    assert!(other("classify", "bert-sequence", &[]).contains("it holds 600 answers, but there are 9 inputs"));
     refused(command("classify", "bert-sequence", &["a", "--resume"]).env("PTM_QUIET", "1"));
     let said = refused(command("ner", "bert-token", &["a", "--output"]).arg(dir.path().join("none/x")));
     assert!(said.contains("there is no directory"), "{said}");
@@ -267,6 +280,16 @@ fn the_task_of_a_model() {
         assert!(said.contains(task), "{said}");
         assert!(answer.contains(shown), "{answer}");
     }
+    // texts alone get the labels of models that are for pairs
+    for directory in ["bert-sequence", "bert-one"] {
+        let run =
+            |words: &[&str]| json(ptm().args(["-q", words[0], words[1]]).arg(model(directory)).args(["--json", CLARA]));
+        let labels = run(&["run", "--quiet"]);
+        assert!(labels[0]["label"].is_string());
+        assert_eq!(labels, run(&["classify", "-m"]));
+    }
+    let said = refused(ptm().arg("run").arg(model("bert-span")).arg(CLARA));
+    assert!(said.contains("ptm qa takes --question and --context"), "{said}");
     let vectors = json(ptm().args(["run", "--quiet"]).arg(parity("sentence/mean")).args(["--json", "a text"]));
     assert!(vectors[0][0].is_f64());
     let filled = json(

@@ -17,7 +17,8 @@ use crate::error::{Error, Result};
 /// Bytes that an automaton may take.
 const MOST: usize = 64 << 20;
 
-/// What a text is to be. A space before it and after it is free, since that is how tokens begin words.
+/// What a text is to be. A space before it is free, since that is how tokens begin words, and one after it where tokens end
+/// words with it.
 pub struct Constraint {
     pattern: String,
     automaton: dense::DFA<Vec<u32>>,
@@ -60,7 +61,10 @@ impl Constraint {
             .match_kind(MatchKind::All)
             .dfa_size_limit(Some(MOST))
             .determinize_size_limit(Some(MOST));
-        let automaton = dense::Builder::new().configure(config).build(&format!(" ?(?:{pattern}) ?"));
+        let tokens: Vec<Vec<u8>> = (0..vocabulary as u32).map(|id| tokenizer.token_bytes(id)).collect();
+        let ends_words = |token: &Vec<u8>| token.ends_with(b" ") && token.iter().any(|&byte| byte != b' ');
+        let after = if tokens.iter().any(ends_words) { " ?" } else { "" };
+        let automaton = dense::Builder::new().configure(config).build(&format!(" ?(?:{pattern}){after}"));
         let automaton = automaton.map_err(|error| {
             let mut reasons = vec![error.to_string()];
             let mut source = std::error::Error::source(&error);
@@ -70,7 +74,6 @@ impl Constraint {
             }
             Error::Option(format!("the regular expression {pattern:?} can't be used: {}", reasons.join(": ")))
         })?;
-        let tokens: Vec<Vec<u8>> = (0..vocabulary as u32).map(|id| tokenizer.token_bytes(id)).collect();
         let bytes: HashSet<u8> = tokens.iter().filter(|bytes| bytes.len() == 1).map(|bytes| bytes[0]).collect();
         let (pattern, ends, spells_bytes) = (pattern.to_owned(), ends.to_vec(), bytes.len() == 256);
         Ok(Self { pattern, automaton, tokens, ends, spells_bytes, known: Mutex::default() })
@@ -88,6 +91,12 @@ impl Constraint {
         }
         let escaped: Vec<String> = phrases.iter().map(|phrase| escape(phrase.trim())).collect();
         Self::regex(&escaped.join("|"), tokenizer, vocabulary, ends)
+    }
+
+    /// Whether what was `said` is all that it is to be; an end may follow it.
+    pub(super) fn is_complete(&self, said: &[u32]) -> bool {
+        let said: Vec<u32> = said.iter().copied().filter(|id| !self.ends.contains(id)).collect();
+        self.matches(self.after(&said))
     }
 
     fn start(&self) -> StateID {
@@ -202,9 +211,15 @@ fn escape(text: &str) -> String {
     text.chars().flat_map(|c| (c.is_ascii_punctuation().then_some('\\')).into_iter().chain([c])).collect()
 }
 
+impl std::fmt::Display for Constraint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "the constraint {:?}", self.pattern)
+    }
+}
+
 impl Process for Constraint {
     fn name(&self) -> String {
-        format!("the constraint {:?}", self.pattern)
+        self.to_string()
     }
 
     fn process(&self, context: &Context<'_>, scores: &mut [f32]) {

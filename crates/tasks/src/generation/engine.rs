@@ -263,7 +263,18 @@ impl Engine {
             };
             inputs(alone).map(job)
         };
-        let mut listener = Listener { said, done, stop: how.stop };
+        let mut done = |place: usize, found: Result<Vec<Spoken>>| {
+            if let (Some(constraint), Ok(found)) = (how.constraint, &found)
+                && found.iter().any(|spoken| !constraint.is_complete(&spoken.tokens))
+            {
+                let number = place + 1;
+                tracing::warn!(
+                    "{constraint}: the answer to text {number} ended before it was complete: allow more tokens"
+                );
+            }
+            done(place, found)
+        };
+        let mut listener = Listener { said, done: &mut done, stop: how.stop };
         let room = Room::of(how.rows.unwrap_or(DEFAULT_ROWS), self.vocabulary());
         each!(&self.model, model => run(&**model, &mut jobs, room, &mut listener))
     }
@@ -407,6 +418,10 @@ impl<'s> Shared<'s> {
             return Err(Error::Input(format!(
                 "a text of {given} tokens is as long as max_length ({wanted}) allows: raise it, or give max_new_tokens"
             )));
+        }
+        let least = if self.settings.min_new_tokens.is_some() { 0 } else { self.settings.min_length };
+        if least > most {
+            return Err(Error::Option(format!("min_length is {least}, but the model has {most} positions")));
         }
         if wanted > most && self.how.shorten && given < most {
             return Ok(most);

@@ -1,5 +1,5 @@
 //! The file that `--output` names: a line of JSON an answer, in order. A run that was stopped goes on after its last whole
-//! line.
+//! line, if inputs and options are those of then.
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, BufWriter, Seek, SeekFrom, Write};
@@ -8,22 +8,25 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use serde::Serialize;
 
-use crate::args::KeepArgs;
-use crate::failure::hinted;
+use super::earlier_run::EarlierRun;
+use crate::args::{Given, KeepArgs};
+use crate::failure::{Stopped, hinted};
+use crate::input::Record;
 use crate::report;
 
 /// A file of answers, a line each.
 pub struct AnswerFile {
     path: PathBuf,
     to: BufWriter<File>,
+    run: EarlierRun,
     /// Answers of an earlier run.
     pub held: usize,
     written: usize,
 }
 
 impl AnswerFile {
-    /// The file that was asked for, with the whole lines of an earlier run where it is continued.
-    pub fn of(keep: &KeepArgs) -> anyhow::Result<Option<Self>> {
+    /// The file that was asked for, with the whole lines of an earlier run where it is continued by the same options.
+    pub fn of(keep: &KeepArgs, given: &Given) -> anyhow::Result<Option<Self>> {
         let Some(path) = &keep.output else { return Ok(None) };
         let failed = || format!("{}: cannot write", path.display());
         if path.is_dir() {
@@ -35,14 +38,28 @@ impl AnswerFile {
                 "make it first, or choose another one",
             ));
         }
+        let is_kept = keep.resume && std::fs::metadata(path).is_ok_and(|file| file.len() > 0);
+        let run =
+            if is_kept { EarlierRun::of(path, given.settings())? } else { EarlierRun::new(path, given.settings()) };
         let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(!keep.resume);
+        options.read(true).write(true).create(true).truncate(!is_kept);
         let mut file = options.open(path).with_context(failed)?;
-        let (held, bytes) = if keep.resume { whole_lines(&file, path)? } else { (0, 0) };
+        let (held, bytes) = if is_kept { whole_lines(&file, path)? } else { (0, 0) };
         // what a run that was killed left of a line goes
         file.set_len(bytes).with_context(failed)?;
         file.seek(SeekFrom::Start(bytes)).with_context(failed)?;
-        Ok(Some(Self { path: path.clone(), to: BufWriter::new(file), held, written: 0 }))
+        let mut this = Self { path: path.clone(), to: BufWriter::new(file), run, held, written: 0 };
+        this.run.keep()?;
+        Ok(Some(this))
+    }
+
+    /// An input, each in its turn, also those that the earlier run answered.
+    ///
+    /// # Errors
+    /// When it is not what the earlier run had there.
+    pub fn comes(&mut self, record: &anyhow::Result<Record>) -> anyhow::Result<()> {
+        let bytes = record.as_ref().map_or_else(|_| b"unreadable".to_vec(), Record::bytes);
+        self.run.comes(&bytes, self.held)
     }
 
     pub fn write(&mut self, answer: &impl Serialize) -> anyhow::Result<()> {
@@ -50,20 +67,40 @@ impl AnswerFile {
         serde_json::to_writer(&mut self.to, answer).with_context(failed)?;
         self.to.write_all(b"\n").with_context(failed)?;
         self.written += 1;
+        self.run.answered();
         Ok(())
     }
 
     pub fn flush(&mut self) -> anyhow::Result<()> {
-        self.to.flush().with_context(|| format!("{}: cannot write", self.path.display()))
+        self.to.flush().with_context(|| format!("{}: cannot write", self.path.display()))?;
+        self.run.keep_now_and_then()
     }
 
-    pub fn note(&self, quiet: bool) -> anyhow::Result<()> {
+    /// What is said at the end, when `seen` inputs came.
+    ///
+    /// # Errors
+    /// When the earlier run had more.
+    pub fn end(&mut self, seen: usize, quiet: bool) -> anyhow::Result<()> {
+        if self.held > seen {
+            let path = self.path.display();
+            let sentence = format!("{path}: it holds {} answers, but there are {seen} inputs", self.held);
+            return Err(hinted(sentence, "give the inputs of the earlier run, or leave --resume out"));
+        }
         self.to.get_ref().sync_all().with_context(|| format!("{}: cannot write", self.path.display()))?;
+        self.run.keep()?;
         if !quiet {
             let before = if self.held > 0 { format!(" after {} of an earlier run", self.held) } else { String::new() };
             report::note(&format!("{}: {} answers written{before}", self.path.display(), self.written));
         }
         Ok(())
+    }
+
+    /// What is said where Ctrl-C is what ended the run.
+    pub fn stopped(&self, error: &anyhow::Error, quiet: bool) {
+        if error.is::<Stopped>() && !quiet {
+            let answers = self.held + self.written;
+            report::note(&format!("{}: {answers} answers are kept, --resume goes on", self.path.display()));
+        }
     }
 }
 
@@ -96,16 +133,24 @@ mod tests {
     fn an_earlier_run_is_continued_after_its_last_whole_line() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.jsonl");
+        let first = KeepArgs { output: Some(path.clone()), resume: false, print_config: false };
+        let keep = KeepArgs { resume: true, ..first.clone() };
+        let of = |keep: &KeepArgs| AnswerFile::of(keep, &Given::default());
+        drop(of(&first).unwrap());
         std::fs::write(&path, "{\"a\":1}\n[2]\n{\"a\"").unwrap();
-        let keep = KeepArgs { output: Some(path.clone()), resume: true, print_config: false };
-        let mut file = AnswerFile::of(&keep).unwrap().unwrap();
+        let mut file = of(&keep).unwrap().unwrap();
         assert_eq!(file.held, 2);
         file.write(&3).unwrap();
         file.flush().unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "{\"a\":1}\n[2]\n3\n");
+        assert!(file.end(1, true).is_err(), "it holds more than one");
         std::fs::write(&path, "text\n").unwrap();
-        assert!(AnswerFile::of(&keep).is_err());
-        AnswerFile::of(&KeepArgs { resume: false, ..keep }).unwrap();
+        assert!(of(&keep).is_err());
+        of(&first).unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "");
+        // whose answers these are, nobody knows
+        std::fs::write(dir.path().join("b.jsonl"), "1\n").unwrap();
+        assert!(of(&KeepArgs { output: Some(dir.path().join("b.jsonl")), ..keep }).is_err());
+        assert_eq!(std::fs::read_to_string(dir.path().join("b.jsonl")).unwrap(), "1\n");
     }
 }

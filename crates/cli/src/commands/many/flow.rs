@@ -48,7 +48,7 @@ impl<I: Clone, A: Serialize> Many<'_, I, A> {
     /// # Errors
     /// When there is no input, some inputs could not be answered, reading or writing fails, or Ctrl-C was pressed.
     pub fn flowing(&self, stream: Stream, flow: &Flow<'_, I, A>) -> anyhow::Result<()> {
-        let place = Place::new(AnswerFile::of(self.keep)?);
+        let place = Place::new(AnswerFile::of(self.keep, &self.stream.given)?);
         let skip = place.file.as_ref().map_or(0, |file| file.held);
         let progress = self.progress(&stream, &place);
         let window = RefCell::new(Window {
@@ -70,16 +70,15 @@ impl<I: Clone, A: Serialize> Many<'_, I, A> {
             let mut put = |place, answer| window.borrow_mut().put(place, answer);
             Ok(flow(&mut next, stop, &mut put))
         });
-        let Window { place, seen, failure, progress, .. } = window.into_inner();
+        let Window { mut place, seen, failure, progress, .. } = window.into_inner();
         drop(progress);
-        if let Some(error) = failure {
-            return Err(error);
-        }
-        match ended? {
-            Err(Error::Stopped) => return Err(Stopped.into()),
-            ended => ended?,
-        }
-        self.end(seen, &place)
+        let ended = match (failure, ended) {
+            (Some(error), _) | (None, Err(error)) => Err(error),
+            (None, Ok(Err(Error::Stopped))) => Err(Stopped.into()),
+            (None, Ok(ended)) => ended.map_err(Into::into),
+        };
+        ended.inspect_err(|error| place.stopped(error, self.quiet))?;
+        self.end(seen, &mut place)
     }
 }
 
@@ -154,6 +153,10 @@ impl<I: Clone, A: Serialize> Window<'_, '_, I, A> {
             };
             let number = self.seen;
             self.seen += 1;
+            if let Some(Err(error)) = self.place.file.as_mut().map(|file| file.comes(&record)) {
+                self.failure = Some(error);
+                continue;
+            }
             if number < self.skip {
                 continue;
             }
@@ -318,6 +321,7 @@ mod tests {
     fn a_run_goes_on_where_it_was_stopped() {
         let dir = tempfile::tempdir().unwrap();
         let output = dir.path().join("said.jsonl");
+        answers("a\nb\nc\nd\n", 10, KeepArgs { output: Some(output.clone()), ..keep() }).2.unwrap();
         std::fs::write(&output, "\"a\"\n\"b\"\n\"c").unwrap();
         let keep = KeepArgs { output: Some(output), resume: true, ..keep() };
         let (said, lazy, ended) = answers("a\nb\nc\nd\n", 10, keep);
