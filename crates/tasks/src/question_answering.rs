@@ -32,7 +32,8 @@ pub struct QuestionAnsweringOptions<'a> {
     pub max_answer_len: Option<usize>,
     /// Tokens of a window, the question counted; by default what the model reads, at most 384.
     pub max_seq_len: Option<usize>,
-    /// Tokens of the question that are read; all by default.
+    /// Tokens of the question that are read; all by default, as with fast tokenizers in `transformers`, where the option
+    /// is without effect.
     pub max_question_len: Option<usize>,
     /// Whether there may be no answer, which then is one of the answers, with an empty text.
     pub handle_impossible_answer: Option<bool>,

@@ -85,7 +85,8 @@ impl QuestionAnswering {
     }
 }
 
-/// The `wanted` likeliest spans of at most `longest` tokens, the likeliest first.
+/// The `wanted` likeliest spans of at most `longest` tokens, the likeliest first. Where there are fewer, the reference goes
+/// on with spans of no probability in no defined order, an empty answer among them; here these are none.
 fn best_spans(starts: &[f32], ends: &[f32], longest: usize, wanted: usize) -> Vec<Span> {
     let order = |a: &Span, b: &Span| b.score.total_cmp(&a.score).then((a.start, a.end).cmp(&(b.start, b.end)));
     let mut spans: Vec<Span> = Vec::new();
