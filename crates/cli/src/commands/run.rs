@@ -24,7 +24,7 @@ pub fn arguments(args: &Run, outer: &Arguments) -> anyhow::Result<Arguments> {
     let command = command_of(task);
     let (command, read) = match read(command) {
         Ok(read) => (command, Ok(read)),
-        // texts alone: their labels, which is what these models give
+        // what these words are for another command of the model
         Err(error) => match other_of(task).map(|other| (other, read(other))) {
             Some((other, Ok(read))) => (other, Ok(read)),
             _ => (command, Err(error)),
@@ -46,9 +46,13 @@ pub fn arguments(args: &Run, outer: &Arguments) -> anyhow::Result<Arguments> {
     Ok(inner)
 }
 
-/// What else a model of the task does, with texts alone.
+/// What else a model of the task does: with texts alone where pairs are usual, and between languages.
 fn other_of(task: Task) -> Option<&'static str> {
-    matches!(task, Task::NaturalLanguageInference | Task::Reranking).then_some("classify")
+    match task {
+        Task::NaturalLanguageInference | Task::Reranking => Some("classify"),
+        Task::Text2TextGeneration => Some("translate"),
+        _ => None,
+    }
 }
 
 /// Texts where the task wants pairs: what it wants. Other usage, and help, is for the command to tell.

@@ -81,6 +81,16 @@ fn one_text_answered_by_another() {
         ]);
         assert_eq!(serde_json::from_slice::<Value>(output).unwrap(), json(direct.arg("-m").arg(model(name))));
     }
+    // languages are words for a translation
+    let mut run = ptm();
+    run.arg("run").arg(model("mbart")).args(["A tower", "--from", "en_XX", "--to", "ro_RO", "--max-new-tokens", "3"]);
+    let done = run.assert().success();
+    let said = String::from_utf8_lossy(&done.get_output().stderr);
+    assert!(said.contains("text2text-generation, as ptm translate") && !said.contains("no languages"), "{said}");
+    let mut unnamed = ptm();
+    unnamed.args(["translate", "A tower", "--max-new-tokens", "3", "-m"]).arg(model("mbart"));
+    let said = String::from_utf8(unnamed.assert().success().get_output().stderr.clone()).unwrap();
+    assert!(said.contains("no languages were named: the text is read as en_XX"), "{said}");
     // the revision is looked for before the command's words are understood
     let said = refused(ptm().args(["run", "nobody/nothing", "--revision", "v9", "A tower"]));
     assert!(said.contains("nobody/nothing") && said.contains("v9"), "{said}");

@@ -87,7 +87,14 @@ pub(super) fn with_languages(purpose: Purpose, dir: &Path) -> Result<Purpose> {
     }
     let tasks = tasks_of(dir)?;
     let named = tasks.iter().find_map(|task| task.strip_prefix("translation_")?.split_once("_to_"));
-    let Some((from, to)) = named else { return Ok(purpose) };
+    let Some((from, to)) = named else {
+        let file = json_file(dir, "tokenizer_config.json")?.unwrap_or_default();
+        if file.get("tokenizer_class").and_then(Value::as_str).is_some_and(|class| class.starts_with("MBart")) {
+            let source = file.get("src_lang").and_then(Value::as_str).unwrap_or("en_XX");
+            tracing::warn!("no languages were named: the text is read as {source}, and the model chooses what it says");
+        }
+        return Ok(purpose);
+    };
     tracing::warn!("no languages were named: the model's first is taken, from {from} to {to}");
     Ok(Purpose::Translation(Some((from.to_owned(), to.to_owned()))))
 }
