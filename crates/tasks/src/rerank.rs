@@ -67,14 +67,17 @@ impl Reranker {
         let named = class.and_then(|class| match class.rsplit('.').next() {
             Some("Identity") => Some(Function::None),
             Some("Sigmoid") => Some(Function::Sigmoid),
-            _ => None,
+            _ => {
+                tracing::warn!("config.json names {class} for scores, which is not done here: the sigmoid makes them");
+                None
+            }
         });
         let function = match (options.function_to_apply, named) {
             (None, Some(named)) => {
                 chooser.note("function_to_apply", &named, Origin::File("config.json"));
                 named
             }
-            (given, _) => chooser.choose("function_to_apply", given, || self.classifier.own_function())?,
+            (given, _) => chooser.choose("function_to_apply", given, || Function::Sigmoid)?,
         };
         if function == Function::Softmax {
             let problem = "function_to_apply is softmax, which makes 1 of every single score: sigmoid or none";

@@ -165,8 +165,10 @@ fn runs_go_on_where_they_ended() {
     let whole = run(&[]);
     assert_eq!(whole.lines().count(), 600);
     // as a run that was killed in the middle of a line leaves it
-    let part: Vec<&str> = whole.lines().take(301).collect();
-    std::fs::write(&output, format!("{}\n{{\"lab", part.join("\n"))).unwrap();
+    std::fs::write(&input, format!("id,text\n{}\n", rows[..301].join("\n"))).unwrap();
+    let part = run(&[]);
+    std::fs::write(&input, format!("id,text\n{}\n", rows.join("\n"))).unwrap();
+    std::fs::write(&output, format!("{part}{{\"lab")).unwrap();
     assert_eq!(run(&["--resume"]), whole);
     assert_eq!(run(&["--resume"]), whole);
     // by other options, to other inputs or of another command, answers are not gone on with

@@ -252,7 +252,7 @@ impl Engine {
             (Some(_), None) => return Err(Error::Option("stop strings need the model's tokenizer".into())),
         };
         let time = settings.max_time.map(Time::new);
-        let ends = Ends { tokens: ends.into(), strings, time };
+        let ends = Ends { tokens: ends.into(), strings, time, ..Ends::default() };
         let shared = Shared { engine: self, settings, how, searching: &searching, drawing: &drawing, ends: &ends };
         shared.check()?;
         let mut place = 0;
@@ -348,7 +348,7 @@ impl<'s> Shared<'s> {
             searching: self.searching,
             callers: self.how.processors,
             drawing: self.drawing,
-            ends: self.ends.anew(),
+            ends: self.ends.anew(&prompt),
             prompt: prompt.clone(),
             source: tokens.clone(),
             max_length,

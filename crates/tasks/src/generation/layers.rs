@@ -81,8 +81,17 @@ impl Layers {
                 let problem = format!("{key} is {value}, which ptm doesn't do: remove it, or set it to null");
                 return Err(Error::Module { path: dir.join(name), problem });
             }
+            // nothing is padded here, and a token that isn't there can't be said
+            if key == "pad_token_id" && value.as_i64().is_some_and(|id| id < 0) {
+                tracing::warn!(
+                    "{}: pad_token_id is {value}, which is no token: it is left out",
+                    dir.join(name).display()
+                );
+                continue;
+            }
             // as the reference has it, a file that says what is the default anyway leaves the task's default alone
-            if global.contains_key(key) && !value.is_null() && global.get(key) != Some(value) {
+            let is_default = global.get(key).is_some_and(|default| is_equal(default, value));
+            if global.contains_key(key) && !value.is_null() && !is_default {
                 let is_default_length = key == "max_length" && value.as_u64() == Some(DEFAULT_NEW as u64);
                 if !is_default_length {
                     layers.set(key, value.clone(), Origin::File(name));
@@ -230,6 +239,11 @@ fn known(settings: &Settings) -> Map<String, Value> {
         Ok(Value::Object(map)) => map,
         _ => unreachable!("settings are a map of names and values"),
     }
+}
+
+/// Whether two values are the same, 1 and 1.0 too.
+fn is_equal(a: &Value, b: &Value) -> bool {
+    a == b || matches!((a.as_f64(), b.as_f64()), (Some(a), Some(b)) if a == b)
 }
 
 fn is_unset(key: &str, value: &Value) -> bool {

@@ -153,8 +153,10 @@ pub(crate) fn drawing(settings: &Settings, ends: usize) -> Vec<Box<dyn Process>>
             add(true, &|| Box::new(MinP { share, keep }));
         }
         add(s.typical_p < 1.0, &|| Box::new(Typical { mass: s.typical_p, keep }));
-        add(s.epsilon_cutoff > 0.0, &|| Box::new(EpsilonCutoff { least: s.epsilon_cutoff, keep }));
-        add(s.eta_cutoff > 0.0, &|| Box::new(EtaCutoff { epsilon: s.eta_cutoff, keep }));
+        add(s.epsilon_cutoff > 0.0 && s.epsilon_cutoff < 1.0, &|| {
+            Box::new(EpsilonCutoff { least: s.epsilon_cutoff, keep })
+        });
+        add(s.eta_cutoff > 0.0 && s.eta_cutoff < 1.0, &|| Box::new(EtaCutoff { epsilon: s.eta_cutoff, keep }));
     }
     add(s.renormalize_logits, &|| Box::new(Normalize));
     all

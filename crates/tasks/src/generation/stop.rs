@@ -16,7 +16,12 @@ pub(crate) struct Ends<'a> {
     pub strings: Option<(Arc<[String]>, &'a Tokenizer)>,
     /// How long it may take.
     pub time: Option<Time>,
+    /// The end of what stands before it: a stop string may begin there.
+    pub before: Arc<[u32]>,
 }
+
+/// So many tokens of what stands before are looked at: more than a stop string has.
+const BEFORE: usize = 256;
 
 /// A time after which nothing more is said; it begins with the first token.
 #[derive(Clone, Debug)]
@@ -38,10 +43,12 @@ impl Time {
 }
 
 impl Ends<'_> {
-    /// The same for another input, whose time has not begun.
-    pub fn anew(&self) -> Self {
+    /// The same for another input, after `prompt`, whose time has not begun.
+    pub fn anew(&self, prompt: &[u32]) -> Self {
         let time = self.time.as_ref().map(|time| Time { most: time.most, begun: Arc::default() });
-        Self { time, ..self.clone() }
+        let before =
+            if self.strings.is_some() { prompt[prompt.len().saturating_sub(BEFORE)..].into() } else { Arc::default() };
+        Self { time, before, ..self.clone() }
     }
 
     /// Why a sequence that has said `said` ends, if it does; it may not be longer than `max_length` with its `given`
@@ -67,7 +74,7 @@ impl Ends<'_> {
         let mut text: Vec<u8> = Vec::new();
         let mut last = 0;
         // from the end as many tokens as the longest string may reach over
-        for (back, &token) in said.iter().rev().enumerate() {
+        for (back, &token) in said.iter().rev().chain(self.before.iter().rev()).enumerate() {
             let bytes = tokenizer.token_bytes(token);
             text.splice(0..0, bytes.iter().copied());
             if back == 0 {

@@ -45,11 +45,12 @@ impl AnswerFile {
         options.read(true).write(true).create(true).truncate(!is_kept);
         let mut file = options.open(path).with_context(failed)?;
         let (held, bytes) = if is_kept { whole_lines(&file, path)? } else { (0, 0) };
+        run.check(held)?;
         // what a run that was killed left of a line goes
         file.set_len(bytes).with_context(failed)?;
         file.seek(SeekFrom::Start(bytes)).with_context(failed)?;
         let mut this = Self { path: path.clone(), to: BufWriter::new(file), run, held, written: 0 };
-        this.run.keep()?;
+        this.keep()?;
         Ok(Some(this))
     }
 
@@ -73,7 +74,15 @@ impl AnswerFile {
 
     pub fn flush(&mut self) -> anyhow::Result<()> {
         self.to.flush().with_context(|| format!("{}: cannot write", self.path.display()))?;
-        self.run.keep_now_and_then()
+        if self.run.is_due() { self.keep() } else { Ok(()) }
+    }
+
+    /// Answers on the disk, and after them what they are to.
+    fn keep(&mut self) -> anyhow::Result<()> {
+        let failed = || format!("{}: cannot write", self.path.display());
+        self.to.flush().with_context(failed)?;
+        self.to.get_ref().sync_all().with_context(failed)?;
+        self.run.keep()
     }
 
     /// What is said at the end, when `seen` inputs came.
@@ -86,8 +95,7 @@ impl AnswerFile {
             let sentence = format!("{path}: it holds {} answers, but there are {seen} inputs", self.held);
             return Err(hinted(sentence, "give the inputs of the earlier run, or leave --resume out"));
         }
-        self.to.get_ref().sync_all().with_context(|| format!("{}: cannot write", self.path.display()))?;
-        self.run.keep()?;
+        self.keep()?;
         if !quiet {
             let before = if self.held > 0 { format!(" after {} of an earlier run", self.held) } else { String::new() };
             report::note(&format!("{}: {} answers written{before}", self.path.display(), self.written));
@@ -101,6 +109,13 @@ impl AnswerFile {
             let answers = self.held + self.written;
             report::note(&format!("{}: {answers} answers are kept, --resume goes on", self.path.display()));
         }
+    }
+}
+
+impl Drop for AnswerFile {
+    /// However a run ends, it is known what its answers are to.
+    fn drop(&mut self) {
+        let _ = self.keep();
     }
 }
 

@@ -38,7 +38,8 @@ pub struct EarlierRun {
     come: (u64, Chain),
     /// The checksums after inputs that came and were not answered.
     waiting: VecDeque<Chain>,
-    kept: Option<Instant>,
+    /// When that was written, and with how many inputs.
+    kept: Option<(Instant, u64)>,
 }
 
 impl EarlierRun {
@@ -94,9 +95,22 @@ impl EarlierRun {
                 ));
             }
         }
-        this.expected = Some((run.inputs, run.sha256.clone()));
+        this.expected = (run.inputs > 0).then(|| (run.inputs, run.sha256.clone()));
         this.run = run;
         Ok(this)
+    }
+
+    /// Whether the answers that are there, `held` of them, are all that were written.
+    ///
+    /// # Errors
+    /// When some are gone.
+    pub fn check(&self, held: usize) -> anyhow::Result<()> {
+        if self.run.inputs <= held as u64 {
+            return Ok(());
+        }
+        let sentence =
+            format!("{}: it holds {held} answers, but {} were written", self.answers.display(), self.run.inputs);
+        Err(hinted(sentence, "leave --resume out: the run begins afresh then"))
     }
 
     /// An input, `held` of which are answered.
@@ -126,15 +140,12 @@ impl EarlierRun {
         }
     }
 
-    /// Writes what is known, if that was not done just before.
-    ///
-    /// # Errors
-    /// When it can't be written.
-    pub fn keep_now_and_then(&mut self) -> anyhow::Result<()> {
-        if self.kept.is_none_or(|kept| kept.elapsed() >= EVERY) { self.keep() } else { Ok(()) }
+    /// Whether what is known should be written, as it was not just before.
+    pub fn is_due(&self) -> bool {
+        self.kept.is_none_or(|(kept, inputs)| inputs == 0 || kept.elapsed() >= EVERY)
     }
 
-    /// Writes what is known.
+    /// Writes what is known; the answers must have been written before.
     ///
     /// # Errors
     /// When it can't be written.
@@ -142,7 +153,7 @@ impl EarlierRun {
         let mut text = serde_json::to_vec(&self.run)?;
         text.push(b'\n');
         ptm_models::files::write_atomic(&self.path, &text)?;
-        self.kept = Some(Instant::now());
+        self.kept = Some((Instant::now(), self.run.inputs));
         Ok(())
     }
 }
@@ -189,6 +200,9 @@ mod tests {
             let error = EarlierRun::of(&answers, &other).err().unwrap().to_string();
             assert!(error.contains(said), "{error}");
         }
+        let run = EarlierRun::of(&answers, &own).unwrap();
+        assert!(run.check(1).unwrap_err().to_string().contains("it holds 1 answers, but 2 were written"));
+        run.check(3).unwrap();
         std::fs::write(dir.path().join("a.jsonl.run"), "{").unwrap();
         assert!(EarlierRun::of(&answers, &own).err().unwrap().to_string().contains("is damaged"));
     }

@@ -151,12 +151,12 @@ impl<I: Clone, A: Serialize> Window<'_, '_, I, A> {
                 }
                 continue;
             };
-            let number = self.seen;
-            self.seen += 1;
             if let Some(Err(error)) = self.place.file.as_mut().map(|file| file.comes(&record)) {
                 self.failure = Some(error);
                 continue;
             }
+            let number = self.seen;
+            self.seen += 1;
             if number < self.skip {
                 continue;
             }
@@ -321,7 +321,7 @@ mod tests {
     fn a_run_goes_on_where_it_was_stopped() {
         let dir = tempfile::tempdir().unwrap();
         let output = dir.path().join("said.jsonl");
-        answers("a\nb\nc\nd\n", 10, KeepArgs { output: Some(output.clone()), ..keep() }).2.unwrap();
+        answers("a\nb\n", 10, KeepArgs { output: Some(output.clone()), ..keep() }).2.unwrap();
         std::fs::write(&output, "\"a\"\n\"b\"\n\"c").unwrap();
         let keep = KeepArgs { output: Some(output), resume: true, ..keep() };
         let (said, lazy, ended) = answers("a\nb\nc\nd\n", 10, keep);
