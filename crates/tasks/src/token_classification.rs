@@ -239,6 +239,10 @@ impl TokenClassification {
             let (start, end) = window.offsets[index];
             let written = text.slice(start, end);
             let mut word = window.tokens[index].clone();
+            // of an added token that takes the spaces around it, the text with them stands there
+            if word.trim().len() < word.len() {
+                word = self.model.tokenizer.token(window.ids[index]).unwrap_or(word);
+            }
             let mut is_subword = if has_prefix {
                 word.chars().count() != written.chars().count()
             } else {

@@ -143,7 +143,7 @@ impl Encoder {
         }
         let (first, second) = self.truncate(first, second, options)?;
         let framed = self.put_in_frame(first, second, options.add_special_tokens)?;
-        Ok(convert(&framed, &|id| self.tokenizer.id_to_token(id)))
+        Ok(convert(&framed))
     }
 
     /// The tokens of one text, offsets in code points, ids of the model.
@@ -378,22 +378,16 @@ fn count_in_code_points(text: &str, offsets: &mut [(usize, usize)]) {
     }
 }
 
-/// `spelled` says how the vocabulary spells an id.
-fn convert(raw: &Raw, spelled: &dyn Fn(u32) -> Option<String>) -> Encoding {
-    // of a token that takes the spaces around it, the text with them stands there
-    let is_padded = |token: &str| token.starts_with(char::is_whitespace) || token.ends_with(char::is_whitespace);
-    let own = |(token, id): (&String, &u32)| {
-        is_padded(token).then(|| spelled(*id)).flatten().unwrap_or_else(|| token.clone())
-    };
+fn convert(raw: &Raw) -> Encoding {
     Encoding {
         ids: raw.get_ids().to_vec(),
         segments: raw.get_type_ids().to_vec(),
-        tokens: raw.get_tokens().iter().zip(raw.get_ids()).map(own).collect(),
+        tokens: raw.get_tokens().to_vec(),
         offsets: raw.get_offsets().to_vec(),
         special: raw.get_special_tokens_mask().iter().map(|&m| m != 0).collect(),
         words: raw.get_word_ids().to_vec(),
         sequence: raw.get_sequence_ids().into_iter().map(|s| s.map(|i| i as u8)).collect(),
-        overflow: raw.get_overflowing().iter().map(|raw| convert(raw, spelled)).collect(),
+        overflow: raw.get_overflowing().iter().map(convert).collect(),
     }
 }
 

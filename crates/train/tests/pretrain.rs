@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use ptm_text::Tokenizer;
-use ptm_text::corpus::{Corpus, Document, TokenizedBy, Writer};
+use ptm_text::corpus::{Corpus, Document, Order, Part, Split, TokenizedBy, Writer};
 use ptm_train::Error;
 use ptm_train::objective::Judgement;
 use ptm_train::pretrain::{Recipe, Sources, pretrain};
@@ -590,6 +590,24 @@ fn text_without_an_end_is_learnt_from() {
     let packed = format!("corpus.packed={}", place.path("bare").display());
     let judged = place.run(&place.recipe("first", &model, 150, &["optimizer.lr=1e-2", &packed])).judgement.unwrap();
     assert!(judged.get("loss").unwrap() < 0.6 * judged.get("unigram_loss").unwrap(), "{judged:?}");
+}
+
+/// A corpus too small to hold a document out is learnt from; judged are the others, and all that they hold out.
+#[test]
+fn a_corpus_may_hold_nothing_out() {
+    let place = Workplace::new();
+    place.corpus("three", 2, 3);
+    let [one, three] = ["one", "three"].map(|name| place.path(name).display().to_string());
+    let judged = |name: &str, packed: &str| {
+        place.run(&place.recipe(name, GPT2, 4, &[packed, "evaluate.every=1"])).judgement.unwrap()
+    };
+    let both = judged("both", &format!("corpus={{packed=['{one}','{three}'],validation=0.15,weights=[1,3]}}"));
+    let alone = judged("alone", &format!("corpus={{packed='{one}',validation=0.15}}"));
+    // the same text is judged, so that as much is known of it without a model
+    assert!((both.get("unigram_loss").unwrap() - alone.get("unigram_loss").unwrap()).abs() < 0.5, "{both:?} {alone:?}");
+    let text = Corpus::open(&place.path("three")).unwrap();
+    let part = Part::Validation(Split::new(0.15, 0).unwrap());
+    assert!(text.documents(part, Order::AsIs, 0).next().is_none(), "the test needs a corpus without");
 }
 
 #[test]

@@ -266,6 +266,15 @@ fn ranking() {
     close(&same["score"], &pair["score"]);
 }
 
+/// A mask that takes the space before it is a word without that.
+#[test]
+fn added_tokens_are_words_of_their_own() {
+    let entities = json(&mut command("ner", "roberta-token", &["--json", "see <mask> here"]));
+    let words: Vec<&str> = entities.as_array().unwrap().iter().map(|one| one["word"].as_str().unwrap()).collect();
+    assert!(words.iter().all(|word| word.trim() == *word), "{words:?}");
+    assert!(words.contains(&"<mask>"), "{words:?}");
+}
+
 #[test]
 fn the_task_of_a_model() {
     for (directory, task, shown) in [

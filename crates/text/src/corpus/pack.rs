@@ -11,6 +11,8 @@ use crate::{Tokenizer, sentences};
 
 /// Documents that are encoded together have about so many bytes, so many such batches wait.
 const BATCH_BYTES: usize = 2 << 20;
+/// Nor more texts, of which some hold nothing.
+const BATCH_TEXTS: usize = 1 << 14;
 const WAITING: usize = 2;
 
 /// What was packed, so far or altogether.
@@ -67,7 +69,7 @@ fn read(texts: impl Iterator<Item = Result<Piece, Error>>, to: &SyncSender<Resul
                 }
             }
         }
-        if failed || bytes >= BATCH_BYTES {
+        if failed || bytes >= BATCH_BYTES || batch.len() >= BATCH_TEXTS {
             bytes = 0;
             if to.send(Ok(std::mem::take(&mut batch))).is_err() || failed {
                 return;

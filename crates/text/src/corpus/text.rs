@@ -279,10 +279,11 @@ impl Plain {
         let room = (LONGEST + 4) as u64;
         let failed = |source| Error::Read { path: self.path.clone(), source };
         (&mut self.reader).take(room).read_until(b'\n', line).map_err(failed)?;
+        let ended = line.ends_with(b"\n") || line.len() as u64 != room;
         if self.line == 0 && !self.inside && line.starts_with(b"\xef\xbb\xbf") {
             line.drain(..3);
         }
-        Ok(line.ends_with(b"\n") || line.len() as u64 != room)
+        Ok(ended)
     }
 
     fn give(&mut self, end: usize) -> Piece {
@@ -347,13 +348,8 @@ impl Plain {
             self.left.drain(..read);
             self.inside = !ended;
             self.line += u64::from(ended);
-            // a part of a line that is longer than a document is given before its end comes
-            if is_end
-                && self.text.len() <= LONGEST
-                && let Some(piece) = self.end()
-            {
-                return Ok(Some(piece));
-            }
+            // the end comes after the parts of a document that is too long
+            self.complete = is_end;
         }
     }
 }
@@ -442,5 +438,19 @@ mod tests {
         let pieces = read(text.as_bytes(), "a.txt", Layout::BlankLines).unwrap();
         assert_eq!(pieces.last().unwrap().text, "b");
         assert_ne!(pieces[0].hash, pieces.last().unwrap().hash);
+    }
+
+    /// The end may come with a part, behind the only place to divide, and after a mark of the byte order.
+    #[test]
+    fn long_documents_keep_their_end() {
+        let text = format!("{}\nb\nc\n", "a".repeat(LONGEST + 1));
+        let lengths =
+            |text: &str, layout| -> Vec<usize> { texts(text, "a.txt", layout).iter().map(String::len).collect() };
+        assert_eq!(lengths(&text, Layout::Lines), [LONGEST, 1, 1, 1]);
+        let text = format!("{}. {} \nb\n", "a".repeat(LONGEST * 3 / 5), "c".repeat(LONGEST * 11 / 10));
+        let all = texts(&text, "a.txt", Layout::Lines);
+        assert!(all.len() == 4 && all[3] == "b" && all[0].ends_with(". ") && all[2].ends_with('c'), "{}", all.len());
+        let text = format!("\u{feff}{}\nb\n", "北".repeat(400_000));
+        assert_eq!(texts(&text, "a.txt", Layout::Lines).concat(), text[3..].replace('\n', ""));
     }
 }

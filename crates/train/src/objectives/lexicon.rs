@@ -155,6 +155,10 @@ fn read(path: &Path) -> Result<String> {
     if bytes.len() as u64 > MOST_BYTES {
         return Err(wrong(format!("is larger than {MOST_BYTES} bytes: no lexicon needs so many phrases")));
     }
+    // a mark of the byte order is no part of the first phrase
+    if bytes.starts_with(b"\xef\xbb\xbf") {
+        bytes.drain(..3);
+    }
     String::from_utf8(bytes).map_err(|error| {
         let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
         let line = before.iter().filter(|&&byte| byte == b'\n').count() + 1;

@@ -9,7 +9,7 @@ use ptm_models::{
     BartConfig, Body, Configuration, DecoderConfig, EncoderConfig, Family, Kind, Pair, T5Config, XlnetConfig,
 };
 use ptm_text::Tokenizer;
-use ptm_text::corpus::{Corpus, Mixture, Part, SpanKind, Split};
+use ptm_text::corpus::{Corpus, Mixture, Order, Part, SpanKind, Split};
 use serde_json::{Map, Value};
 
 use super::causal::CausalTask;
@@ -399,9 +399,12 @@ impl<'a> Job<'a> {
         let Some(mixture) = self.mixture.clone() else { return Ok(None) };
         let part = self.part()?;
         let list = || Arc::new(Listed::new(&mixture));
-        let (listed, held) = (list(), list());
+        let (listed, held_out) = (list(), held_out(&mixture, Part::Validation(split))?);
         let train = Plan { task: Arc::new(task), mixture, listed, part, seed, stages, workers: corpus.workers };
-        let validation = judges.then(|| Plan { part: Part::Validation(split), listed: held, ..train.clone() });
+        let validation = judges.then(|| {
+            let listed = Arc::new(Listed::new(&held_out));
+            Plan { part: Part::Validation(split), mixture: held_out, listed, ..train.clone() }
+        });
         if let Some(plan) = &validation {
             // better said now than after the first steps
             plan.sample(1, usize::MAX)?;
@@ -527,6 +530,18 @@ fn generator(json: &Map<String, Value>, config: &EncoderConfig, share: f64) -> R
         json.insert(name.into(), value.into());
     }
     Ok(EncoderConfig::from_json(json)?)
+}
+
+/// The corpora that have a document in `part`: small ones may hold none out. All of them where none has one, which is
+/// said where it is drawn.
+fn held_out(mixture: &Mixture, part: Part) -> Result<Mixture> {
+    let mut corpora = Vec::new();
+    for (corpus, weight) in mixture.corpora() {
+        if corpus.documents(part, Order::AsIs, 0).next().transpose()?.is_some() {
+            corpora.push((corpus.clone(), *weight));
+        }
+    }
+    Ok(if corpora.is_empty() { mixture.clone() } else { Mixture::new(corpora)? })
 }
 
 /// Compares what is to be read with its checksums: a run takes hours, and a token that another has become in a file shows

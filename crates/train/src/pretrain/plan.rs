@@ -370,8 +370,8 @@ impl<T: Pretraining> Plan<T> {
         Ok((micro / stage.accumulate as f64).ceil() as u64)
     }
 
-    /// Windows of the part, at most `most` with about so many tokens, and until a corpus comes to its end: always the
-    /// same.
+    /// Windows of the part, at most `most` with about so many tokens, and until all corpora have come to their end: always
+    /// the same, and nothing twice.
     ///
     /// # Errors
     /// Those of reading the corpora, and when the part holds nothing.
@@ -380,14 +380,16 @@ impl<T: Pretraining> Plan<T> {
         let mut cutting = Cutting::new(&self.mixture, self.part, 0, None)?;
         let mut windows = Vec::new();
         let mut left = tokens;
+        let mut ended = vec![false; self.mixture.corpora().len()];
         while windows.len() < most && left > 0 {
             let mut window = cutting.next(cut)?;
+            window.pieces.retain(|piece| {
+                ended[piece.drawn.corpus] |= piece.drawn.epoch > 0;
+                piece.drawn.epoch == 0
+            });
             left = left.saturating_sub(window.tokens());
-            let pieces = window.pieces.len();
-            window.pieces.retain(|piece| piece.drawn.epoch == 0);
-            let ended = window.pieces.len() < pieces;
             windows.extend((!window.pieces.is_empty()).then_some(window));
-            if ended {
+            if ended.iter().all(|&ended| ended) {
                 break;
             }
         }

@@ -72,6 +72,10 @@ impl TextTasks {
             }
         };
         let rates = mixture.rates();
+        if rates[0] < 1e-9 {
+            let problem = format!("the text would never be drawn, at a rate of {}: raise the temperature", rates[0]);
+            return Err(Error::recipe("objective.rates", problem));
+        }
         if let Some((task, rate)) = rates[1..].iter().enumerate().find(|(_, rate)| **rate < 1e-9) {
             let name = &tasks[task].name;
             let problem = format!("task {name} would never be drawn, at a rate of {rate}: raise the temperature");
