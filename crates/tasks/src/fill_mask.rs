@@ -245,10 +245,13 @@ impl FillMask {
         }
         let mut filled: Vec<Option<Filled>> = vec![None; texts.len()];
         let mut done = 0;
-        let masks: Vec<usize> =
-            encodings.iter().map(|one| one.ids.iter().filter(|&&id| id == self.mask.id).count()).collect();
-        let batches = plan(&encodings, options.batch_tokens).into_iter();
-        for batch in batches.flat_map(|batch| divided(batch, &masks, SCORES / vocab.max(1))) {
+        let masks = |&i: &usize| encodings[i].ids.iter().filter(|&&id| id == self.mask.id).count();
+        let divided = |batch: Vec<usize>| {
+            let masks: Vec<usize> = batch.iter().map(masks).collect();
+            let parts = Packed::batches_by_tokens(&masks, SCORES / vocab.max(1)).into_iter();
+            parts.map(move |part| part.into_iter().map(|at| batch[at]).collect::<Vec<_>>())
+        };
+        for batch in plan(&encodings, options.batch_tokens).into_iter().flat_map(divided) {
             if options.stop.is_some_and(|stop| stop.load(Relaxed)) {
                 return Err(Error::Stopped);
             }
@@ -332,23 +335,6 @@ impl FillMask {
 
 /// So many scores of all tokens are held at once (256 MiB), where a single text has no more.
 const SCORES: usize = 1 << 26;
-
-/// The batch in parts of at most `most` masks, where a single text has no more.
-fn divided(batch: Vec<usize>, masks: &[usize], most: usize) -> Vec<Vec<usize>> {
-    let mut parts: Vec<Vec<usize>> = Vec::new();
-    let mut room = 0;
-    for text in batch {
-        match parts.last_mut() {
-            Some(part) if masks[text] <= room => part.push(text),
-            _ => {
-                parts.push(vec![text]);
-                room = most;
-            }
-        }
-        room = room.saturating_sub(masks[text]);
-    }
-    parts
-}
 
 /// The `k` likeliest ids with their probabilities, the likeliest first, lower ids first among equals.
 fn best(row: &[f32], targets: Option<&[u32]>, k: usize) -> Vec<(u32, f32)> {

@@ -60,7 +60,7 @@ use std::sync::Arc;
 pub use crate::dataset::{Cursor, Order};
 pub use documents::Documents;
 pub use error::Error;
-pub use manifest::TokenizedBy;
+pub use manifest::{TokenizedBy, hexadecimal};
 pub use mixture::{Draws, Mixture, MixtureCursor};
 pub use pack::{Packed, document, pack};
 pub use span::{Span, SpanKind};

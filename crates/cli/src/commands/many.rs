@@ -266,7 +266,7 @@ impl<A> Place<A> {
     }
 
     /// What is said where Ctrl-C is what ended the run.
-    fn stopped(&mut self, error: &anyhow::Error, quiet: bool) {
+    fn stopped(&self, error: &anyhow::Error, quiet: bool) {
         if let Some(file) = &self.file {
             file.stopped(error, quiet);
         }

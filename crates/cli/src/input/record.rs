@@ -1,5 +1,7 @@
 //! One line of what comes in, and the texts in it.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value};
 
 use crate::failure::hinted;
@@ -40,17 +42,14 @@ pub enum Content {
 impl Record {
     /// About how many bytes it takes.
     pub fn size(&self) -> usize {
-        match &self.content {
-            Content::Plain(text) => text.len(),
-            Content::Object(object) => serde_json::to_vec(object).map_or(0, |bytes| bytes.len()),
-        }
+        self.bytes().len()
     }
 
     /// What it holds, in bytes that are the same for the same line.
-    pub fn bytes(&self) -> Vec<u8> {
+    pub fn bytes(&self) -> Cow<'_, [u8]> {
         match &self.content {
-            Content::Plain(text) => text.as_bytes().to_vec(),
-            Content::Object(object) => serde_json::to_vec(object).unwrap_or_default(),
+            Content::Plain(text) => text.as_bytes().into(),
+            Content::Object(object) => serde_json::to_vec(object).unwrap_or_default().into(),
         }
     }
 

@@ -67,7 +67,8 @@ impl TokenizedBy {
     }
 }
 
-pub(super) fn hexadecimal(bytes: &[u8]) -> String {
+/// Bytes as digits, two each, `0` to `9` and `a` to `f`.
+pub fn hexadecimal(bytes: &[u8]) -> String {
     use std::fmt::Write;
     bytes.iter().fold(String::new(), |mut text, byte| {
         // a string takes whatever is written

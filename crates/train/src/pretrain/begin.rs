@@ -398,12 +398,12 @@ impl<'a> Job<'a> {
         let judges = corpus.validation > 0.0;
         let Some(mixture) = self.mixture.clone() else { return Ok(None) };
         let part = self.part()?;
-        let list = || Arc::new(Listed::new(&mixture));
-        let (listed, held_out) = (list(), held_out(&mixture, Part::Validation(split))?);
+        let held_out = judges.then(|| held_out(&mixture, Part::Validation(split))).transpose()?;
+        let listed = Arc::new(Listed::new(&mixture));
         let train = Plan { task: Arc::new(task), mixture, listed, part, seed, stages, workers: corpus.workers };
-        let validation = judges.then(|| {
-            let listed = Arc::new(Listed::new(&held_out));
-            Plan { part: Part::Validation(split), mixture: held_out, listed, ..train.clone() }
+        let validation = held_out.map(|mixture| {
+            let listed = Arc::new(Listed::new(&mixture));
+            Plan { part: Part::Validation(split), mixture, listed, ..train.clone() }
         });
         if let Some(plan) = &validation {
             // better said now than after the first steps

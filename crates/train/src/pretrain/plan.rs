@@ -370,26 +370,27 @@ impl<T: Pretraining> Plan<T> {
         Ok((micro / stage.accumulate as f64).ceil() as u64)
     }
 
-    /// Windows of the part, at most `most` with about so many tokens, and until all corpora have come to their end: always
-    /// the same, and nothing twice.
+    /// Windows of the part, at most `most` with about so many tokens, and until all corpora have come to their end, or one
+    /// of them so often that its weight leaves the others too little: always the same, and nothing twice.
     ///
     /// # Errors
     /// Those of reading the corpora, and when the part holds nothing.
     pub fn sample(&self, most: usize, tokens: usize) -> Result<Vec<Window>> {
+        const OFTEN: u64 = 64;
         let (_, cut, _) = self.stage(u64::MAX);
         let mut cutting = Cutting::new(&self.mixture, self.part, 0, None)?;
         let mut windows = Vec::new();
         let mut left = tokens;
-        let mut ended = vec![false; self.mixture.corpora().len()];
+        let mut passes = vec![0; self.mixture.corpora().len()];
         while windows.len() < most && left > 0 {
             let mut window = cutting.next(cut)?;
             window.pieces.retain(|piece| {
-                ended[piece.drawn.corpus] |= piece.drawn.epoch > 0;
+                passes[piece.drawn.corpus] = piece.drawn.epoch;
                 piece.drawn.epoch == 0
             });
             left = left.saturating_sub(window.tokens());
             windows.extend((!window.pieces.is_empty()).then_some(window));
-            if ended.iter().all(|&ended| ended) {
+            if passes.iter().all(|&passes| passes > 0) || passes.iter().any(|&passes| passes >= OFTEN) {
                 break;
             }
         }

@@ -71,14 +71,9 @@ impl TextTasks {
                 Mixture::new(&counts, config.rates)?
             }
         };
-        let rates = mixture.rates();
-        if rates[0] < 1e-9 {
-            let problem = format!("the text would never be drawn, at a rate of {}: raise the temperature", rates[0]);
-            return Err(Error::recipe("objective.rates", problem));
-        }
-        if let Some((task, rate)) = rates[1..].iter().enumerate().find(|(_, rate)| **rate < 1e-9) {
-            let name = &tasks[task].name;
-            let problem = format!("task {name} would never be drawn, at a rate of {rate}: raise the temperature");
+        if let Some((place, rate)) = mixture.rates().iter().enumerate().find(|(_, rate)| **rate < 1e-9) {
+            let name = place.checked_sub(1).map_or("the text".to_owned(), |task| format!("task {}", tasks[task].name));
+            let problem = format!("{name} would never be drawn, at a rate of {rate}: raise the temperature");
             return Err(Error::recipe("objective.rates", problem));
         }
         Ok(Self { tasks, mixture })

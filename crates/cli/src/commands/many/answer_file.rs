@@ -59,7 +59,7 @@ impl AnswerFile {
     /// # Errors
     /// When it is not what the earlier run had there.
     pub fn comes(&mut self, record: &anyhow::Result<Record>) -> anyhow::Result<()> {
-        let bytes = record.as_ref().map_or_else(|_| b"unreadable".to_vec(), Record::bytes);
+        let bytes = record.as_ref().map_or(b"unreadable"[..].into(), Record::bytes);
         self.run.comes(&bytes, self.held)
     }
 
@@ -115,7 +115,9 @@ impl AnswerFile {
 impl Drop for AnswerFile {
     /// However a run ends, it is known what its answers are to.
     fn drop(&mut self) {
-        let _ = self.keep();
+        if self.run.is_behind() {
+            let _ = self.keep();
+        }
     }
 }
 

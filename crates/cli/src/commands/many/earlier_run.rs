@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use ptm_text::corpus::hexadecimal;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -140,9 +141,14 @@ impl EarlierRun {
         }
     }
 
-    /// Whether what is known should be written, as it was not just before.
+    /// Whether more is known than was written.
+    pub fn is_behind(&self) -> bool {
+        self.kept.is_none_or(|(_, inputs)| inputs != self.run.inputs)
+    }
+
+    /// Whether that should be written, as it was not just before.
     pub fn is_due(&self) -> bool {
-        self.kept.is_none_or(|(kept, inputs)| inputs == 0 || kept.elapsed() >= EVERY)
+        self.is_behind() && self.kept.is_none_or(|(kept, inputs)| inputs == 0 || kept.elapsed() >= EVERY)
     }
 
     /// Writes what is known; the answers must have been written before.
@@ -156,10 +162,6 @@ impl EarlierRun {
         self.kept = Some((Instant::now(), self.run.inputs));
         Ok(())
     }
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |written, byte| written + &format!("{byte:02x}"))
 }
 
 #[cfg(test)]
