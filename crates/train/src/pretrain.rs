@@ -108,13 +108,12 @@ impl<T: Pretraining> Objective for Pretrained<T> {
         self.train.begin(cursor)
     }
 
-    fn steps_of_epoch(&self, _: &dyn Fn() -> bool) -> Result<u64> {
-        self.train.steps_of_epoch()
+    fn steps_of_epoch(&self, stop: &dyn Fn() -> bool) -> Result<u64> {
+        self.train.steps_of_epoch(stop)
     }
 
     fn fingerprint(&self) -> u64 {
-        let tasks = self.train.task.tasks().map_or(0, TextTasks::fingerprint);
-        self.train.mixture.fingerprint() ^ tasks
+        self.train.mixture.fingerprint() ^ self.train.task.fingerprint()
     }
 
     fn tokens(&self, batch: &T::Batch) -> usize {

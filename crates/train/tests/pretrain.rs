@@ -182,6 +182,9 @@ const CONTINUAL: &str = "objective={name='continual',tasks=[\
     {objective={name='token_document'},steps=[0,0,2,4]},\
     {objective={name='sentence_distance'},steps=[0,0,0,4]}]}";
 
+/// RoBERTa's SENTENCE-PAIR.
+const SENTENCES: &str = "objective={name='next_sentence',unit='sentences'}";
+
 /// The lines of a run's log without what depends on time, and the bytes of its weights.
 fn traces(output: &Path, step: u64) -> (Vec<Value>, Vec<u8>, Vec<u8>) {
     let log = fs::read_to_string(output.join("log.jsonl")).unwrap();
@@ -324,7 +327,9 @@ fn pairs_of_segments_are_told_apart_and_replaced_tokens_found() {
         println!("{name}: {judged:?}");
         judged
     };
-    for (name, objective) in [("next", "objective.name=next_sentence"), ("order", "objective.name=sentence_order")] {
+    for (name, objective) in
+        [("next", "objective.name=next_sentence"), ("order", "objective.name=sentence_order"), ("two", SENTENCES)]
+    {
         let judged = judged(name, BERT, objective);
         let get = |key: &str| judged.get(key).unwrap();
         assert!(get("masked_loss") < 0.9 * get("unigram_loss") && get("order_accuracy") > 0.7, "{name}: {judged:?}");
@@ -406,7 +411,14 @@ fn runs_that_are_stopped_go_on_with_the_same_bits() {
     let corpora = format!("corpus.packed=['{}', '{}']", place.path("one").display(), place.path("two").display());
     let more: Vec<&str> = RICH.into_iter().chain([corpora.as_str(), "evaluate.every=5"]).collect();
     let families = [("gpt2", GPT2), ("t5", T5), ("xlnet", XLNET), ("roberta", ROBERTA), ("electra", ELECTRA)];
-    let own = [("bert", BERT), ("spanbert", BERT), ("ernie", ERNIE), ("ernie-2", ERNIE)];
+    let own = [
+        ("bert", BERT),
+        ("sentences", BERT),
+        ("order", BERT),
+        ("spanbert", BERT),
+        ("ernie", ERNIE),
+        ("ernie-2", ERNIE),
+    ];
     let others = [("bart", BART), ("distilbert", DISTILBERT), ("t5-mixture", T5), ("bart-mixture", BART)];
     let formats = [("full", ROBERTA), ("doc", ROBERTA)];
     let mixture = place.mixture("");
@@ -416,6 +428,8 @@ fn runs_that_are_stopped_go_on_with_the_same_bits() {
             "spanbert" => Some("objective.name=span_masking"),
             "ernie-2" => Some(CONTINUAL),
             "bert" => Some("objective.name=next_sentence"),
+            "sentences" => Some(SENTENCES),
+            "order" => Some("objective.name=sentence_order"),
             "ernie" => Some(KNOWLEDGE),
             "full" => Some("objective={name='masked_lm',format='full_sentences'}"),
             "doc" => Some("objective={name='masked_lm',format='doc_sentences'}"),
@@ -643,6 +657,7 @@ fn epochs_are_as_many_steps_as_the_text_gives() {
         ("both", XLNET, &["batch.size=9"]),
         ("full", ROBERTA, &["batch.size=5", "objective={name='masked_lm',format='full_sentences'}"]),
         ("doc", ROBERTA, &["batch.size=3", "objective={name='masked_lm',format='doc_sentences'}"]),
+        ("sentences", BERT, &["batch.size=2", SENTENCES]),
     ] {
         let mut recipe = place.recipe(name, model, 1, more);
         (recipe.run.steps, recipe.run.epochs) = (None, 1.0);
@@ -680,6 +695,93 @@ fn tasks_that_cannot_be_read_are_named() {
     }
     let recipe = place.recipe("none", T5, 5, &[&task("target='{to}'"), "evaluate.metric=a_loss"]);
     assert!(place.fails(&recipe).contains("evaluate.metric"), "a task without held-out rows is not judged");
+}
+
+/// Without another document no second segment is from elsewhere, and without a second sentence none follows.
+#[test]
+fn classes_that_would_not_come_are_named() {
+    let place = Workplace::new();
+    let write = |name: &str, hash: fn(u64) -> u64, sentences: &[usize]| {
+        let by = TokenizedBy::of(&Tokenizer::from_dir(&place.path("tokenizer")).unwrap()).unwrap();
+        let mut writer = Writer::create(&place.path(name), by).unwrap();
+        for number in 0..40 {
+            let ids = (0..30).map(|i| FIRST_WORD + ((number + i) % u64::from(WORDS)) as u32).collect();
+            let document = Document { number, ids, sentences: sentences.to_vec(), spans: Vec::new() };
+            writer.add(&document, hash(number), 1).unwrap();
+        }
+        writer.finish().unwrap();
+        format!("corpus={{packed='{}',validation=0.2}}", place.path(name).display())
+    };
+    let alike = write("alike", |_| 7, &[0, 10, 20]).replace("0.2", "0.0");
+    let single = write("single", |number| number, &[0]);
+    let several = write("several", |number| number, &[0, 15]);
+    let continual = |task: &str| {
+        format!(
+            "objective={{name='continual',tasks=[{{objective={{name='knowledge_masking'}},steps=[2]}},\
+             {{objective={{name='{task}'}},steps=[2]}}]}}"
+        )
+    };
+    let distance = continual("sentence_distance");
+    let document = continual("token_document");
+    let model = format!("{ERNIE}, type_vocab_size = 4");
+    for (model, objective, packed, said) in [
+        (BERT, "objective.name=next_sentence", &alike, "no two different documents"),
+        (BERT, SENTENCES, &single, "fewer than 2 sentences"),
+        (&model, &distance, &several, "fewer than 3 sentences"),
+        (&model, &document, &several, "nothing to judge token_document by"),
+    ] {
+        let error = place.fails(&place.recipe("none", model, 2, &[objective, packed]));
+        assert!(error.starts_with("corpus.") && error.contains(said), "{objective}: {error}");
+    }
+    for (name, objective, packed) in [
+        ("all-follow", "objective={name='next_sentence',negatives=0.0}", &alike),
+        ("order", "objective.name=sentence_order", &single),
+        ("two", SENTENCES, &several),
+    ] {
+        place.run(&place.recipe(name, BERT, 2, &[objective, packed]));
+    }
+    let mut epochs = place.recipe("none", &model, 2, &[&continual("sentence_reordering"), "run.epochs=2.0"]);
+    epochs.run.steps = None;
+    assert!(place.fails(&epochs).starts_with("run.epochs"));
+}
+
+/// A lexicon and rows of tasks are data as the corpora are: a run does not go on with others.
+#[test]
+fn runs_go_on_with_the_text_that_they_began_with() {
+    let place = Workplace::new();
+    let lexicon = place.path("phrases.txt");
+    fs::write(&lexicon, "word1 word3\nword8 word10\n").unwrap();
+    let knowledge = format!("objective={{name='knowledge_masking',phrases='{}'}}", lexicon.display());
+    let mixture = place.mixture("");
+    for (name, model, objective) in [("lexicon", ERNIE, &knowledge), ("rows", T5, &mixture)] {
+        let recipe = place.recipe(name, model, 4, &[objective]);
+        assert!(matches!(pretrain(&recipe, &place.sources(), false, &mut Until(2, 0)), Err(Error::Stopped)));
+        fs::write(&lexicon, "word1 word3\nword8 word11\n").unwrap();
+        place.rows("far.jsonl", 481, 9);
+        assert!(place.fails(&recipe).contains("other data"), "{name}");
+        fs::write(&lexicon, "word1 word3\n\nword8 word10\n").unwrap();
+        place.rows("far.jsonl", 480, 9);
+        place.run(&recipe);
+    }
+}
+
+/// Micro-batches by tokens have room for the longest row of a task too.
+#[test]
+fn rows_fit_a_micro_batch() {
+    let place = Workplace::new();
+    let rows = place.path("long.jsonl");
+    let row = json!({"from": vec!["word1"; 90].join(" "), "to": "word2"}).to_string();
+    fs::write(&rows, row).unwrap();
+    let mixture = format!(
+        "objective={{name='mixture',text_share=0.5,tasks=[{{name='long',source='{{from}}',target='{{to}}',train='{}'}}]}}",
+        rows.display()
+    );
+    let recipe = |tokens: usize| {
+        place.recipe("rows", T5, 4, &[&mixture, &format!("batch={{tokens={tokens},length=20,accumulate=2}}")])
+    };
+    let error = place.fails(&recipe(90));
+    assert!(error.starts_with("batch.tokens") && error.contains("91"), "{error}");
+    place.run(&recipe(91));
 }
 
 #[test]
@@ -722,6 +824,7 @@ fn what_does_not_fit_is_said() {
         (GPT2, "corpus.packed=nowhere", "nowhere"),
         (GPT2, "corpus.validation=0.0001", "validation"),
         (GPT2, "evaluate.metric=bleu", "evaluate.metric"),
+        (T5, "batch={tokens=32,length=32}", "batch.tokens"),
     ] {
         let error = place.fails(&recipe(model, &[set]));
         assert!(error.contains(said), "{set}: {error}");

@@ -201,6 +201,11 @@ impl KnowledgeMasking {
         &self.config
     }
 
+    /// A number that differs where the lexicons hold other phrases.
+    pub(crate) fn fingerprint(&self) -> u64 {
+        self.phrases.fingerprint() ^ self.entities.fingerprint().rotate_left(1)
+    }
+
     /// What is hidden in a step, counted from 0; for none what the last stage hides.
     pub fn level(&self, step: Option<u64>) -> Level {
         let stages = &self.config.stages;

@@ -8,6 +8,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use super::Vocabulary;
 use crate::error::{Error, Result};
@@ -35,6 +36,8 @@ pub struct Lexicon {
     ends: Vec<bool>,
     /// How many phrases there are.
     phrases: usize,
+    /// See [`Self::fingerprint`].
+    fingerprint: u64,
 }
 
 impl Lexicon {
@@ -57,6 +60,7 @@ impl Lexicon {
         };
         let mut made = Self { ends: vec![false], ..Self::default() };
         let mut unknown: Vec<&str> = Vec::new();
+        let mut hash = Sha256::new();
         for (number, line) in (1..).zip(lines) {
             let phrase = line.trim();
             if phrase.is_empty() {
@@ -66,6 +70,8 @@ impl Lexicon {
                 let problem = format!("line {number} {problem}: write one phrase a line, as the text has it");
                 return Err(Error::recipe(place, problem));
             }
+            hash.update(phrase);
+            hash.update("\n");
             let mut known = false;
             for spelled in vocabulary.spellings(phrase)? {
                 known |= made.insert(&spelled);
@@ -82,6 +88,7 @@ impl Lexicon {
         if made.phrases == 0 {
             return Err(Error::recipe(place, "holds no phrase that the tokenizer can spell: give one a line"));
         }
+        made.fingerprint = hash.finalize().iter().take(8).fold(0, |all, &byte| all << 8 | u64::from(byte));
         Ok(made)
     }
 
@@ -97,6 +104,11 @@ impl Lexicon {
         }
         self.ends[node as usize] = !ids.is_empty();
         !ids.is_empty()
+    }
+
+    /// A number that differs for other phrases; 0 for none.
+    pub(crate) fn fingerprint(&self) -> u64 {
+        self.fingerprint
     }
 
     /// How many phrases it has.

@@ -28,7 +28,7 @@ pub enum Unit {
     /// As many sentences as fit: SEGMENT-PAIR.
     #[default]
     Segments,
-    /// One sentence: SENTENCE-PAIR.
+    /// One sentence: SENTENCE-PAIR. Such pairs are far shorter than sequences, and batches have more of them.
     Sentences,
 }
 

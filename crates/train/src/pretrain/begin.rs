@@ -23,7 +23,7 @@ use super::plan::{Plan, count_all};
 use super::recipe::{Micro, Recipe, Stage};
 use super::sentence_pairs::SentencePairTask;
 use super::spans::SpansTask;
-use super::task::{Listed, Pretraining};
+use super::task::{Listed, Needs, Pretraining};
 use super::text_tasks::{Reads, TextTasks};
 use super::{Pretrained, metrics};
 use crate::checkpoint::Folder;
@@ -40,6 +40,7 @@ use crate::objectives::replaced_token_detection::{ReplacedTokenConfig, ReplacedT
 use crate::objectives::span_corruption::SpanCorruptionConfig;
 use crate::objectives::span_masking::SpanMasking;
 use crate::objectives::{ObjectiveConfig, Vocabulary};
+use crate::recipe::Run;
 use crate::training::{self, Outcome, Progress, Watch};
 
 /// Where what a recipe names was found.
@@ -141,12 +142,12 @@ impl<'a> Job<'a> {
         }
     }
 
-    /// The objective, or what the family was trained by.
+    /// The objective, or the usual one.
     fn objective(&self) -> ObjectiveConfig {
         self.recipe.objective.clone().unwrap_or_else(|| self.usual())
     }
 
-    /// What the family was trained by.
+    /// What the family was trained by, as far as any text has it.
     fn usual(&self) -> ObjectiveConfig {
         match self.family.kind() {
             Kind::Decoder => ObjectiveConfig::CausalLm(CausalConfig::default()),
@@ -209,6 +210,11 @@ impl<'a> Job<'a> {
                     if let ObjectiveConfig::KnowledgeMasking(own) = &task.objective {
                         self.spans_are_given(own)?;
                     }
+                }
+                if self.recipe.run.epochs != Run::default().epochs {
+                    let problem = "is not for tasks that come one after the other: objective.tasks say how long, or else \
+                                   run.steps or run.minutes";
+                    return Err(Error::recipe("run.epochs", problem));
                 }
                 let config = self.with_task_ids(&objective)?;
                 let task = ContinualTask::new(&objective, config.clone(), &vocabulary)?;
@@ -339,7 +345,8 @@ impl<'a> Job<'a> {
         let mut task = PairsTask::<B> { objective, start, longest, tasks: None, made: Made::new(config.clone()) };
         if let Some((beside, mixture)) = beside.zip(self.mixture.as_ref()) {
             let length = stages.last().map_or(longest, |(_, length)| *length);
-            let windows = count_all(mixture, self.part()?, task.cut(length), Micro::Examples(1))?.windows();
+            let counted = count_all(mixture, self.part()?, task.cut(length), Micro::Examples(1), &|| watch.stop())?;
+            let windows = counted.windows();
             let reads = Reads {
                 tokenizer: &self.tokenizer,
                 ends: task.objective.ends(&self.vocabulary)?,
@@ -393,11 +400,16 @@ impl<'a> Job<'a> {
             return Err(Error::recipe("evaluate.metric", problem));
         }
         let stages = self.stages(longest, own)?;
+        for (stage, length) in &stages {
+            holds(stage.micro, "of the text that becomes an example", task.cut(*length).longest())?;
+            holds(stage.micro, "of the longest row of a task", task.tasks().map_or(0, TextTasks::longest))?;
+        }
         let (corpus, seed) = (&recipe.corpus, recipe.seed);
         let split = Split::new(corpus.validation, corpus.split_seed)?;
         let judges = corpus.validation > 0.0;
         let Some(mixture) = self.mixture.clone() else { return Ok(None) };
         let part = self.part()?;
+        all_classes_come(&mixture, part, task.needs())?;
         let held_out = judges.then(|| held_out(&mixture, Part::Validation(split))).transpose()?;
         let listed = Arc::new(Listed::new(&mixture));
         let train = Plan { task: Arc::new(task), mixture, listed, part, seed, stages, workers: corpus.workers };
@@ -407,7 +419,7 @@ impl<'a> Job<'a> {
         });
         if let Some(plan) = &validation {
             // better said now than after the first steps
-            plan.sample(1, usize::MAX)?;
+            plan.can_judge(corpus.judged, &mut |text| watch.note(text))?;
         }
         let objective = Pretrained {
             train,
@@ -447,13 +459,7 @@ impl<'a> Job<'a> {
                 let problem = format!("{length} tokens are more than the {longest} that the model reads");
                 return Err(Error::recipe("batch.length", format!("{problem}: give fewer")));
             }
-            if let Micro::Tokens(tokens) = stage.micro
-                && tokens < length
-            {
-                let problem =
-                    format!("{tokens} tokens hold no example of {length}: give more, or a shorter batch.length");
-                return Err(Error::recipe("batch.tokens", problem));
-            }
+            holds(stage.micro, "of an example", length)?;
             Ok((stage, length))
         });
         stages.collect()
@@ -542,6 +548,29 @@ fn held_out(mixture: &Mixture, part: Part) -> Result<Mixture> {
         }
     }
     Ok(if corpora.is_empty() { mixture.clone() } else { Mixture::new(corpora)? })
+}
+
+/// Whether a micro-batch by tokens has room for so many.
+fn holds(micro: Micro, of_what: &str, needed: usize) -> Result<()> {
+    match micro {
+        Micro::Tokens(tokens) if tokens < needed => {
+            let problem = format!("{tokens} tokens are fewer than the {needed} {of_what}");
+            Err(Error::recipe("batch.tokens", format!("{problem}: give more, or shorter examples")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether examples of every class can be made of each corpus.
+fn all_classes_come(mixture: &Mixture, part: Part, needs: Needs) -> Result<()> {
+    for (corpus, _) in mixture.corpora() {
+        if let Some(problem) = needs.lacks(corpus, part)? {
+            let place = corpus.dir().display();
+            let problem = format!("the documents of {place} that are learnt from {problem}");
+            return Err(Error::recipe("corpus.packed", format!("{problem}: pack other text, a document a text")));
+        }
+    }
+    Ok(())
 }
 
 /// Compares what is to be read with its checksums: a run takes hours, and a token that another has become in a file shows

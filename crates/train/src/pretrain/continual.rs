@@ -11,7 +11,7 @@ use ptm_text::corpus::Span;
 use rand_chacha::ChaCha8Rng;
 
 use super::cutting::{Cut, Window};
-use super::task::{Answers, Others, Pretraining, Turn};
+use super::task::{Answers, Needs, Others, Pretraining, Turn};
 use crate::error::{Error, Result};
 use crate::objectives::Text;
 use crate::objectives::batches::{Classes, Masks};
@@ -138,7 +138,7 @@ impl ContinualTask {
         task: &TaskObjective,
         stretch: &Stretch<'_>,
         other: Option<&Text<'_>>,
-        turn: Turn,
+        others: &Others<'_>,
         random: &mut ChaCha8Rng,
     ) -> Result<Option<Made>> {
         let Stretch { text, spans, elsewhere } = stretch;
@@ -147,7 +147,7 @@ impl ContinualTask {
         }
         let classified = match task {
             TaskObjective::Knowledge(objective) => {
-                let step = if let Turn::Step(step) = turn { Some(step) } else { None };
+                let step = if let Turn::Step(step) = others.turn { Some(step) } else { None };
                 let made = objective.corrupt(text, spans, objective.level(step), random)?;
                 return Ok(Some(Made::Masked(made)));
             }
@@ -155,7 +155,7 @@ impl ContinualTask {
             TaskObjective::Reordering(objective) => objective.corrupt(text, random)?,
             TaskObjective::Distance(_) if text.sentences.len() < 2 && other.is_none() => return Ok(None),
             TaskObjective::Distance(objective) => {
-                objective.corrupt(text, other, text.ids.len().max(2) + sentence_distance::FRAME, random)?
+                objective.corrupt(text, other, others.length.max(text.ids.len() + sentence_distance::FRAME), random)?
             }
             TaskObjective::Capitalization(objective) if !objective.has_words(text) => return Ok(None),
             TaskObjective::Capitalization(objective) => objective.classify(text)?,
@@ -179,6 +179,26 @@ impl Pretraining for ContinualTask {
         Cut::Within { length: length.saturating_sub(self.frame()).max(2), both: false }
     }
 
+    fn needs(&self) -> Needs {
+        let of = |task: &TaskObjective| match task {
+            TaskObjective::Distance(_) => Needs { other: true, sentences: 3 },
+            TaskObjective::Reordering(_) => Needs { other: false, sentences: 2 },
+            _ => Needs::default(),
+        };
+        self.tasks.iter().map(of).fold(Needs::default(), |all, own| Needs {
+            other: all.other || own.other,
+            sentences: all.sentences.max(own.sentences),
+        })
+    }
+
+    fn fingerprint(&self) -> u64 {
+        let own = self.tasks.iter().map(|task| match task {
+            TaskObjective::Knowledge(objective) => objective.fingerprint(),
+            _ => 0,
+        });
+        own.fold(0, |all, own| all ^ own)
+    }
+
     fn rounds(&self) -> u64 {
         self.tasks.len() as u64
     }
@@ -195,7 +215,7 @@ impl Pretraining for ContinualTask {
         let (ids, sentences) = window.stretch();
         let text = Text { ids, sentences: &sentences };
         let stretch = Stretch { text, spans: window.spans(), elsewhere: window.around().to_vec() };
-        let made = self.made(task, &stretch, other.as_ref(), others.turn, random)?;
+        let made = self.made(task, &stretch, other.as_ref(), others, random)?;
         if let Some(made) = made {
             return Ok(Some(TaskExample(number, made)));
         }
@@ -207,7 +227,8 @@ impl Pretraining for ContinualTask {
             let text = Text { ids: &own[..end], sentences: &sentences };
             let spans = document.spans.iter().copied().filter(|span| span.end <= end).collect();
             let stretch = Stretch { text, spans, elsewhere: vec![&own[end..]] };
-            if let Some(made) = self.made(task, &stretch, other.as_ref(), others.turn, random)? {
+            // `other` may be this one
+            if let Some(made) = self.made(task, &stretch, None, others, random)? {
                 return Ok(Some(TaskExample(number, made)));
             }
         }

@@ -1,6 +1,6 @@
-//! Documents cut into what becomes an example each: stretches of one document, whole sentences (RoBERTa's formats; Liu et
-//! al. 2019, §4.2), or blocks that documents fill one after the other. Where a cutting stands is told exactly, so that it
-//! can be gone on with.
+//! Documents cut into what becomes an example each: stretches of one document, whole sentences or pairs of them (RoBERTa's
+//! formats; Liu et al. 2019, §4.2), or blocks that documents fill one after the other. Where a cutting stands is told
+//! exactly, so that it can be gone on with.
 
 use std::sync::Arc;
 
@@ -28,6 +28,12 @@ pub enum Cut {
         /// Whether what a document leaves free the next one fills, behind a token that stands between them.
         across: bool,
     },
+    /// Two sentences that follow each other, each in one pair a pass: of more than two the first is left out in every other
+    /// pass, so that each follows the one before it in every second. A document of one sentence is that.
+    SentencePairs {
+        /// Tokens at most: what is longer loses those that are farthest from the boundary, of the longer sentence first.
+        length: usize,
+    },
     /// Blocks of exactly so many tokens, which documents fill one after the other.
     Across {
         /// Tokens.
@@ -42,7 +48,10 @@ impl Cut {
     /// The most tokens of text that a window has.
     pub fn longest(self) -> usize {
         match self {
-            Self::Within { length, .. } | Self::Sentences { length, .. } | Self::Across { length, .. } => length,
+            Self::Within { length, .. }
+            | Self::Sentences { length, .. }
+            | Self::SentencePairs { length }
+            | Self::Across { length, .. } => length,
         }
     }
 }
@@ -166,6 +175,25 @@ fn stretch(length: usize, most: usize, both: bool, index: usize) -> Option<(usiz
     };
     let (from, to) = (begin(number), begin(number + 1));
     (to >= from + LEAST).then_some((from, to, backwards))
+}
+
+/// The pair number `index` of a document, in pass number `epoch`.
+fn sentence_pair(document: &Document, most: usize, epoch: u64, index: usize) -> Option<(usize, usize)> {
+    let length = document.ids.len();
+    let begin = |from: usize| document.sentences.partition_point(|&start| start < from);
+    let inner = &document.sentences[begin(1)..begin(length)];
+    if inner.is_empty() {
+        return (index == 0 && length >= LEAST).then_some((0, length.min(most)));
+    }
+    let left_out = if inner.len() > 1 { usize::from(epoch % 2 == 1) } else { 0 };
+    let number = left_out + 2 * index;
+    let at = *inner.get(number)?;
+    let from = number.checked_sub(1).map_or(0, |before| inner[before]);
+    let to = inner.get(number + 1).copied().unwrap_or(length);
+    let (first, second) = (at - from, to - at);
+    // what one leaves free the other may have
+    let first = first.min((most / 2).max(most.saturating_sub(second)));
+    Some((at - first, at + second.min(most - first)))
 }
 
 fn too_short() -> Error {
@@ -347,6 +375,21 @@ impl Cutting {
                 }
                 Ok(Window { pieces, backwards: false })
             }
+            Cut::SentencePairs { length } => {
+                let mut drawn = 0;
+                loop {
+                    if let Some(document) = &self.document {
+                        let Drawn { document: text, epoch, .. } = &**document;
+                        if let Some((from, to)) = sentence_pair(text, length, *epoch, self.read) {
+                            self.read += 1;
+                            let pieces = vec![Piece { drawn: document.clone(), from, to }];
+                            return Ok(Window { pieces, backwards: false });
+                        }
+                        self.close();
+                    }
+                    self.search(&mut drawn)?;
+                }
+            }
             Cut::Across { length, frame } => {
                 let (mut pieces, mut filled, mut empty) = (Vec::new(), 0, 0);
                 while filled < length {
@@ -411,6 +454,11 @@ pub fn sizes(corpus: &Corpus, number: u64, cut: Cut) -> Result<(Vec<usize>, f64)
                 from = to;
             }
         }
+        Cut::SentencePairs { length } => {
+            let document = corpus.document(number)?;
+            let all = (0..).map_while(|index| sentence_pair(&document, length, 0, index));
+            sizes.extend(all.map(|(from, to)| to - from));
+        }
         Cut::Across { length, frame } => {
             return Ok((sizes, tokens.saturating_add_signed(frame) as f64 / length as f64));
         }
@@ -457,6 +505,7 @@ pub(super) mod tests {
             Cut::Across { length: 16, frame: -1 },
             Cut::Sentences { length: 9, across: true },
             Cut::Sentences { length: 9, across: false },
+            Cut::SentencePairs { length: 7 },
         ] {
             let mut whole = Cutting::new(&mixture, part, 3, None).unwrap();
             let all: Vec<_> = (0..400).map(|_| said(&whole.next(cut).unwrap())).collect();
@@ -587,6 +636,40 @@ pub(super) mod tests {
             );
             assert!(divided > 100 && (two > 200) == across, "{divided} divided, {two} of several documents");
         }
+    }
+
+    /// By hand: a document of five sentences, of 2, 3, 9, 1 and 4 tokens, one of two, one of one, and one of one token.
+    #[test]
+    fn sentences_are_in_one_pair_a_pass() {
+        let dir = tempfile::tempdir().unwrap();
+        let by = TokenizedBy { class: None, size: 100, fingerprint: "f".into() };
+        let mut writer = Writer::create(dir.path(), by).unwrap();
+        let documents = [(19, vec![0, 2, 5, 14, 15]), (6, vec![0, 4]), (12, vec![0]), (1, vec![0])];
+        for (number, (length, sentences)) in (0..).zip(documents) {
+            let document = Document { number, ids: (0..length).collect(), sentences, spans: Vec::new() };
+            writer.add(&document, number, 1).unwrap();
+        }
+        let corpus = writer.finish().unwrap();
+        let mixture = Mixture::new(vec![(corpus.clone(), 1.0)]).unwrap();
+        let cut = Cut::SentencePairs { length: 10 };
+        let mut cutting = Cutting::new(&mixture, Part::All, 1, None).unwrap();
+        let mut passes = vec![Vec::new(); 5];
+        loop {
+            let window = cutting.next(cut).unwrap();
+            let Some(pass) = passes.get_mut(window.pass().1 as usize) else { break };
+            pass.push((said(&window).0[0], window.stretch().1));
+        }
+        // of 3 and 9 tokens the second loses its end, of 9 and 1 nothing has to go; a long sentence alone loses its end
+        let others = [((1, 0, 6), vec![0, 4]), ((2, 0, 10), vec![0])];
+        let even = [((0, 0, 5), vec![0, 2]), ((0, 5, 15), vec![0, 9])];
+        let odd = [((0, 2, 12), vec![0, 3]), ((0, 14, 19), vec![0, 1])];
+        for (number, mut pass) in passes.into_iter().enumerate() {
+            pass.sort();
+            let own = if number % 2 == 0 { &even } else { &odd };
+            assert_eq!(pass, [&own[..], &others].concat(), "pass {number}");
+        }
+        let counted: Vec<Vec<usize>> = (0..4).map(|number| sizes(&corpus, number, cut).unwrap().0).collect();
+        assert_eq!(counted, [vec![5, 10], vec![6], vec![10], vec![]]);
     }
 
     /// By hand: sentences of 4, 5 and 3 tokens, then a document of 2 and 9.

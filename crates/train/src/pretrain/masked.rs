@@ -68,6 +68,13 @@ impl Pretraining for MaskedTask {
         }
     }
 
+    fn fingerprint(&self) -> u64 {
+        match &self.objective {
+            Hidden::Tokens(_) => 0,
+            Hidden::Knowledge(objective) => objective.fingerprint(),
+        }
+    }
+
     fn pattern(&self, epoch: u64) -> u64 {
         match &self.objective {
             Hidden::Tokens(objective) => objective.config().pattern(epoch),

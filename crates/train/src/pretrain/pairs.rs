@@ -65,6 +65,10 @@ where
         }))
     }
 
+    fn fingerprint(&self) -> u64 {
+        self.tasks.as_ref().map_or(0, TextTasks::fingerprint)
+    }
+
     fn tasks(&self) -> Option<&TextTasks> {
         self.tasks.as_ref()
     }

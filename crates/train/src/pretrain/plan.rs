@@ -138,11 +138,22 @@ impl Counted {
 /// What one pass over the documents of `part` gives, and how micro-batches are filled with it.
 ///
 /// # Errors
-/// Those of reading the corpora.
-pub(crate) fn count_all(mixture: &Mixture, part: Part, cut: Cut, micro: Micro) -> Result<Counted> {
+/// Those of reading the corpora, and [`Error::Stopped`] where `stop` says so.
+pub(crate) fn count_all(
+    mixture: &Mixture,
+    part: Part,
+    cut: Cut,
+    micro: Micro,
+    stop: &dyn Fn() -> bool,
+) -> Result<Counted> {
+    // documents between two looks at `stop`
+    const LOOK: u64 = 1 << 12;
     let mut all = Counted::default();
     for (corpus, _) in mixture.corpora() {
         for number in 0..corpus.len() {
+            if number % LOOK == 0 && stop() {
+                return Err(Error::Stopped);
+            }
             if part.holds(corpus.hash(number)?) {
                 let (whole, of_one) = sizes(corpus, number, cut)?;
                 all.shared += of_one;
@@ -212,7 +223,8 @@ impl<T: Pretraining> Plan<T> {
         let sizes: Vec<usize> = batches.iter().map(Vec::len).collect();
         let items: Vec<Item> = batches.into_iter().flatten().collect();
         let share = items.len().div_ceil(workers).max(1);
-        let others = Others { mixture: &self.mixture, part: self.part, listed: &self.listed, turn };
+        let (_, _, length) = self.stage(if let Turn::Step(step) = turn { step } else { u64::MAX });
+        let others = Others { mixture: &self.mixture, part: self.part, listed: &self.listed, turn, length };
         let example = |item: &Item| {
             let window = match item {
                 Item::Text(window) => window,
@@ -275,7 +287,7 @@ impl<T: Pretraining> Plan<T> {
         items.shuffle(shuffle);
         let mut batches = micro_batches(alternating(items), stage.micro);
         if let Micro::Tokens(budget) = stage.micro {
-            let longest = cut.longest();
+            let longest = cut.longest().max(self.task.tasks().map_or(0, TextTasks::longest));
             fill(&mut batches, budget, stage.accumulate, longest, &mut || self.draw(cutting, cut, &mut random))?;
             // what filled them is not for the last step alone
             batches.shuffle(shuffle);
@@ -289,8 +301,9 @@ impl<T: Pretraining> Plan<T> {
         }
         // batches by tokens may be more: a stage ends all the same after its steps
         made.truncate(left);
-        if steps + made.len() as u64 >= stage.until {
-            // the next stage cuts in another way
+        let next = self.stage(stage.until).1;
+        if steps + made.len() as u64 >= stage.until && next != cut {
+            // what was cut in one way is not gone on with in another
             cutting.leave();
         }
         Ok(made)
@@ -351,10 +364,10 @@ impl<T: Pretraining> Plan<T> {
     /// About the number of steps in which all documents of the part are seen once, as the last stage has it.
     ///
     /// # Errors
-    /// Those of reading the corpora.
-    pub fn steps_of_epoch(&self) -> Result<u64> {
+    /// Those of reading the corpora, and [`Error::Stopped`] where `stop` says so.
+    pub fn steps_of_epoch(&self, stop: &dyn Fn() -> bool) -> Result<u64> {
         let (stage, cut, _) = self.stage(u64::MAX);
-        let counted = count_all(&self.mixture, self.part, cut, stage.micro)?;
+        let counted = count_all(&self.mixture, self.part, cut, stage.micro, stop)?;
         // rows take places beside the windows
         let (rows, of_row) = self.task.tasks().map_or((0.0, 0.0), TextTasks::beside);
         let windows = counted.windows();
@@ -368,6 +381,43 @@ impl<T: Pretraining> Plan<T> {
             }
         };
         Ok((micro / stage.accumulate as f64).ceil() as u64)
+    }
+
+    /// Whether every part of the loss has something to be judged by among at most `most` windows of the part; `note` is told
+    /// of classes that don't come.
+    ///
+    /// # Errors
+    /// When one has nothing, and those of [`Self::sample`].
+    pub fn can_judge(&self, most: usize, note: &mut dyn FnMut(&str)) -> Result<()> {
+        const AT_ONCE: usize = 64;
+        for (corpus, _) in self.mixture.corpora() {
+            if let Some(problem) = self.task.needs().lacks(corpus, self.part)? {
+                let place = corpus.dir().display();
+                note(&format!("{place}: the documents that are held out {problem}: not every class is judged"));
+            }
+        }
+        let windows = self.sample(most, usize::MAX)?;
+        let (parts, rounds) = (self.task.parts(), self.task.rounds());
+        let mut counts = vec![0.0; parts.len()];
+        for some in windows.chunks(AT_ONCE) {
+            for round in 0..rounds {
+                let batch = some.iter().cloned().map(Item::from).collect();
+                for made in self.make(vec![batch], 0, Turn::Judged(round))? {
+                    counts.iter_mut().zip(self.task.weights(&made)).for_each(|(count, weight)| *count += weight);
+                }
+            }
+            if counts.iter().all(|&count| count > 0.0) {
+                return Ok(());
+            }
+        }
+        let nothing: Vec<&str> =
+            parts.iter().zip(&counts).filter(|(_, count)| **count == 0.0).map(|(p, _)| *p).collect();
+        let problem = format!(
+            "the {} examples that are held out have nothing to judge {} by",
+            windows.len(),
+            nothing.join(" and ")
+        );
+        Err(Error::recipe("corpus.validation", format!("{problem}: hold out more, or 0 to judge nothing")))
     }
 
     /// Windows of the part, at most `most` with about so many tokens, and until all corpora have come to their end, or one
@@ -407,8 +457,11 @@ mod tests {
     use super::super::made::Made;
     use super::super::masked::{Hidden, MaskedTask};
     use super::super::permutation::PermutationTask;
+    use super::super::sentence_pairs::SentencePairTask;
     use super::*;
+    use crate::objectives::batches::SentencePairs;
     use crate::objectives::masked_lm::{Format, MaskedLm, MaskedLmConfig};
+    use crate::objectives::next_sentence::{NextSentence, NextSentenceConfig, Otherwise, Unit};
     use crate::objectives::permutation::{PermutationConfig, PermutationLm};
     use crate::objectives::tests::vocabulary;
 
@@ -477,6 +530,35 @@ mod tests {
         assert!(sizes(Format::Stretches).iter().chain(&sizes(Format::FullSentences)).all(|&size| size == 4));
         let more = sizes(Format::DocSentences);
         assert!(more.iter().all(|&size| size >= 4) && more.iter().sum::<usize>() > 5 * more.len(), "{more:?}");
+    }
+
+    /// RoBERTa's SENTENCE-PAIR: two sentences are a few of a sequence's tokens, and a batch holds as many as with segments.
+    #[test]
+    fn batches_of_pairs_of_sentences_have_more_of_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let mixture = Mixture::new(vec![(sentences(dir.path(), 300), 1.0)]).unwrap();
+        let task = || {
+            let config = NextSentenceConfig { unit: Unit::Sentences, ..NextSentenceConfig::default() };
+            let objective = NextSentence::new(config, Otherwise::Random, &vocabulary()).unwrap();
+            SentencePairTask {
+                objective,
+                vocabulary: vocabulary(),
+                made: Made::new(masked(Format::Stretches).made.config),
+            }
+        };
+        let plan = plan(task(), &mixture, Micro::Examples(4), 2, 66);
+        let batches = steps(&plan).concat();
+        let most = 4 * 66;
+        assert!(batches.iter().all(|batch| (most - 63..=most).contains(&tokens(batch))));
+        assert!(batches.iter().map(Vec::len).sum::<usize>() > 4 * 4 * batches.len());
+        // what they become has about so many tokens too, and no second sentence that was cut for being from elsewhere
+        let some: Vec<Vec<Item>> =
+            batches[..40].iter().map(|batch| batch.iter().cloned().map(Item::from).collect()).collect();
+        let (windows, counted) = (some.concat().len() as f64, batches[..40].concat());
+        let made = plan.make(some, 3, Turn::Step(0)).unwrap();
+        let own = tokens(&counted) as f64 + 3.0 * windows;
+        let all = made.iter().map(SentencePairs::tokens).sum::<usize>() as f64;
+        assert!((all / own - 1.0).abs() < 0.15, "{all} tokens of {own}");
     }
 
     #[test]

@@ -26,7 +26,8 @@ pub struct Recipe {
     pub seed: u64,
     /// The model.
     pub model: ModelConfig,
-    /// What is learnt. Default: what the model's family was trained by.
+    /// What is learnt. Default: what the model's family was trained by; of encoders but ELECTRA masked tokens alone, since
+    /// not every text has the pairs that BERT learns beside them, or a lexicon as for ERNIE.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub objective: Option<ObjectiveConfig>,
     /// The text.
@@ -108,7 +109,8 @@ pub struct Batches {
     /// reads, at most 512.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub length: Option<usize>,
-    /// Examples of a micro-batch. Default: 16, unless `tokens` are given.
+    /// Examples of a micro-batch. Default: 16, unless `tokens` are given. Where examples are far shorter than `length`,
+    /// as whole sentences of one document and pairs of sentences, it is tokens for so many of that length.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<usize>,
     /// Tokens of text of a micro-batch, however many examples that is.

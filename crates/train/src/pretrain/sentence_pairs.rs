@@ -10,10 +10,11 @@ use rand_chacha::ChaCha8Rng;
 
 use super::cutting::{Cut, Window};
 use super::made::Made;
-use super::task::{Answers, Others, Pretraining};
+use super::recipe::Micro;
+use super::task::{Answers, Needs, Others, Pretraining};
 use crate::error::Result;
 use crate::objectives::batches::SentencePairs;
-use crate::objectives::next_sentence::{FRAME, NextSentence, SentencePair};
+use crate::objectives::next_sentence::{FRAME, NextSentence, SentencePair, Unit};
 use crate::objectives::{Text, Vocabulary};
 
 /// BERT's and ALBERT's.
@@ -33,7 +34,29 @@ impl Pretraining for SentencePairTask {
     }
 
     fn cut(&self, length: usize) -> Cut {
-        Cut::Within { length: length.saturating_sub(FRAME).max(2), both: false }
+        let length = length.saturating_sub(FRAME).max(2);
+        match self.objective.config().unit {
+            Unit::Segments => Cut::Within { length, both: false },
+            Unit::Sentences => Cut::SentencePairs { length },
+        }
+    }
+
+    /// Two sentences are far shorter than a sequence: a batch holds about as many tokens as with segments (Liu et al. 2019,
+    /// §4.2).
+    fn micro(&self, micro: Micro, length: usize) -> Micro {
+        match micro {
+            Micro::Examples(size) if self.objective.config().unit == Unit::Sentences => Micro::Tokens(size * length),
+            other => other,
+        }
+    }
+
+    fn needs(&self) -> Needs {
+        let config = self.objective.config();
+        if self.objective.needs_other() {
+            Needs { other: config.negatives > 0.0, sentences: if config.negatives < 1.0 { 2 } else { 1 } }
+        } else {
+            Needs::default()
+        }
     }
 
     fn pattern(&self, epoch: u64) -> u64 {
@@ -48,7 +71,7 @@ impl Pretraining for SentencePairTask {
         let other = if self.objective.needs_other() { others.draw(window, random)? } else { None };
         let other = other.as_ref().map(|document| Text { ids: &document.ids, sentences: &document.sentences });
         let text = Text { ids, sentences: &sentences };
-        self.objective.corrupt(&text, other.as_ref(), ids.len() + FRAME, random).map(Some)
+        self.objective.corrupt(&text, other.as_ref(), others.length.max(ids.len() + FRAME), random).map(Some)
     }
 
     fn batch(&self, examples: Vec<SentencePair>) -> Result<SentencePairs> {

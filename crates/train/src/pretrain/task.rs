@@ -51,6 +51,16 @@ pub(crate) trait Pretraining: Send + Sync + 'static {
         1
     }
 
+    /// What documents have to be for every class of examples to come.
+    fn needs(&self) -> Needs {
+        Needs::default()
+    }
+
+    /// A number that differs for other text that is learnt from beside the corpora: lexicons, rows of tasks.
+    fn fingerprint(&self) -> u64 {
+        0
+    }
+
     /// The example that a window becomes; none where it holds nothing to learn.
     ///
     /// # Errors
@@ -132,6 +142,40 @@ impl Answers {
     }
 }
 
+/// What documents have to be for every class of examples to come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Needs {
+    /// Whether there has to be another one, which is no copy: [`Others::draw`].
+    pub other: bool,
+    /// How many sentences one has to have at least.
+    pub sentences: usize,
+}
+
+impl Needs {
+    /// What the documents of `part` of a corpus lack of it; of a part without documents nothing.
+    ///
+    /// # Errors
+    /// When one cannot be read.
+    pub fn lacks(self, corpus: &Corpus, part: Part) -> Result<Option<String>> {
+        let (mut first, mut other, mut sentences) = (None, !self.other, self.sentences < 2);
+        for number in 0..corpus.len() {
+            if other && sentences {
+                return Ok(None);
+            }
+            let hash = corpus.hash(number)?;
+            if part.holds(hash) {
+                other |= *first.get_or_insert(hash) != hash;
+                sentences = sentences || corpus.document(number)?.sentences.len() >= self.sentences;
+            }
+        }
+        Ok(match (first, other, sentences) {
+            (None, ..) | (_, true, true) => None,
+            (_, false, _) => Some("hold no two different documents, of which pairs are made".into()),
+            _ => Some(format!("have fewer than {} sentences each, of which pairs are made", self.sentences)),
+        })
+    }
+}
+
 /// What an example is made for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Turn {
@@ -148,6 +192,8 @@ pub(crate) struct Others<'a> {
     /// Those of the part, where they are few.
     pub listed: &'a Listed,
     pub turn: Turn,
+    /// The most tokens of an example.
+    pub length: usize,
 }
 
 /// For each corpus of a mixture the documents of one part of it, listed when they are first needed.
@@ -242,7 +288,7 @@ mod tests {
         let held: Vec<u64> = (0..20_000).filter(|&number| part.holds(number)).collect();
         assert!((4..20).contains(&held.len()), "{held:?}");
         let listed = Listed::new(&mixture);
-        let others = Others { mixture: &mixture, part, listed: &listed, turn: Turn::Judged(0) };
+        let others = Others { mixture: &mixture, part, listed: &listed, turn: Turn::Judged(0), length: 11 };
         let objective = NextSentence::new(NextSentenceConfig::default(), Otherwise::Random, &vocabulary()).unwrap();
         let mut cutting = Cutting::new(&mixture, part, 1, None).unwrap();
         let (mut negatives, mut drawn, pairs) = (0, vec![0; held.len()], 20_000);
@@ -274,7 +320,7 @@ mod tests {
         // 0 to 997 are parts of one
         let mixture = corpus(dir.path(), 1000, |number| number.max(997));
         let (listed, part) = (Listed::new(&mixture), Part::All);
-        let others = Others { mixture: &mixture, part, listed: &listed, turn: Turn::Judged(0) };
+        let others = Others { mixture: &mixture, part, listed: &listed, turn: Turn::Judged(0), length: 11 };
         let mut cutting = Cutting::new(&mixture, part, 1, None).unwrap();
         for number in 0..300 {
             let window = cutting.next(Cut::Within { length: 8, both: false }).unwrap();
@@ -285,7 +331,7 @@ mod tests {
         let alone = tempfile::tempdir().unwrap();
         let mixture = corpus(alone.path(), 20, |_| 7);
         let listed = Listed::new(&mixture);
-        let others = Others { mixture: &mixture, part, listed: &listed, turn: Turn::Judged(0) };
+        let others = Others { mixture: &mixture, part, listed: &listed, turn: Turn::Judged(0), length: 11 };
         let window =
             Cutting::new(&mixture, part, 1, None).unwrap().next(Cut::Within { length: 8, both: false }).unwrap();
         assert!(others.draw(&window, &mut generator(1, 2, 3)).unwrap().is_none());

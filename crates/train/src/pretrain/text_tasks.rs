@@ -57,8 +57,9 @@ impl TextTasks {
         config.check()?;
         let tasks = config.tasks.iter().map(|task| {
             let rows = |held_out| task.read(held_out, reads.tokenizer, reads.ends, reads.longest);
-            let (train, fingerprint) = rows(false)?;
-            let held_out = if task.validation.is_empty() { Vec::new() } else { rows(true)?.0 };
+            let (train, learnt) = rows(false)?;
+            let (held_out, judged) = if task.validation.is_empty() { Default::default() } else { rows(true)? };
+            let fingerprint = learnt ^ judged.rotate_left(1);
             let unigram = Unigram::of(train.iter().map(|pair| &pair.target[..]), reads.vocabulary);
             Ok(Task { name: task.form.name.clone(), train, held_out, unigram, fingerprint })
         });
@@ -102,6 +103,12 @@ impl TextTasks {
         let tokens: f64 = self.tasks.iter().zip(&rates[1..]).map(|(task, rate)| rate * mean(task)).sum();
         let rest = 1.0 - rates[0];
         (rest / rates[0], tokens / rest)
+    }
+
+    /// Tokens of the longest source that is learnt from.
+    pub fn longest(&self) -> usize {
+        let rows = self.tasks.iter().flat_map(|task| &task.train);
+        rows.map(|pair| pair.source.len()).max().unwrap_or(0)
     }
 
     /// The rate of the text.

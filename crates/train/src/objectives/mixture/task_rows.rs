@@ -90,7 +90,8 @@ impl TaskRows {
         self.form.example(|_| Some("")).map(|_| ())
     }
 
-    /// The rows to learn from, or those to judge by, as tokens between `ends`; a model reads at most `longest`.
+    /// The rows to learn from, or those to judge by, as tokens between `ends`; a model reads at most `longest`. Special
+    /// tokens that a form or a row spells are these, as in fine-tuning and unlike in corpora.
     ///
     /// # Errors
     /// When files cannot be read, or a row lacks what the task asks for.
