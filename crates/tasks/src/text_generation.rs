@@ -47,7 +47,7 @@ pub struct TextGenerationOptions<'a> {
     pub full_text: bool,
     /// Token ids in place of text.
     pub tensors: bool,
-    /// Put before every text; in place of the model's own.
+    /// Put before every text; in place of the model's own. A `max_length` or `min_length` counts without its tokens.
     pub prefix: Option<String>,
     /// Whether the beginning of a text that leaves no room is cut off; otherwise it is an error.
     pub cut: bool,
@@ -285,6 +285,17 @@ impl TextGeneration {
             settings.eos_token_id = Some(Tokens::Several(ids));
         }
         let is_given = |key: &str| layers.origin(key) == Origin::Caller;
+        if let Some(prefix) = options.prefix.as_ref().or(self.layers.prefix.as_ref()) {
+            // lengths that somebody gives count the texts that he gives, as in the pipeline
+            let plain = EncodeOptions { add_special_tokens: false, ..EncodeOptions::default() };
+            let count = self.tokenizer().encode(prefix, &plain)?.ids.len();
+            if let (None, Some(most)) = (settings.max_new_tokens, &mut settings.max_length) {
+                *most = most.saturating_add(count);
+            }
+            if is_given("min_length") && settings.min_new_tokens.is_none() {
+                settings.min_length = settings.min_length.saturating_add(count);
+            }
+        }
         let how = Generate { shorten: !is_given("max_new_tokens") && !is_given("max_length"), ..options.how };
         Ok((settings, how))
     }

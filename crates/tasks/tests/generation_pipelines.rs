@@ -331,6 +331,31 @@ fn constraints_on_every_kind_of_vocabulary() {
     }
 }
 
+/// What is put before a text takes nothing of the lengths that are asked for.
+#[test]
+fn lengths_count_without_the_prefix() {
+    let model = TextGeneration::open(&golden("gpt2")).expect("a model");
+    let tokenizer = model.engine().tokenizer().expect("it has one");
+    let encode = |text: &str| tokenizer.encode(text, &EncodeOptions::default()).expect("text").ids.len();
+    let (text, prefix) = ("A man is eating food.", "Once upon a time. ");
+    let given = encode(text);
+    let said = |prefix: Option<&str>, more: Value| {
+        let mut settings = map(json!({"do_sample": false, "eos_token_id": null}));
+        settings.extend(map(more));
+        let options = TextGenerationOptions { settings, prefix: prefix.map(str::to_owned), ..Default::default() };
+        one(&model, text, &options).spoken.tokens.len()
+    };
+    assert!(encode(prefix) > 4);
+    for prefix in [None, Some(prefix)] {
+        assert_eq!(said(prefix, json!({"max_length": given + 4})), 4, "{prefix:?}");
+        assert_eq!(said(prefix, json!({"max_length": given + 4, "max_new_tokens": 6})), 6, "{prefix:?}");
+        // every token ends the answer, as soon as one may
+        let all: Vec<u32> = (0..tokenizer.max_id()).collect();
+        let ended = json!({"max_length": given + 9, "min_length": given + 3, "eos_token_id": all});
+        assert_eq!(said(prefix, ended), 4, "{prefix:?}");
+    }
+}
+
 /// The text ends with the token that completes the string, and not before, however words begin and end.
 #[test]
 fn stop_strings_on_every_kind_of_vocabulary() {
