@@ -75,13 +75,13 @@ pub(crate) mod tests {
     fn every_subset_is_as_likely() {
         let mut random = random(1);
         let mut counts = [0_u64; 8];
-        for _ in 0..30_000 {
+        for _ in 0..100_000 {
             let chosen = choose(3, 2, &mut random);
             counts[chosen.iter().fold(0, |n, &flag| 2 * n + usize::from(flag))] += 1;
         }
         // 2 degrees of freedom: 13.8 at one in a thousand
         assert!(chi_square(&[counts[3], counts[5], counts[6]], &[1.0 / 3.0; 3]) < 13.8, "{counts:?}");
-        assert_eq!(counts[3] + counts[5] + counts[6], 30_000);
+        assert_eq!(counts[3] + counts[5] + counts[6], 100_000);
     }
 
     #[test]
