@@ -9,6 +9,8 @@ use super::{Corpus, Cursor, Document, Documents, Error, Order, Part};
 #[derive(Clone, Debug)]
 pub struct Mixture {
     corpora: Vec<(Corpus, f64)>,
+    /// See [`Self::in_orders`].
+    orders: u64,
 }
 
 /// Where a stream stands; enough to continue it exactly.
@@ -44,7 +46,13 @@ impl Mixture {
                 return Err(Error::Options(problem));
             }
         }
-        Ok(Self { corpora })
+        Ok(Self { corpora, orders: 0 })
+    }
+
+    /// The same whose passes come in so many orders, in turn; 0: each pass in another.
+    #[must_use]
+    pub fn in_orders(self, orders: u64) -> Self {
+        Self { orders, ..self }
     }
 
     /// The corpora with their weights.
@@ -70,16 +78,17 @@ impl Mixture {
             return Err(Error::Options("the place to continue at is of another mixture of corpora".to_owned()));
         }
         let open = |((corpus, _), (index, place)): (&(Corpus, f64), (usize, &Cursor))| {
-            corpus.documents(part, order(seed, index, place.epoch), place.row)
+            corpus.documents(part, self.order(seed, index, place.epoch), place.row)
         };
         let streams = self.corpora.iter().zip(cursor.places.iter().enumerate()).map(open).collect();
         Ok(Draws { mixture: self.clone(), part, seed, cursor, streams, failed: false })
     }
-}
 
-/// Copies of a corpus in one mixture have orders of their own.
-fn order(seed: u64, index: usize, epoch: u64) -> Order {
-    Order::Shuffled { seed: seed.wrapping_add((index as u64) << 32), epoch }
+    /// Copies of a corpus in one mixture have orders of their own.
+    fn order(&self, seed: u64, index: usize, epoch: u64) -> Order {
+        let epoch = if self.orders > 0 { epoch % self.orders } else { epoch };
+        Order::Shuffled { seed: seed.wrapping_add((index as u64) << 32), epoch }
+    }
 }
 
 /// An endless stream. After an error nothing follows.
@@ -124,7 +133,8 @@ impl Draws {
                 begun = 1;
                 let place = &mut self.cursor.places[index];
                 *place = Cursor { epoch: place.epoch + 1, row: 0 };
-                self.streams[index] = corpus.documents(self.part, order(self.seed, index, place.epoch), 0);
+                let order = self.mixture.order(self.seed, index, place.epoch);
+                self.streams[index] = corpus.documents(self.part, order, 0);
                 continue;
             };
             self.cursor.places[index].row = self.streams[index].position();

@@ -157,19 +157,32 @@ impl Denoising {
     /// The noises in this order.
     ///
     /// # Errors
-    /// When there is none, a setting is out of range, or the vocabulary lacks a mask or a token that ends a text.
+    /// When there is none, a setting is out of range, or the vocabulary lacks a mask, where noises need one, or a token that
+    /// ends a text.
     pub fn new(noises: Vec<Noise>, vocabulary: &Vocabulary) -> Result<Self> {
         if noises.is_empty() {
             return Err(Error::recipe("objective.noises", "is empty: name a noise at least, as text_infilling"));
         }
         noises.iter().try_for_each(Noise::check)?;
+        if noises.iter().any(|noise| matches!(noise, Noise::TextInfilling(infilling) if infilling.whole_words)) {
+            vocabulary.tells_words()?;
+        }
+        let eos = vocabulary.eos()?;
+        let has_masks =
+            noises.iter().any(|noise| matches!(noise, Noise::TokenMasking { .. } | Noise::TextInfilling(_)));
         Ok(Self {
+            // of no account where nothing becomes a mask
+            mask: if has_masks { vocabulary.mask()? } else { eos },
             noises,
-            mask: vocabulary.mask()?,
             bos: vocabulary.bos().ok(),
-            eos: vocabulary.eos()?,
+            eos,
             begins_word: vocabulary.begins_words().to_vec(),
         })
+    }
+
+    /// Whether nothing is changed in a text of one sentence.
+    pub(crate) fn needs_sentences(&self) -> bool {
+        self.noises.iter().all(|noise| matches!(noise, Noise::SentencePermutation { .. }))
     }
 
     /// # Errors

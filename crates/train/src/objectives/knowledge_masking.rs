@@ -310,9 +310,8 @@ mod tests {
         let objective = objective(config);
         let (mut seen, mut random) = ([0; 2], random(1));
         for _ in 0..100_000 {
-            let made = objective
-                .corrupt(&text(&[50, 51, 40, 41, 42, 43, 52, 53]), &[], Level::Entities, &mut random)
-                .unwrap();
+            let made =
+                objective.corrupt(&text(&[50, 51, 40, 41, 42, 43, 52, 53]), &[], Level::Entities, &mut random).unwrap();
             let (entity, others) = (vec![3, 4, 5, 6], vec![1, 2, 7, 8]);
             if made.chosen == entity {
                 assert_eq!(made.ids, [3, 50, 51, 4, 4, 4, 4, 52, 53, 1]);

@@ -6,7 +6,7 @@ use std::ops::Range;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use super::masking::{Masked, Masking, choose, units};
+use super::masking::{Masked, Masking, choose, instead, units};
 use super::{Text, Vocabulary};
 use crate::error::{Error, Result};
 
@@ -24,7 +24,8 @@ pub struct MaskedLmConfig {
     pub whole_words: bool,
     /// The most tokens that are chosen in one example; 0 for no bound. BERT has 20 for 128 tokens, 77 for 512.
     pub most: usize,
-    /// Static masking: so many patterns a text, in turn (BERT: 10). 0 is dynamic: a fresh one each time.
+    /// Static masking: so many patterns a text, in turn (BERT: 10), and as many orders in which texts come, so that what
+    /// several of them make together comes again too. 0 is dynamic: a fresh one each time.
     pub patterns: u64,
     /// What pretraining makes sequences of.
     pub format: Format,
@@ -60,13 +61,6 @@ impl Default for MaskedLmConfig {
     }
 }
 
-impl MaskedLmConfig {
-    /// Of a number that grows with every pass over the corpus, what the masks of a pass depend on.
-    pub fn pattern(&self, pass: u64) -> u64 {
-        if self.patterns == 0 { pass } else { pass % self.patterns }
-    }
-}
-
 /// Masked language modelling with the tokens that it needs.
 #[derive(Clone, Debug)]
 pub struct MaskedLm {
@@ -79,11 +73,14 @@ pub struct MaskedLm {
 
 impl MaskedLm {
     /// # Errors
-    /// When a share is out of range, or the vocabulary lacks a token.
+    /// When a share is out of range, or the vocabulary lacks a token or cannot tell words that should stay whole.
     pub fn new(config: MaskedLmConfig, vocabulary: &Vocabulary) -> Result<Self> {
         if !(config.rate > 0.0 && config.rate <= 1.0) {
             let problem = format!("is {}, but should be a share above 0 and up to 1", config.rate);
             return Err(Error::recipe("objective.rate", problem));
+        }
+        if config.whole_words {
+            vocabulary.tells_words()?;
         }
         let masking = Masking::new(config.masked, config.random, vocabulary)?;
         let (cls, sep) = (vocabulary.cls()?, vocabulary.sep()?);
@@ -137,8 +134,8 @@ impl MaskedLm {
         let most = Some(self.config.most).filter(|&most| most > 0);
         let mut chosen = choose(units.clone(), self.config.rate, most, random);
         if chosen.is_empty() {
-            // every word is longer than all that may be hidden: the shortest, as something has to be foretold
-            chosen.extend(units.into_iter().min_by_key(ExactSizeIterator::len));
+            // every word is longer than all that may be hidden, but something has to be foretold
+            chosen = instead(units, &ids, &self.vocabulary, |tokens| choose(tokens, self.config.rate, most, random));
         }
         Ok(self.masking.hide(ids, segments, &chosen, together, random))
     }
@@ -266,16 +263,15 @@ mod tests {
         assert_eq!(made.chosen.len(), 2);
         let vocabulary = with_words(|id| id == 20);
         let config = MaskedLmConfig { whole_words: true, ..MaskedLmConfig::default() };
+        let made = MaskedLm::new(config.clone(), &vocabulary).unwrap().corrupt(&text(&ids), &mut random(1)).unwrap();
+        assert_eq!(made.chosen.len(), 6, "one word of all tokens, of which 15 % are hidden");
+        let two = MaskedLm::new(config.clone(), &with_words(|id| [20, 40].contains(&id))).unwrap();
+        let made = two.corrupt(&text(&ids), &mut random(1)).unwrap();
+        assert_eq!(made.chosen.len(), 20, "one of two words");
+        let config = MaskedLmConfig { most: 2, ..config };
         let made = MaskedLm::new(config, &vocabulary).unwrap().corrupt(&text(&ids), &mut random(1)).unwrap();
-        assert_eq!(made.chosen.len(), 40, "one word of all tokens");
+        assert_eq!(made.chosen.len(), 2, "no more than may be");
         let special = objective(MaskedLmConfig::default()).corrupt(&text(&[1, 3]), &mut random(1));
         assert!(special.unwrap_err().to_string().contains("special"));
-    }
-
-    #[test]
-    fn static_patterns_come_round() {
-        let config = MaskedLmConfig { patterns: 3, ..MaskedLmConfig::default() };
-        assert_eq!([0, 1, 2, 3, 7].map(|pass| config.pattern(pass)), [0, 1, 2, 0, 1]);
-        assert_eq!(MaskedLmConfig::default().pattern(7), 7);
     }
 }

@@ -169,6 +169,21 @@ pub(crate) fn choose(
     fitting(units, count)
 }
 
+/// What is hidden where all of `units` are longer than what may be: the shortest, or what `choose` takes of the single
+/// tokens where that would be more than half of the text, as in one without spaces between its words.
+pub(crate) fn instead(
+    units: Vec<Range<usize>>,
+    ids: &[u32],
+    vocabulary: &Vocabulary,
+    choose: impl FnOnce(Vec<Range<usize>>) -> Vec<Range<usize>>,
+) -> Vec<Range<usize>> {
+    let tokens = self::units(ids, false, vocabulary);
+    match units.into_iter().min_by_key(ExactSizeIterator::len) {
+        Some(shortest) if 2 * shortest.len() <= tokens.len() => vec![shortest],
+        _ => choose(tokens),
+    }
+}
+
 /// Those of the units, in their order, that have up to `count` tokens together.
 fn fitting(mut units: Vec<Range<usize>>, count: usize) -> Vec<Range<usize>> {
     let mut left = count;

@@ -24,7 +24,7 @@ use super::sentence_distance::{SentenceDistance, SentenceDistanceConfig};
 use super::sentence_reordering::{SentenceReordering, SentenceReorderingConfig};
 use super::span_corruption::{SpanCorruption, SpanCorruptionConfig};
 use super::span_masking::{MaskedSpans, SpanMasking, SpanMaskingConfig};
-use super::t5_variants::{T5Variant, Variant, VariantConfig};
+use super::t5_variants::{T5Variant, Variant, VariantConfig, WithoutRate};
 use super::token_document::{TokenDocument, TokenDocumentConfig};
 use super::{Text, Vocabulary, generator};
 use crate::error::{Error, Result};
@@ -66,13 +66,13 @@ pub enum ObjectiveConfig {
     /// T5's.
     SpanCorruption(SpanCorruptionConfig),
     /// A variant of the T5 paper, as the five that follow.
-    PrefixLm(VariantConfig),
+    PrefixLm(WithoutRate),
     /// BERT-style.
     BertStyle(VariantConfig),
     /// MASS-style.
     MassStyle(VariantConfig),
     /// Deshuffling.
-    Deshuffling(VariantConfig),
+    Deshuffling(WithoutRate),
     /// Spans of tokens chosen one by one.
     IidSpans(VariantConfig),
     /// Tokens chosen one by one, dropped.
@@ -192,10 +192,10 @@ impl ObjectiveConfig {
             Self::SpanCorruption(config) => {
                 SpanCorruption::new(*config, vocabulary).map(SequenceObjective::SpanCorruption)
             }
-            Self::PrefixLm(config) => variant(Variant::PrefixLm, config),
+            Self::PrefixLm(WithoutRate {}) => variant(Variant::PrefixLm, &VariantConfig::default()),
             Self::BertStyle(config) => variant(Variant::BertStyle, config),
             Self::MassStyle(config) => variant(Variant::MassStyle, config),
-            Self::Deshuffling(config) => variant(Variant::Deshuffling, config),
+            Self::Deshuffling(WithoutRate {}) => variant(Variant::Deshuffling, &VariantConfig::default()),
             Self::IidSpans(config) => variant(Variant::IidSpans, config),
             Self::IidDropped(config) => variant(Variant::IidDropped, config),
         }
@@ -305,6 +305,11 @@ impl SequenceObjective {
             Self::T5Variant(objective) => objective.check_sentinels(length),
             _ => Ok(()),
         }
+    }
+
+    /// Whether nothing is changed in a text of one sentence.
+    pub(crate) fn needs_sentences(&self) -> bool {
+        matches!(self, Self::Denoising(objective) if objective.needs_sentences())
     }
 
     /// Whether a pair may be of two documents.

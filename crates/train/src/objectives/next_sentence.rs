@@ -40,7 +40,7 @@ pub struct NextSentenceConfig {
     pub masking: MaskedLmConfig,
     /// What a segment is.
     pub unit: Unit,
-    /// The share of pairs whose second segment doesn't follow.
+    /// The share of pairs whose second segment doesn't follow; above 0, none follows in a text of one sentence.
     pub negatives: f64,
     /// The share of pairs that are made shorter, to a random length.
     pub short: f64,
@@ -126,7 +126,10 @@ impl NextSentence {
         let is_random = self.otherwise == Otherwise::Random && other.is_some_and(|other| !other.ids.is_empty());
         // one sentence has no second that follows it, as in BERT's code
         let negative = match self.otherwise {
-            Otherwise::Random => is_random && (alone || draws::happens(self.config.negatives, random)),
+            Otherwise::Random => {
+                let may = is_random && self.config.negatives > 0.0;
+                may && (alone || draws::happens(self.config.negatives, random))
+            }
             Otherwise::Swapped => draws::happens(self.config.negatives, random),
         };
         let (mut first, mut second) = match (negative, other) {
@@ -287,6 +290,9 @@ mod tests {
             let made = next.corrupt(&text, None, 32, &mut random(seed)).unwrap();
             assert!(made.label == 0 && made.masked.ids.len() == 6);
         }
+        let config = NextSentenceConfig { negatives: 0.0, ..whole() };
+        let never = objective(Otherwise::Random, config).corrupt(&text, Some(&OTHER), 32, &mut random(1)).unwrap();
+        assert_eq!((never.label, never.masked.ids.len()), (0, 6), "none is asked for");
         let one = Text { ids: &[20], sentences: &[0] };
         assert!(next.corrupt(&one, None, 32, &mut random(1)).is_err());
         assert!(next.corrupt(&text, None, 4, &mut random(1)).is_err());

@@ -75,8 +75,14 @@ impl SpanCorruption {
     /// The longest text of which the source has at most `source` tokens, its end included.
     pub fn raw_length(&self, source: usize) -> usize {
         // the source grows by 0 or 1 with each token, so that the text is at most as many times longer as tokens are kept
-        let most = (source as f64 / (1.0 - self.config.rate)) as usize + 2;
-        (2..=most).rev().find(|&length| self.lengths(length).0 <= source).unwrap_or(2)
+        let most = ((source as f64 / (1.0 - self.config.rate)) as usize).saturating_add(2);
+        // between what fits and what doesn't
+        let (mut fits, mut above) = (2, most.saturating_add(1));
+        while above - fits > 1 {
+            let middle = usize::midpoint(fits, above);
+            if self.lengths(middle).0 <= source { fits = middle } else { above = middle }
+        }
+        fits
     }
 
     /// # Errors

@@ -7,7 +7,7 @@ use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use super::masking::{Masked, Masking, units};
+use super::masking::{Masked, Masking, instead, units};
 use super::{Text, Vocabulary, draws};
 use crate::error::{Error, Result};
 
@@ -77,7 +77,7 @@ pub struct SpanMasking {
 
 impl SpanMasking {
     /// # Errors
-    /// When a share or a length is out of range, or the vocabulary lacks a token.
+    /// When a share or a length is out of range, or the vocabulary lacks a token or cannot tell words.
     pub fn new(config: SpanMaskingConfig, vocabulary: &Vocabulary) -> Result<Self> {
         // texts have no longer ones
         const MOST: usize = 4096;
@@ -90,6 +90,7 @@ impl SpanMasking {
             let problem = format!("is {}, but should be from 1 to {MOST} words", config.longest);
             return Err(Error::recipe("objective.longest", problem));
         }
+        vocabulary.tells_words()?;
         let masking = Masking::new(config.masked, config.random, vocabulary)?;
         let weights = (0..config.longest as i32).map(|more| config.end * (1.0 - config.end).powi(more));
         let mut sum = 0.0;
@@ -139,6 +140,15 @@ impl SpanMasking {
     /// words.)
     fn spans(&self, ids: &[u32], random: &mut ChaCha8Rng) -> Vec<Range<usize>> {
         let words = units(ids, true, &self.vocabulary);
+        let spans = self.spans_of(&words, random);
+        if !spans.is_empty() {
+            return spans;
+        }
+        // every word is longer than all that may be hidden, but something has to be foretold
+        instead(words, ids, &self.vocabulary, |tokens| self.spans_of(&tokens, random))
+    }
+
+    fn spans_of(&self, words: &[Range<usize>], random: &mut ChaCha8Rng) -> Vec<Range<usize>> {
         let total: usize = words.iter().map(ExactSizeIterator::len).sum();
         let mut left = draws::count_of(total, self.config.rate);
         let mut free = vec![true; words.len()];
@@ -159,10 +169,6 @@ impl SpanMasking {
             spans.push(span);
             free[first.saturating_sub(1)..words.len().min(behind + 1)].fill(false);
             starts.retain(|&word| free[word] && words[word].len() <= left);
-        }
-        if spans.is_empty() {
-            // every word is longer than all that may be hidden: the shortest, as something has to be foretold
-            spans.extend(words.into_iter().min_by_key(ExactSizeIterator::len));
         }
         spans
     }
@@ -314,7 +320,10 @@ mod tests {
         assert_eq!(longest, 4, "spans of two words");
         let one = SpanMasking::new(SpanMaskingConfig::default(), &with_words(|id| id == 20)).unwrap();
         let made = one.corrupt(&text(&[20, 21, 22, 23]), &mut random(1)).unwrap();
-        assert_eq!((made.spans.len(), made.spans[0].clone()), (1, 1..5), "one word of all tokens");
+        assert_eq!((made.spans.len(), made.spans[0].len()), (1, 1), "one word of all tokens, of which one is hidden");
+        let two = SpanMasking::new(SpanMaskingConfig::default(), &with_words(|id| [20, 22].contains(&id))).unwrap();
+        let made = two.corrupt(&text(&[20, 21, 22, 23]), &mut random(1)).unwrap();
+        assert!(made.spans == [1..3] || made.spans == [3..5], "one of two words: {made:?}");
     }
 
     #[test]

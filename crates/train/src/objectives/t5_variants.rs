@@ -39,7 +39,7 @@ impl Variant {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct VariantConfig {
-    /// The probability of each token to be chosen; of no account where none are.
+    /// The probability of each token to be chosen.
     pub rate: f64,
 }
 
@@ -49,6 +49,11 @@ impl Default for VariantConfig {
     }
 }
 
+/// Of those that choose no tokens: they have no settings.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WithoutRate {}
+
 /// Share of the chosen tokens that BERT-style corruption replaces by random ones.
 const RANDOM: f64 = 0.1;
 
@@ -57,7 +62,12 @@ const RANDOM: f64 = 0.1;
 pub struct T5Variant {
     variant: Variant,
     rate: f64,
-    spans: SpanCorruption,
+    /// What stands for a token that is hidden alone; of no account where none is. T5 has no mask: the published code takes
+    /// the first sentinel.
+    mask: u32,
+    /// Where spans drop out.
+    spans: Option<SpanCorruption>,
+    eos: u32,
     /// The tokens that may replace another: all but special ones.
     words: Vec<u32>,
 }
@@ -66,14 +76,26 @@ impl T5Variant {
     /// `rate` is the probability of each token to be chosen, where tokens are.
     ///
     /// # Errors
-    /// When the rate is not between 0 and 1, or the vocabulary lacks sentinels or a token that ends a text.
+    /// When the rate is not between 0 and 1, or the vocabulary lacks a token that ends a text, or sentinels where the
+    /// variant needs them.
     pub fn new(variant: Variant, rate: f64, vocabulary: &Vocabulary) -> Result<Self> {
-        let spans = SpanCorruption::new(SpanCorruptionConfig { rate, ..Default::default() }, vocabulary)?;
+        if !(rate > 0.0 && rate < 1.0) {
+            return Err(Error::recipe("objective.rate", format!("should be between 0 and 1, not {rate}")));
+        }
+        let eos = vocabulary.eos()?;
+        let spans = SpanCorruptionConfig { rate, ..Default::default() };
+        let spans = (variant == Variant::IidSpans).then(|| SpanCorruption::new(spans, vocabulary)).transpose()?;
+        let mask = match variant {
+            Variant::BertStyle | Variant::MassStyle => {
+                vocabulary.sentinels().map(|sentinels| sentinels[0]).or_else(|_| vocabulary.mask())?
+            }
+            _ => eos,
+        };
         let words = vocabulary.words();
         if words.is_empty() {
             return Err(Error::Input("every token of the tokenizer is special: there is none to learn".into()));
         }
-        Ok(Self { variant, rate, spans, words })
+        Ok(Self { variant, rate, mask, spans, eos, words })
     }
 
     /// Says where texts of `length` tokens have, in the mean, more stretches of chosen tokens than there are sentinels.
@@ -81,12 +103,10 @@ impl T5Variant {
     /// # Errors
     /// When they do.
     pub(crate) fn check_sentinels(&self, length: usize) -> Result<()> {
-        if self.variant != Variant::IidSpans {
-            return Ok(());
-        }
+        let Some(spans) = &self.spans else { return Ok(()) };
         // a stretch begins with the first token, and with each that follows one that isn't chosen
         let stretches = self.rate + length.saturating_sub(1) as f64 * self.rate * (1.0 - self.rate);
-        self.spans.check_sentinels(stretches, length)
+        spans.check_sentinels(stretches, length)
     }
 
     /// # Errors
@@ -101,18 +121,22 @@ impl T5Variant {
             Variant::Deshuffling => shuffled(ids, &draws::permutation(ids.len(), random)),
             Variant::BertStyle | Variant::MassStyle => {
                 let share = if self.variant == Variant::BertStyle { RANDOM } else { 0.0 };
-                // T5 has no mask; the published code takes the first sentinel
-                let mask = self.spans.sentinels[0];
                 let word = |random: &mut ChaCha8Rng| self.words[random.random_range(0..self.words.len())];
                 let places = draws::places(&self.chosen(ids.len(), random)).into_iter();
-                let put: Vec<(usize, u32)> =
-                    places.map(|place| (place, if happens(share, random) { word(random) } else { mask })).collect();
+                let put: Vec<(usize, u32)> = places
+                    .map(|place| (place, if happens(share, random) { word(random) } else { self.mask }))
+                    .collect();
                 replaced(ids, &put)
             }
-            Variant::IidSpans => return self.spans.split(ids, &self.chosen(ids.len(), random)),
-            Variant::IidDropped => dropped(ids, &self.chosen(ids.len(), random)),
+            Variant::IidSpans | Variant::IidDropped => {
+                let chosen = self.chosen(ids.len(), random);
+                match &self.spans {
+                    Some(spans) => return spans.split(ids, &chosen),
+                    None => dropped(ids, &chosen),
+                }
+            }
         };
-        Ok(made.ended(None, self.spans.eos))
+        Ok(made.ended(None, self.eos))
     }
 
     /// Each token by itself, at the rate.
@@ -255,7 +279,7 @@ mod tests {
         );
         let chosen: Vec<bool> = (0..10).map(|place| [2, 3, 8].contains(&place)).collect();
         // "Thank you <X> me to your party <Y> week", "<X> for inviting <Y> last"
-        let made = of(Variant::IidSpans).spans.split(&ids, &chosen).unwrap();
+        let made = of(Variant::IidSpans).spans.unwrap().split(&ids, &chosen).unwrap();
         assert_eq!(made.source, [20, 21, x, 24, 25, 26, 27, y, 29, eos]);
         assert_eq!((made.target, made.corrupted), (vec![x, 22, 23, y, 28, eos], vec![2, 7]));
         // "Thank you me to your party week", "for inviting last"

@@ -15,6 +15,8 @@ pub struct Vocabulary {
     begins_word: Vec<bool>,
     /// By id.
     goes_on: Vec<bool>,
+    /// What marks the ends of words, where no token says that it begins one.
+    ends: Option<&'static str>,
     /// By id: whether its first letter is a capital, and its token in small letters.
     letters: Vec<Letters>,
     mask: Option<u32>,
@@ -34,6 +36,8 @@ enum Words {
     Begins(char),
     /// Tokens don't say it.
     Unmarked,
+    /// They say where words end or go on behind them, with this, so that what begins one depends on the token before it.
+    Ends(&'static str),
 }
 
 /// What of a token is capitals.
@@ -65,7 +69,7 @@ impl Vocabulary {
         let begins = |token: &str| match &words {
             Words::GoesOn(mark) => !token.starts_with(mark.as_str()),
             Words::Begins(mark) => token.starts_with(*mark),
-            Words::Unmarked => true,
+            Words::Unmarked | Words::Ends(_) => true,
         };
         let begins_word: Vec<bool> = tokens
             .iter()
@@ -79,6 +83,7 @@ impl Vocabulary {
         });
         Self {
             letters: letters(tokenizer, &tokens, &words),
+            ends: if let Words::Ends(mark) = words { Some(mark) } else { None },
             tokenizer: Some(tokenizer.clone()),
             special: is_special,
             goes_on: goes_on.collect(),
@@ -145,6 +150,20 @@ impl Vocabulary {
             }
         }
         Ok(all)
+    }
+
+    /// Says whether whole words can be told: not where tokens mark the ends of words.
+    ///
+    /// # Errors
+    /// When they cannot.
+    pub fn tells_words(&self) -> Result<()> {
+        match self.ends {
+            None => Ok(()),
+            Some(mark) => Err(Error::Input(format!(
+                "the tokenizer marks where words end ({mark}), by which objectives cannot tell whole words: take one that \
+                 marks where they begin, or choose tokens (whole_words = false)"
+            ))),
+        }
     }
 
     /// [`Self::begins_word`] by id.
@@ -272,7 +291,7 @@ fn letters(tokenizer: &Tokenizer, tokens: &[Option<String>], words: &Words) -> V
         let own = match words {
             Words::GoesOn(mark) => token.strip_prefix(mark.as_str()),
             Words::Begins(mark) => token.strip_prefix(*mark),
-            Words::Unmarked => None,
+            Words::Unmarked | Words::Ends(_) => None,
         };
         let own = own.unwrap_or(token);
         let small = if is_bytes { own.to_ascii_lowercase() } else { own.to_lowercase() };
@@ -291,12 +310,16 @@ fn words(tokenizer: &Tokenizer, tokens: &[Option<String>]) -> Words {
     if let Some(mark) = tokenizer.continuing_subword_prefix() {
         return Words::GoesOn(mark.to_owned());
     }
-    // byte-level pairs write a space as Ġ, SentencePiece as ▁
+    // byte-level pairs write a space as Ġ, SentencePiece as ▁; a few tokens that text happened to have mark nothing
+    let is_mark = |count: usize| count > 0 && 100 * count >= tokens.len();
     let count = |mark: char| tokens.iter().flatten().filter(|token| token.starts_with(mark)).count();
-    match (count('Ġ'), count('▁')) {
-        (0, 0) => Words::Unmarked,
-        (bytes, pieces) => Words::Begins(if bytes > pieces { 'Ġ' } else { '▁' }),
+    let (bytes, pieces) = (count('Ġ'), count('▁'));
+    if is_mark(bytes.max(pieces)) {
+        return Words::Begins(if bytes > pieces { 'Ġ' } else { '▁' });
     }
+    let ends = ["</w>", "@@"];
+    let ends = ends.iter().find(|end| is_mark(tokens.iter().flatten().filter(|token| token.ends_with(*end)).count()));
+    ends.map_or(Words::Unmarked, |end| Words::Ends(end))
 }
 
 #[cfg(test)]
@@ -308,6 +331,7 @@ pub(crate) mod tests {
     /// Ids from 10 to 139 are words; 140 to 239 are sentinels, the last the first of them.
     pub(crate) fn vocabulary() -> Vocabulary {
         Vocabulary {
+            ends: None,
             tokenizer: None,
             special: (0..240).map(|id| !(10..140).contains(&id)).collect(),
             begins_word: vec![true; 240],
@@ -385,6 +409,38 @@ pub(crate) mod tests {
         assert!(message.contains("<extra_id_0>"), "{message}");
         let message = found.eos().unwrap_err().to_string();
         assert!(message.contains("no eos token"), "{message}");
+    }
+
+    /// A vocabulary that marks the ends of words tells none as a whole; a token that begins with a mark by chance says
+    /// nothing of the others.
+    #[test]
+    fn ends_of_words_tell_no_words() {
+        let of = |tokens: &[String]| {
+            let ids: serde_json::Map<String, serde_json::Value> =
+                (0..).zip(tokens).map(|(id, token): (u32, _)| (token.clone(), id.into())).collect();
+            let json = serde_json::json!({
+                "version": "1.0", "truncation": null, "padding": null, "added_tokens": [], "normalizer": null,
+                "pre_tokenizer": null, "post_processor": null, "decoder": null,
+                "model": {"type": "WordLevel", "vocab": ids, "unk_token": "a0"},
+            });
+            let files = TokenizerFiles {
+                tokenizer_json: Some(json.to_string().into_bytes().into()),
+                config: Some(br#"{"model_type":"bert"}"#.as_slice().into()),
+                ..TokenizerFiles::default()
+            };
+            Vocabulary::new(&Tokenizer::from_files(&files).unwrap())
+        };
+        let mut tokens: Vec<String> = (0..200).map(|number| format!("a{number}")).collect();
+        tokens.push("▁a".into());
+        assert!(of(&tokens).tells_words().is_ok() && of(&tokens).begins_word(7));
+        for mark in ["</w>", "@@"] {
+            tokens.extend((0..20).map(|number| format!("a{number}{mark}")));
+            let error = of(&tokens).tells_words().unwrap_err().to_string();
+            assert!(error.contains(mark), "{error}");
+            tokens.truncate(201);
+        }
+        tokens.extend((0..20).map(|number| format!("▁a{number}")));
+        assert!(of(&tokens).tells_words().is_ok() && !of(&tokens).begins_word(7));
     }
 
     #[test]

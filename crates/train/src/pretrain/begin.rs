@@ -201,7 +201,10 @@ impl<'a> Job<'a> {
                 self.learn(task, &config, longest, None, watch)
             }
             ObjectiveConfig::KnowledgeMasking(objective) => {
-                let objective = Hidden::Knowledge(Box::new(self.knowledge(objective)?));
+                let objective = self.knowledge(objective)?;
+                let ends = objective.config().stages.iter().filter_map(|stage| stage.until);
+                self.note_what_never_begins("the last stage of objective.stages", ends.last(), watch);
+                let objective = Hidden::Knowledge(Box::new(objective));
                 let task = MaskedTask { objective, vocabulary, made: Made::new(config.clone()) };
                 self.learn(task, &config, longest, None, watch)
             }
@@ -218,6 +221,9 @@ impl<'a> Job<'a> {
                 }
                 let config = self.with_task_ids(&objective)?;
                 let task = ContinualTask::new(&objective, config.clone(), &vocabulary)?;
+                for (name, begin) in task.begins() {
+                    self.note_what_never_begins(name, begin, watch);
+                }
                 let steps = task.steps();
                 self.learn_for(task, &config, longest, None, Some(steps), watch)
             }
@@ -255,6 +261,15 @@ impl<'a> Job<'a> {
         let made = Made::new(config.clone());
         let task = SentencePairTask { objective, vocabulary: self.vocabulary.clone(), made };
         self.learn(task, &config, config.max_length(), None, watch)
+    }
+
+    /// Says of what is learnt from a step on that the run ends before, if it does.
+    fn note_what_never_begins(&self, what: &str, begin: Option<u64>, watch: &mut dyn Watch) {
+        if let (Some(steps), Some(begin)) = (self.recipe.run.steps, begin)
+            && begin >= steps
+        {
+            watch.note(&format!("{what} would begin after step {begin}, but run.steps ends the run after {steps}"));
+        }
     }
 
     /// The model's configuration with as many task ids as there are tasks, where a new model's says nothing of them.
@@ -305,11 +320,13 @@ impl<'a> Job<'a> {
         let ObjectiveConfig::PermutationLm(objective) = self.objective() else {
             return Err(self.no_such(&["permutation_lm"]));
         };
+        // what a token may see is a square of it for each example
+        const MOST: usize = 1 << 12;
         let config = XlnetConfig::from_json(self.config.clone())?;
         let own = Some(objective.length);
         let objective = PermutationLm::new(objective, &self.vocabulary)?;
         let task = PermutationTask { objective, made: Made::new(config.clone()) };
-        self.learn(task, &config, usize::MAX, own, watch)
+        self.learn(task, &config, MOST, own, watch)
     }
 
     fn pairs<B>(&self, config: B::Config, start: u32, longest: usize, watch: &mut dyn Watch) -> Result<Option<Outcome>>
@@ -408,11 +425,13 @@ impl<'a> Job<'a> {
         let split = Split::new(corpus.validation, corpus.split_seed)?;
         let judges = corpus.validation > 0.0;
         let Some(mixture) = self.mixture.clone() else { return Ok(None) };
+        let mixture = mixture.in_orders(task.patterns());
         let part = self.part()?;
-        all_classes_come(&mixture, part, task.needs())?;
+        all_classes_come(&mixture, part, task.needs(), watch)?;
         let held_out = judges.then(|| held_out(&mixture, Part::Validation(split))).transpose()?;
         let listed = Arc::new(Listed::new(&mixture));
         let train = Plan { task: Arc::new(task), mixture, listed, part, seed, stages, workers: corpus.workers };
+        train.can_learn()?;
         let validation = held_out.map(|mixture| {
             let listed = Arc::new(Listed::new(&mixture));
             Plan { part: Part::Validation(split), mixture, listed, ..train.clone() }
@@ -561,13 +580,21 @@ fn holds(micro: Micro, of_what: &str, needed: usize) -> Result<()> {
     }
 }
 
-/// Whether examples of every class can be made of each corpus.
-fn all_classes_come(mixture: &Mixture, part: Part, needs: Needs) -> Result<()> {
+/// Whether examples of every class can be made of each corpus; says where only few documents give them.
+fn all_classes_come(mixture: &Mixture, part: Part, needs: Needs, watch: &mut dyn Watch) -> Result<()> {
+    const FEW: f64 = 0.2;
     for (corpus, _) in mixture.corpora() {
+        let place = corpus.dir().display();
         if let Some(problem) = needs.lacks(corpus, part)? {
-            let place = corpus.dir().display();
             let problem = format!("the documents of {place} that are learnt from {problem}");
             return Err(Error::recipe("corpus.packed", format!("{problem}: pack other text, a document a text")));
+        }
+        let share = needs.share(corpus)?;
+        if share < FEW {
+            let (sentences, percent) = (needs.sentences, 100.0 * share);
+            watch.note(&format!(
+                "{place}: {percent:.0} % of its documents have the {sentences} sentences of every class"
+            ));
         }
     }
     Ok(())

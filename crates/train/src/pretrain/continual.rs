@@ -107,6 +107,12 @@ impl ContinualTask {
         self.schedule.steps()
     }
 
+    /// The tasks' names, each with the step before which it comes first.
+    pub fn begins(&self) -> impl Iterator<Item = (&'static str, Option<u64>)> {
+        let first = |task: usize| (0..self.steps()).find(|&step| self.schedule.task(step) == task);
+        self.names.iter().enumerate().map(move |(task, name)| (*name, first(task)))
+    }
+
     /// The classifier of a task, and its number of classes; knowledge masking has none.
     fn classifier(task: &TaskObjective) -> Option<(Task, usize)> {
         match task {
@@ -182,7 +188,7 @@ impl Pretraining for ContinualTask {
     fn needs(&self) -> Needs {
         let of = |task: &TaskObjective| match task {
             TaskObjective::Distance(_) => Needs { other: true, sentences: 3 },
-            TaskObjective::Reordering(_) => Needs { other: false, sentences: 2 },
+            TaskObjective::Reordering(objective) => Needs { other: false, sentences: objective.config().segments },
             _ => Needs::default(),
         };
         self.tasks.iter().map(of).fold(Needs::default(), |all, own| Needs {

@@ -75,10 +75,10 @@ impl Pretraining for MaskedTask {
         }
     }
 
-    fn pattern(&self, epoch: u64) -> u64 {
+    fn patterns(&self) -> u64 {
         match &self.objective {
-            Hidden::Tokens(objective) => objective.config().pattern(epoch),
-            Hidden::Knowledge(_) => epoch,
+            Hidden::Tokens(objective) => objective.config().patterns,
+            Hidden::Knowledge(_) => 0,
         }
     }
 

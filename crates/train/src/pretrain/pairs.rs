@@ -10,7 +10,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::cutting::{Cut, Window};
 use super::made::Made;
-use super::task::{Answers, Others, Pretraining};
+use super::task::{Answers, Needs, Others, Pretraining};
 use super::text_tasks::TextTasks;
 use crate::error::{Error, Result};
 use crate::objectives::batches::Pairs;
@@ -63,6 +63,10 @@ where
                 format!("{} tokens of text become more than the {} that the model reads", ids.len(), self.longest);
             Error::recipe("batch.length", format!("{problem}: make examples shorter"))
         }))
+    }
+
+    fn needs(&self) -> Needs {
+        Needs { other: false, sentences: if self.objective.needs_sentences() { 2 } else { 1 } }
     }
 
     fn fingerprint(&self) -> u64 {

@@ -232,9 +232,10 @@ impl<T: Pretraining> Plan<T> {
             };
             let (corpus, epoch) = window.pass();
             // what is judged is corrupted the same whenever it is; corpora are few
-            let pass = match turn {
-                Turn::Judged(_) => u64::MAX,
-                Turn::Step(_) => (corpus as u64) << 48 | self.task.pattern(epoch),
+            let pass = match (turn, self.task.patterns()) {
+                (Turn::Judged(_), _) => u64::MAX - corpus as u64,
+                (Turn::Step(_), 0) => (corpus as u64) << 48 | epoch,
+                (Turn::Step(_), patterns) => (corpus as u64) << 48 | epoch % patterns,
             };
             self.task.example(window, &others, &mut generator(seed, pass, window.number()))
         };
@@ -389,13 +390,38 @@ impl<T: Pretraining> Plan<T> {
     /// # Errors
     /// When one has nothing, and those of [`Self::sample`].
     pub fn can_judge(&self, most: usize, note: &mut dyn FnMut(&str)) -> Result<()> {
-        const AT_ONCE: usize = 64;
         for (corpus, _) in self.mixture.corpora() {
             if let Some(problem) = self.task.needs().lacks(corpus, self.part)? {
                 let place = corpus.dir().display();
                 note(&format!("{place}: the documents that are held out {problem}: not every class is judged"));
             }
         }
+        let nothing = self.gives_nothing_for(most)?;
+        if nothing.is_empty() {
+            return Ok(());
+        }
+        let problem = format!("the documents that are held out give nothing to judge {} by", nothing.join(" and "));
+        Err(Error::recipe("corpus.validation", format!("{problem}: hold out more, or 0 to judge nothing")))
+    }
+
+    /// Whether every part of the loss has something to learn from in the first thousand windows.
+    ///
+    /// # Errors
+    /// When one has nothing, and those of [`Self::sample`].
+    pub fn can_learn(&self) -> Result<()> {
+        const LOOKED_AT: usize = 1000;
+        let nothing = self.gives_nothing_for(LOOKED_AT)?;
+        if nothing.is_empty() {
+            return Ok(());
+        }
+        let problem = format!("the first {LOOKED_AT} examples give nothing to learn {} from", nothing.join(" and "));
+        let way = "is the text of another language? Pack other text, or make batch.length shorter";
+        Err(Error::recipe("corpus.packed", format!("{problem}: {way}")))
+    }
+
+    /// The parts of the loss for which the first windows, at most `most`, give nothing.
+    fn gives_nothing_for(&self, most: usize) -> Result<Vec<&str>> {
+        const AT_ONCE: usize = 64;
         let windows = self.sample(most, usize::MAX)?;
         let (parts, rounds) = (self.task.parts(), self.task.rounds());
         let mut counts = vec![0.0; parts.len()];
@@ -407,17 +433,10 @@ impl<T: Pretraining> Plan<T> {
                 }
             }
             if counts.iter().all(|&count| count > 0.0) {
-                return Ok(());
+                return Ok(Vec::new());
             }
         }
-        let nothing: Vec<&str> =
-            parts.iter().zip(&counts).filter(|(_, count)| **count == 0.0).map(|(p, _)| *p).collect();
-        let problem = format!(
-            "the {} examples that are held out have nothing to judge {} by",
-            windows.len(),
-            nothing.join(" and ")
-        );
-        Err(Error::recipe("corpus.validation", format!("{problem}: hold out more, or 0 to judge nothing")))
+        Ok(parts.iter().zip(&counts).filter(|(_, count)| **count == 0.0).map(|(part, _)| *part).collect())
     }
 
     /// Windows of the part, at most `most` with about so many tokens, and until all corpora have come to their end, or one

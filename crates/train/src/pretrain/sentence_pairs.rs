@@ -59,8 +59,8 @@ impl Pretraining for SentencePairTask {
         }
     }
 
-    fn pattern(&self, epoch: u64) -> u64 {
-        self.objective.config().masking.pattern(epoch)
+    fn patterns(&self) -> u64 {
+        self.objective.config().masking.patterns
     }
 
     fn example(&self, window: &Window, others: &Others<'_>, random: &mut ChaCha8Rng) -> Result<Option<SentencePair>> {

@@ -40,10 +40,9 @@ pub(crate) trait Pretraining: Send + Sync + 'static {
         micro
     }
 
-    /// What the corruption of a pass over a corpus depends on: the number of the pass, or another for passes that see the
-    /// same corruption.
-    fn pattern(&self, epoch: u64) -> u64 {
-        epoch
+    /// How many passes over a corpus differ: then the same examples come again. 0: each pass makes others.
+    fn patterns(&self) -> u64 {
+        0
     }
 
     /// How often held-out text is judged, each time for something else.
@@ -173,6 +172,29 @@ impl Needs {
             (_, false, _) => Some("hold no two different documents, of which pairs are made".into()),
             _ => Some(format!("have fewer than {} sentences each, of which pairs are made", self.sentences)),
         })
+    }
+}
+
+/// Documents that are looked at for a share of all.
+const LOOKED_AT: u64 = 1000;
+
+impl Needs {
+    /// About the share of a corpus's documents that have as many sentences.
+    ///
+    /// # Errors
+    /// When one cannot be read.
+    pub fn share(self, corpus: &Corpus) -> Result<f64> {
+        let (all, count) = (corpus.len(), corpus.len().min(LOOKED_AT));
+        if self.sentences < 2 || count == 0 {
+            return Ok(1.0);
+        }
+        let mut enough = 0;
+        for number in 0..count {
+            // evenly from all of it
+            let number = (u128::from(number) * u128::from(all) / u128::from(count)) as u64;
+            enough += u64::from(corpus.document(number)?.sentences.len() >= self.sentences);
+        }
+        Ok(enough as f64 / count as f64)
     }
 }
 

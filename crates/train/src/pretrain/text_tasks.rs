@@ -19,7 +19,7 @@ pub(crate) struct Row {
     /// The row among those to learn from, or to judge by.
     number: usize,
     held_out: bool,
-    /// Tokens of its source.
+    /// Tokens of its source or its target, whichever has more.
     pub tokens: usize,
 }
 
@@ -31,6 +31,11 @@ struct Task {
     /// How often tokens are targets of it.
     unigram: Unigram,
     fingerprint: u64,
+}
+
+/// Tokens of source or target, whichever has more.
+fn longer(pair: &Denoised) -> usize {
+    pair.source.len().max(pair.target.len())
 }
 
 /// The tasks beside the text.
@@ -85,7 +90,7 @@ impl TextTasks {
         let task = self.mixture.draw(random).checked_sub(1)?;
         let train = &self.tasks[task].train;
         let number = random.random_range(0..train.len());
-        Some(Row { task, number, held_out: false, tokens: train[number].source.len() })
+        Some(Row { task, number, held_out: false, tokens: longer(&train[number]) })
     }
 
     /// What a row is.
@@ -94,21 +99,18 @@ impl TextTasks {
         if row.held_out { &held_out[row.number] } else { &train[row.number] }
     }
 
-    /// How many rows there are for a window of text, in the mean, and tokens of a row's source.
+    /// How many rows there are for a window of text, in the mean, and tokens of a row.
     pub fn beside(&self) -> (f64, f64) {
         let rates = self.mixture.rates();
-        let mean = |task: &Task| {
-            task.train.iter().map(|pair| pair.source.len()).sum::<usize>() as f64 / task.train.len() as f64
-        };
+        let mean = |task: &Task| task.train.iter().map(longer).sum::<usize>() as f64 / task.train.len() as f64;
         let tokens: f64 = self.tasks.iter().zip(&rates[1..]).map(|(task, rate)| rate * mean(task)).sum();
         let rest = 1.0 - rates[0];
         (rest / rates[0], tokens / rest)
     }
 
-    /// Tokens of the longest source that is learnt from.
+    /// Tokens of the longest row that is learnt from.
     pub fn longest(&self) -> usize {
-        let rows = self.tasks.iter().flat_map(|task| &task.train);
-        rows.map(|pair| pair.source.len()).max().unwrap_or(0)
+        self.tasks.iter().flat_map(|task| &task.train).map(longer).max().unwrap_or(0)
     }
 
     /// The rate of the text.
@@ -127,7 +129,7 @@ impl TextTasks {
                 task: number,
                 number: i,
                 held_out: true,
-                tokens: task.held_out[i].source.len(),
+                tokens: longer(&task.held_out[i]),
             });
             (&*task.name, rate, rows.collect(), &task.unigram)
         })

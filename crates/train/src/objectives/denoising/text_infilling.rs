@@ -31,11 +31,12 @@ impl Default for TextInfilling {
 
 impl TextInfilling {
     pub(super) fn check(&self) -> Result<()> {
-        // above a hundred a Poisson span is longer than any sentence, below a hundredth nearly all are empty
-        if (0.01..=100.0).contains(&self.mean_span) {
+        // above a hundred a Poisson span is longer than any sentence; below a half more masks than tokens are put in, and a
+        // text grows beyond all measure
+        if (0.5..=100.0).contains(&self.mean_span) {
             return Ok(());
         }
-        let problem = format!("the mean span of infilling should be from 0.01 to 100, not {}", self.mean_span);
+        let problem = format!("the mean span of infilling should be from 0.5 to 100, not {}", self.mean_span);
         Err(Error::recipe("objective.noises", problem))
     }
 
