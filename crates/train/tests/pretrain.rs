@@ -420,9 +420,10 @@ fn runs_that_are_stopped_go_on_with_the_same_bits() {
         ("ernie-2", ERNIE),
     ];
     let others = [("bart", BART), ("distilbert", DISTILBERT), ("t5-mixture", T5), ("bart-mixture", BART)];
-    let formats = [("full", ROBERTA), ("doc", ROBERTA)];
+    let formats = [("full", ROBERTA), ("doc", ROBERTA), ("across", GPT2)];
+    let variants = [("bert_style", T5), ("mass_style", T5), ("deshuffling", T5), ("iid_dropped", BART)];
     let mixture = place.mixture("");
-    for (name, model) in families.into_iter().chain(own).chain(others).chain(formats) {
+    for (name, model) in families.into_iter().chain(own).chain(others).chain(formats).chain(variants) {
         let objective = match name {
             "t5-mixture" | "bart-mixture" => Some(mixture.as_str()),
             "spanbert" => Some("objective.name=span_masking"),
@@ -433,6 +434,11 @@ fn runs_that_are_stopped_go_on_with_the_same_bits() {
             "ernie" => Some(KNOWLEDGE),
             "full" => Some("objective={name='masked_lm',format='full_sentences'}"),
             "doc" => Some("objective={name='masked_lm',format='doc_sentences'}"),
+            "across" => Some("objective={name='causal_lm',across_documents=true}"),
+            "bert_style" => Some("objective.name=bert_style"),
+            "mass_style" => Some("objective.name=mass_style"),
+            "deshuffling" => Some("objective.name=deshuffling"),
+            "iid_dropped" => Some("objective.name=iid_dropped"),
             _ => None,
         };
         let segments = (name == "ernie-2").then_some("model.config.type_vocab_size=4");

@@ -478,7 +478,9 @@ mod tests {
             ("span_corruption", "spam = 1"),
             ("token_masking", "mean_span = 3"),
             ("text_infilling", "lambda = 3"),
-            ("prefix_lm", "rate = \"high\""),
+            ("iid_spans", "rate = \"high\""),
+            ("prefix_lm", "rate = 0.2"),
+            ("deshuffling", "rate = 0.2"),
             ("mlm", ""),
             ("masked_lm", "spam = 1"),
         ] {

@@ -272,6 +272,23 @@ mod tests {
         assert!(chi_square(&[short, DRAWS - short], &[0.1 * 35.0 / 36.0, 0.9 + 0.1 / 36.0]) < 10.8, "{short}");
     }
 
+    /// By hand: three tokens and four in room for five. The longer one loses one at either end, and then, of equals, the second
+    /// another.
+    #[test]
+    fn what_is_too_long_loses_either_end() {
+        let text = Text { ids: &[20, 21, 22, 30, 31, 32, 33], sentences: &[0, 3] };
+        let config = NextSentenceConfig { negatives: 0.0, ..whole() };
+        let (objective, mut random, mut counts) = (objective(Otherwise::Random, config), random(1), [0_u64; 3]);
+        let seconds: [&[u32]; 3] = [&[30, 31], &[31, 32], &[32, 33]];
+        for _ in 0..DRAWS {
+            let made = objective.corrupt(&text, None, 5 + FRAME, &mut random).unwrap().masked.original();
+            assert_eq!(made[..5], [3, 20, 21, 22, 1]);
+            counts[seconds.iter().position(|second| *second == &made[5..7]).unwrap()] += 1;
+        }
+        // 2 degrees of freedom: 13.8 at one in a thousand
+        assert!(chi_square(&counts, &[0.25, 0.5, 0.25]) < 13.8, "{counts:?}");
+    }
+
     #[test]
     fn formats_are_for_sequences_without_pairs() {
         let masking = MaskedLmConfig { format: Format::FullSentences, ..MaskedLmConfig::default() };

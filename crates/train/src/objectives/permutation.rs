@@ -449,7 +449,7 @@ mod tests {
         let (ids, other) = ((20..80).collect::<Vec<u32>>(), (80..140).collect::<Vec<u32>>());
         let objective = objective(PermutationConfig { length: 23, ..PermutationConfig::default() });
         let (mut random, mut strange) = (random(3), 0_u64);
-        for _ in 0..1000 {
+        for _ in 0..20_000 {
             let made = objective.corrupt(&text(&ids), Some(&text(&other)), &mut random).unwrap();
             assert_eq!(made.len(), 6);
             for one in made {
@@ -457,7 +457,7 @@ mod tests {
                 strange += u64::from(one.elsewhere);
             }
         }
-        assert!(chi_square(&[strange, 6000 - strange], &[0.5, 0.5]) < 10.8, "{strange}");
+        assert!(chi_square(&[strange, 120_000 - strange], &[0.5, 0.5]) < 10.8, "{strange}");
     }
 
     #[test]

@@ -180,6 +180,32 @@ mod tests {
         assert_eq!(made.masked.ids[1..41], ids);
     }
 
+    /// Over 1e5 hidden tokens: any of the text is as likely, never a special one, 85 % are masked and the others stay.
+    #[test]
+    fn so_many_tokens_anywhere_and_never_special_ones() {
+        let ids: Vec<u32> = (20..30).chain([1]).chain(30..40).collect();
+        let config = ReplacedTokenConfig { masked: 0.85, ..ReplacedTokenConfig::default() };
+        let (objective, mut random) = (objective(config), random(1));
+        let (mut places, mut fates, mut tenths) = ([0_u64; 23], [0_u64; 2], [0_u64; 10]);
+        for _ in 0..40_000 {
+            let Detection { masked, draws } = objective.corrupt(&text(&ids), &mut random).unwrap();
+            assert_eq!((masked.chosen.len(), draws.len()), (3, 3));
+            assert_eq!(masked.original()[1..22], ids);
+            for (&place, &target) in masked.chosen.iter().zip(&masked.targets) {
+                places[place] += 1;
+                assert!([4, target].contains(&masked.ids[place]));
+                fates[usize::from(masked.ids[place] != 4)] += 1;
+            }
+            draws.iter().for_each(|draw| tenths[(10.0 * draw) as usize] += 1);
+        }
+        assert_eq!([places[0], places[11], places[22]], [0; 3], "a special token was hidden");
+        let words: Vec<u64> = places.into_iter().filter(|&count| count > 0).collect();
+        // 19 degrees of freedom: 43.8 at one in a thousand; 9: 27.9; 1: 10.8
+        assert!(words.len() == 20 && chi_square(&words, &[0.05; 20]) < 43.8, "{words:?}");
+        assert!(chi_square(&fates, &[0.85, 0.15]) < 10.8, "{fates:?}");
+        assert!(chi_square(&tenths, &[0.1; 10]) < 27.9, "{tenths:?}");
+    }
+
     /// By hand: of 11, 12, 11 and 13 the first half is 11, the third quarter 12.
     #[test]
     fn frequent_tokens_are_drawn_more_often() {

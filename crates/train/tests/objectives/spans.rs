@@ -1,6 +1,8 @@
 //! Hidden spans: foretold in their places, and from outside by the span boundary objective.
 
+use burn::module::{Module, ModuleMapper, Param};
 use burn::prelude::*;
+use burn::tensor::Distribution;
 use ptm_models::heads::{MaskedLmHead, PLACES, SpanBoundaryHead};
 use ptm_models::{Body, Model, Pass, Rows};
 use ptm_text::Packed;
@@ -82,6 +84,72 @@ fn spans_have_the_plain_losses_and_gradients() {
     let [a, b] = batch.losses(&model, [1.0, 1.0], &Pass::eval()).unwrap();
     assert_eq!(model.named_parameters().len(), 5 + 2 * 16 + 5 + 10);
     same_gradients(&model, &model.names(), a + b, theirs);
+}
+
+/// The error function, by its series.
+fn erf(x: f64) -> f64 {
+    let (mut term, mut sum) = (x, x);
+    for n in 1..200 {
+        term *= -x * x / f64::from(n);
+        sum += term / f64::from(2 * n + 1);
+    }
+    sum * std::f64::consts::FRAC_2_SQRT_PI
+}
+
+/// Joshi et al. 2020, §3.2, equations 1 to 3 in double precision: two layers, each a product, GELU and then a norm, over what
+/// is before the span, what is behind it and the place in it; then the words.
+#[test]
+fn what_is_said_from_outside_is_as_the_paper_has_it() {
+    // fresh norms and biases do nothing that would show where they stand
+    let model = encoder::<SpanBoundaryHead>("bert", &Device::flex()).map(&mut Moved);
+    let parameters = model.named_parameters();
+    let of = |name: &str| -> Vec<f64> {
+        let own: Vec<_> = parameters.iter().filter(|one| one.name.ends_with(name)).collect();
+        assert_eq!(own.len(), 1, "{name} among {:?}", parameters.iter().map(|one| &one.name).collect::<Vec<_>>());
+        own[0].values.iter().copied().map(f64::from).collect()
+    };
+    let layer = |input: &[f64], name: &str| -> Vec<f64> {
+        let (weight, bias) = (of(&format!("{name}.dense.weight")), of(&format!("{name}.dense.bias")));
+        let product = weight.chunks_exact(input.len()).zip(&bias).map(|(row, bias)| {
+            let x = row.iter().zip(input).map(|(a, b)| a * b).sum::<f64>() + bias;
+            x * 0.5 * (1.0 + erf(x / std::f64::consts::SQRT_2))
+        });
+        let all: Vec<f64> = product.collect();
+        let mean = all.iter().sum::<f64>() / all.len() as f64;
+        let variance = all.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / all.len() as f64;
+        let (gamma, beta) = (of(&format!("{name}.LayerNorm.weight")), of(&format!("{name}.LayerNorm.bias")));
+        let norm = all.iter().map(|x| (x - mean) / (variance + 1e-12).sqrt());
+        norm.zip(gamma.iter().zip(&beta)).map(|(x, (gamma, beta))| x * gamma + beta).collect()
+    };
+    let states = states(&model, &hidden()[1].masked);
+    let wide: Vec<f64> = ptm_ops::read_f32(states.clone()).into_iter().map(f64::from).collect();
+    let (before, behind, within) = BOUNDED[1];
+    let outside = [rows(&states, before), rows(&states, behind)];
+    let ours = ptm_ops::read_f32(model.head.boundary.logits(outside, &within.into(), model.body.word()));
+    let (words, bias, places) =
+        (of("word_embeddings.weight"), of("span_boundary.bias"), of("span_boundary.position_embeddings.weight"));
+    let state = |row: u32| &wide[32 * row as usize..][..32];
+    for (row, ours) in ours.chunks_exact(SIZE).enumerate() {
+        let place = &places[200 * within[row] as usize..][..200];
+        let all = [state(before[row]), state(behind[row]), place].concat();
+        let second = layer(&layer(&all, "span_boundary.first"), "span_boundary.second");
+        for (token, (word, bias)) in words.chunks_exact(32).zip(&bias).enumerate() {
+            let logit = word.iter().zip(&second).map(|(a, b)| a * b).sum::<f64>() + bias;
+            assert!((logit - f64::from(ours[token])).abs() < 1e-4, "{row}, {token}: {} is not {logit}", ours[token]);
+        }
+    }
+}
+
+/// Moves every parameter from where it begins.
+struct Moved;
+
+impl ModuleMapper for Moved {
+    fn map_float<const D: usize>(&mut self, parameter: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        parameter.map(|tensor| {
+            let noise = Tensor::random(tensor.shape(), Distribution::Normal(0.0, 0.1), &tensor.device());
+            tensor + noise
+        })
+    }
 }
 
 /// What is said of a token from outside depends on the boundary and the place, and on nothing else of the head's input.

@@ -55,6 +55,16 @@ mod tests {
     }
 
     #[test]
+    fn so_many_texts_turn() {
+        let (mut random, mut counts) = (random(4), [0_u64; 2]);
+        for _ in 0..100_000 {
+            counts[usize::from(apply(noisy(20), 0.4, &mut random) == noisy(20))] += 1;
+        }
+        // one in twenty that turn begins with its first token all the same
+        assert!(chi_square(&counts, &[0.4 * 0.95, 1.0 - 0.4 * 0.95]) < 10.8, "{counts:?}");
+    }
+
+    #[test]
     fn sentences_turn_along() {
         let mut random = random(2);
         let made = apply(noisy(25), 1.0, &mut random);

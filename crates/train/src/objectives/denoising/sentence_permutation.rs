@@ -65,12 +65,20 @@ mod tests {
 
     #[test]
     fn those_that_do_not_move_stay() {
-        let mut random = random(2);
-        for _ in 0..100 {
-            let made = apply(&noisy(100), 0.2, &mut random);
-            let moved = (0..10).filter(|&s| made.ids[10 * s] != 100 + 10 * s as u32).count();
-            assert!(moved == 0 || moved == 2, "two of ten change places, or none: {moved}");
-            assert_eq!(made.corrupted.iter().filter(|flag| **flag).count(), 10 * moved);
+        let (mut random, mut pairs, mut still) = (random(2), [0_u64; 10], 0_u64);
+        for _ in 0..100_000 {
+            let made = apply(&noisy(50), 0.4, &mut random);
+            let moved: Vec<usize> = (0..5).filter(|&s| made.ids[10 * s] != 100 + 10 * s as u32).collect();
+            assert_eq!(made.corrupted.iter().filter(|flag| **flag).count(), 10 * moved.len());
+            match moved[..] {
+                [] => still += 1,
+                // 01, 02, 12, 03, …
+                [a, b] => pairs[b * (b - 1) / 2 + a] += 1,
+                _ => panic!("two of five change places, or none: {moved:?}"),
+            }
         }
+        // 9 degrees of freedom: 27.9 at one in a thousand; 1: 10.8
+        assert!(chi_square(&pairs, &[0.1; 10]) < 27.9, "{pairs:?}");
+        assert!(chi_square(&[still, 100_000 - still], &[0.5; 2]) < 10.8, "{still}");
     }
 }
