@@ -3,6 +3,8 @@
 use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write, stdout};
 
 use serde::Serialize;
+use serde_json::Serializer;
+use serde_json::ser::Formatter;
 
 /// Where answers go.
 pub struct Output {
@@ -30,7 +32,18 @@ impl Output {
 
     /// One JSON value on one line.
     pub fn json(&mut self, value: &impl Serialize) -> io::Result<()> {
-        let written = serde_json::to_writer(&mut self.to, value).map_err(|error| match error.io_error_kind() {
+        let written = serde_json::to_writer(&mut self.to, value);
+        self.written(written)
+    }
+
+    /// An answer on one line, its scores as in [`write_answer`].
+    pub fn answer(&mut self, answer: &impl Serialize) -> io::Result<()> {
+        let written = write_answer(&mut self.to, answer);
+        self.written(written)
+    }
+
+    fn written(&mut self, written: serde_json::Result<()>) -> io::Result<()> {
+        let written = written.map_err(|error| match error.io_error_kind() {
             // keeps a closed pipe what it is
             Some(kind) => io::Error::new(kind, error),
             None => io::Error::other(error),
@@ -67,6 +80,24 @@ impl Output {
     fn painted(&self, code: &str, text: &str) -> String {
         if self.colours { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
     }
+}
+
+/// Numbers of single precision with all digits of the double that they are, as Python prints them and as a value of
+/// `serde_json` does: an answer is the same whichever way it is written.
+struct Doubles;
+
+impl Formatter for Doubles {
+    fn write_f32<W: ?Sized + Write>(&mut self, to: &mut W, value: f32) -> io::Result<()> {
+        self.write_f64(to, f64::from(value))
+    }
+}
+
+/// An answer as JSON.
+///
+/// # Errors
+/// When it can't be written.
+pub fn write_answer(to: impl Write, answer: &impl Serialize) -> serde_json::Result<()> {
+    answer.serialize(&mut Serializer::with_formatter(to, Doubles))
 }
 
 /// The error with the place where it happened, its kind kept: a closed pipe is told by it.
@@ -115,6 +146,16 @@ pub fn one_line(text: &str, width: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn answers_are_written_as_values_are() {
+        let answer = [(0.801_097_9_f32, "a"), (f32::NAN, "b"), (1.0, "c"), (1e-30, "d")];
+        let mut written = Vec::new();
+        write_answer(&mut written, &answer).unwrap();
+        let written = String::from_utf8(written).unwrap();
+        assert!(written.starts_with("[[0.8010979294776917"), "{written}");
+        assert_eq!(written, serde_json::to_value(answer).unwrap().to_string());
+    }
 
     #[test]
     fn bars_have_twenty_cells() {

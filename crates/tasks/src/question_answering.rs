@@ -206,8 +206,9 @@ fn windows(
     };
     let mut first = tokenizer.encode_pair(first, second, &options).map_err(|error| match error {
         ptm_text::Error::Truncation { .. } => Error::Input(format!(
-            "the question leaves too little of a window of {max} tokens for the context ({error}): shorten the question, or \
-             choose another max_seq_len or doc_stride"
+            "the question leaves too little of a window of {max} tokens for the context, of which windows share {stride}: \
+             shorten the question, cut it by max_question_len, or choose another max_seq_len or doc_stride",
+            stride = settled.doc_stride
         )),
         other => other.into(),
     })?;

@@ -129,7 +129,14 @@ impl ZeroShot {
                 }
                 // the text alone is cut: the hypothesis says what is asked
                 let truncation = Truncation::OnlyFirst { max };
-                Ok(tokenizer.encode_input(input, &EncodeOptions { truncation, ..EncodeOptions::default() })?)
+                tokenizer.encode_input(input, &EncodeOptions { truncation, ..EncodeOptions::default() }).map_err(|error| {
+                    let ptm_text::Error::Truncation { .. } = error else { return error.into() };
+                    let begin: String = hypothesis.chars().take(60).collect();
+                    Error::Option(format!(
+                        "a label makes the hypothesis {begin:?}…, which leaves nothing of a text in the {max} tokens that the \
+                         model reads: shorten the label or the template"
+                    ))
+                })
             };
             hypotheses.iter().map(pair).collect()
         };

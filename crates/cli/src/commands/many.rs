@@ -214,7 +214,7 @@ impl<I, A: Serialize> Many<'_, I, A> {
         match (answer, &mut place.file) {
             (Ok((_, answer)), Some(file)) => file.write(&answer),
             (Err(error), Some(file)) => file.write(&error_record(&error)),
-            (Ok((_, answer)), None) if self.stream.json => Ok(place.output.json(&answer)?),
+            (Ok((_, answer)), None) if self.stream.json => Ok(place.output.answer(&answer)?),
             (Ok((input, answer)), None) => (self.show)(&mut place.output, input, &answer),
             (Err(error), None) => {
                 // a line that could not be read says itself which it is

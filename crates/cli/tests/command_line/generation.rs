@@ -295,6 +295,24 @@ fn said_of_draft(draft: &str) -> String {
     refused(&mut command)
 }
 
+/// What is asked for and can't be is said: more answers than beams find, a shortest length beyond the longest.
+#[test]
+fn what_falls_short_is_said() {
+    let said = |more: &[&str]| {
+        let done =
+            ptm().args(["summarize", "Yes", "--json"]).args(more).arg("-m").arg(model("bart")).assert().success();
+        let output = done.get_output();
+        let answers: Value = serde_json::from_slice(&output.stdout).unwrap();
+        (answers.as_array().unwrap().len(), String::from_utf8(output.stderr.clone()).unwrap())
+    };
+    let (count, told) = said(&["--num-beams", "3", "--num-return-sequences", "3", "--max-new-tokens", "2"]);
+    assert!(count == 1 && told.contains("1 of 3: give more num_beams"), "{count} {told}");
+    let short = |option: &str| said(&[option, "3"]).1;
+    assert!(short("--max-new-tokens").contains("before the 5 of min_length"), "{}", short("--max-new-tokens"));
+    assert!(short("--max-length").contains("min_length is 5"), "{}", short("--max-length"));
+    assert!(!said(&["--max-length", "9"]).1.contains("min_length"));
+}
+
 #[test]
 fn refusals() {
     let said = |more: &[&str]| refused(ptm().args(["generate", "The tower"]).args(more).arg("-m").arg(model("gpt2")));

@@ -217,6 +217,7 @@ fn what_cannot_be_answered() {
         ),
         (command("qa", "bert-span", &["--question", "Where?"]), "no context"),
         (command("zero-shot", "bert-sequence", &["a", "--labels", " , "]), "list of labels is empty"),
+        (command("zero-shot", "bert-sequence", &["a", "--labels", &"Clara ".repeat(100)]), "shorten the label"),
         (command("zero-shot", "bert-sequence", &["a", "--labels", "x", "--hypothesis-template", "no"]), "no {}"),
         (
             command("ner", "bert-token", &["a", "--stride", "48", "--aggregation-strategy", "first"]),

@@ -1,5 +1,6 @@
 //! A model with its tokenizer, ready to continue token ids by any settings.
 
+use std::cell::Cell;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
@@ -253,7 +254,15 @@ impl Engine {
         };
         let time = settings.max_time.map(Time::new);
         let ends = Ends { tokens: ends.into(), strings, time, ..Ends::default() };
-        let shared = Shared { engine: self, settings, how, searching: &searching, drawing: &drawing, ends: &ends };
+        let shared = Shared {
+            engine: self,
+            settings,
+            how,
+            searching: &searching,
+            drawing: &drawing,
+            ends: &ends,
+            told: Cell::default(),
+        };
         shared.check()?;
         let mut place = 0;
         let mut jobs = |alone: bool| {
@@ -263,7 +272,18 @@ impl Engine {
             };
             inputs(alone).map(job)
         };
+        let mut fewer = false;
         let mut done = |place: usize, found: Result<Vec<Spoken>>| {
+            let wanted = settings.num_return_sequences;
+            if let (false, Ok(found)) = (fewer, &found)
+                && found.len() < wanted
+            {
+                let (number, count) = (place + 1, found.len());
+                tracing::warn!(
+                    "text {number} has fewer answers than num_return_sequences asks for, {count} of {wanted}: give more num_beams, or allow more tokens"
+                );
+                fewer = true;
+            }
             if let (Some(constraint), Ok(found)) = (how.constraint, &found)
                 && found.iter().any(|spoken| !constraint.is_complete(&spoken.tokens))
             {
@@ -285,7 +305,9 @@ impl Engine {
     /// When it hasn't, or is empty and nothing else begins the text.
     pub fn check(&self, tokens: usize, settings: &Settings, how: &Generate<'_>) -> Result<()> {
         let (searching, drawing, ends) = (&[], &[], &Ends::default());
-        Shared { engine: self, settings, how, searching, drawing, ends }.lengths(&vec![0; tokens]).map(drop)
+        Shared { engine: self, settings, how, searching, drawing, ends, told: Cell::default() }
+            .lengths(&vec![0; tokens])
+            .map(drop)
     }
 
     /// Continues every input; results in their order.
@@ -333,6 +355,8 @@ struct Shared<'s> {
     searching: &'s [Box<dyn Process>],
     drawing: &'s [Box<dyn Process>],
     ends: &'s Ends<'s>,
+    /// Whether somebody was told of a `min_length` that is never reached.
+    told: Cell<bool>,
 }
 
 impl<'s> Shared<'s> {
@@ -341,6 +365,13 @@ impl<'s> Shared<'s> {
         let Input { tokens, number } = input;
         let (prompt, max_length) = self.lengths(&tokens)?;
         self.check_ids(&tokens)?;
+        let least = self.settings.min_length;
+        if self.settings.min_new_tokens.is_none() && least > max_length && !self.told.replace(true) {
+            let number = place + 1;
+            tracing::warn!(
+                "the answer to text {number} ends after {max_length} tokens, before the {least} of min_length"
+            );
+        }
         let given = || Given {
             input: place,
             constraint: self.how.constraint,

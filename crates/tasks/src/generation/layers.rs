@@ -151,7 +151,24 @@ impl Layers {
                 self.values.remove(other);
             }
         }
+        self.lower_min_length();
         Ok(())
+    }
+
+    /// A `min_length` of files or tasks is no more than a `max_length` that somebody asks for.
+    fn lower_min_length(&mut self) {
+        let of = |key: &str| self.values.get(key).and_then(|(value, origin)| Some((value.as_u64()?, origin)));
+        if let (Some((most, Origin::Caller)), Some((least, origin)), None) =
+            (of("max_length"), of("min_length"), of("max_new_tokens"))
+            && least > most
+            && *origin != Origin::Caller
+        {
+            tracing::warn!(
+                "min_length is {least} ({origin}), more than the max_length {most} that was asked for: it counts as that"
+            );
+            let origin = origin.clone();
+            self.set("min_length", most.into(), origin);
+        }
     }
 
     /// Takes back a task's defaults that only drawing uses.
@@ -363,6 +380,29 @@ mod tests {
         let settings = Layers::read(dir.path(), "", &TASK).unwrap().settings().unwrap();
         assert_eq!((settings.num_beams, settings.decoder_start_token_id), (4, Some(2)));
         assert_eq!(settings.forced_eos_token_id, Some(Tokens::One(7)));
+    }
+
+    #[test]
+    fn a_files_min_length_is_no_more_than_the_length_that_is_asked_for() {
+        let dir = dir(&[("generation_config.json", json!({"min_length": 6, "max_length": 30}))]);
+        let given = |values: Value| {
+            let mut layers = Layers::read(dir.path(), "", &TASK).unwrap();
+            layers
+                .give(values.as_object().unwrap())
+                .and_then(|()| layers.settings())
+                .map(|settings| settings.min_length)
+        };
+        assert_eq!(given(json!({"max_length": 4})).unwrap(), 4);
+        assert_eq!(given(json!({"max_length": 9})).unwrap(), 6);
+        assert_eq!(given(json!({"max_length": 4, "max_new_tokens": 9})).unwrap(), 6);
+        assert!(given(json!({"max_length": 4, "min_length": 6})).unwrap_err().to_string().contains("min_length is 6"));
+    }
+
+    #[test]
+    fn an_end_that_is_named_twice_is_one() {
+        let mut layers = Layers::default();
+        layers.give(json!({"eos_token_id": [9, 4, 9, 4, 7]}).as_object().unwrap()).unwrap();
+        assert_eq!(layers.settings().unwrap().ends(), [9, 4, 7]);
     }
 
     #[test]

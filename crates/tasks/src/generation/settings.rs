@@ -1,5 +1,7 @@
 //! How text is generated: every value with its default. Names and meanings are those of `generation_config.json`.
 
+use std::collections::HashSet;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -224,9 +226,12 @@ impl Default for Settings {
 pub(crate) const DEFAULT_NEW: usize = 20;
 
 impl Settings {
-    /// The tokens that end a sequence.
+    /// The tokens that end a sequence, each once.
     pub fn ends(&self) -> Vec<u32> {
-        self.eos_token_id.as_ref().map(Tokens::to_vec).unwrap_or_default()
+        let mut ends = self.eos_token_id.as_ref().map(Tokens::to_vec).unwrap_or_default();
+        let mut seen = HashSet::new();
+        ends.retain(|end| seen.insert(*end));
+        ends
     }
 
     /// How many tokens there may be in all after `given` ones.

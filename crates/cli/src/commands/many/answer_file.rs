@@ -12,6 +12,7 @@ use super::earlier_run::EarlierRun;
 use crate::args::{Given, KeepArgs};
 use crate::failure::{Stopped, hinted};
 use crate::input::Record;
+use crate::output::write_answer;
 use crate::report;
 
 /// A file of answers, a line each.
@@ -65,7 +66,7 @@ impl AnswerFile {
 
     pub fn write(&mut self, answer: &impl Serialize) -> anyhow::Result<()> {
         let failed = || format!("{}: cannot write", self.path.display());
-        serde_json::to_writer(&mut self.to, answer).with_context(failed)?;
+        write_answer(&mut self.to, answer).with_context(failed)?;
         self.to.write_all(b"\n").with_context(failed)?;
         self.written += 1;
         self.run.answered();

@@ -2,7 +2,8 @@
 
 use super::{Context, Process};
 
-/// After `start` said tokens the ends' scores grow by `factor` to the power of the tokens since.
+/// After `start` said tokens the ends' scores grow by `factor` to the power of the tokens since. One that may not be said
+/// stays so; in `transformers` its score is no number then, and the text ends.
 #[derive(Clone, Debug)]
 pub struct DecayToEnd {
     /// Said tokens before it begins.
@@ -25,5 +26,22 @@ impl Process for DecayToEnd {
             let more = f64::from(score.abs()) * growth;
             *score = (f64::from(*score) + if more.is_nan() { 0.0 } else { more }).min(f64::from(f32::MAX)) as f32;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// By hand: 2 · (1.5² − 1) is 2.5 more for one end; the other is forbidden, and others stay.
+    #[test]
+    fn ends_grow_unless_they_are_forbidden() {
+        let decay = DecayToEnd { start: 1, factor: 1.5, ends: vec![1, 2, 9] };
+        let mut scores = [0.5, -2.0, f32::NEG_INFINITY];
+        let tokens = [7, 8, 8, 8];
+        decay.process(&Context { input: 0, tokens: &tokens, given: 1, source: &[], max_length: 9 }, &mut scores);
+        assert_eq!(scores, [0.5, 0.5, f32::NEG_INFINITY]);
+        decay.process(&Context { input: 0, tokens: &tokens[..2], given: 1, source: &[], max_length: 9 }, &mut scores);
+        assert_eq!(scores[1], 0.5, "not before it begins");
     }
 }

@@ -12,7 +12,8 @@ impl Process for RepetitionPenalty {
     }
 }
 
-/// The same for the tokens of the source with the inverse: above one, they are likelier to be said again.
+/// The same for the tokens of the source with the inverse: above one, they are likelier to be said again. Every
+/// beam has it; in `transformers` the first one alone.
 #[derive(Clone, Copy, Debug)]
 pub struct SourcePenalty(pub f32);
 
