@@ -280,7 +280,8 @@ impl Engine {
             {
                 let (number, count) = (place + 1, found.len());
                 tracing::warn!(
-                    "text {number} has fewer answers than num_return_sequences asks for, {count} of {wanted}: give more num_beams, or allow more tokens"
+                    "text {number} has fewer answers than num_return_sequences asks for, {count} of {wanted}: give more \
+                     num_beams, or allow more tokens"
                 );
                 fewer = true;
             }
