@@ -22,6 +22,11 @@ pub(crate) trait Draft: Send {
     /// How many tokens it guesses at most.
     fn most(&self) -> usize;
 
+    /// Whether it remembers the tokens of every sequence itself.
+    fn remembers(&self) -> bool {
+        false
+    }
+
     /// At most `room` tokens that may follow `tokens`, of sequence `number`.
     fn guess(&mut self, number: usize, tokens: &[u32], room: usize, given: &Given<'_>, draws: &mut Draws)
     -> Vec<Guess>;
@@ -122,6 +127,10 @@ impl<'a, S: Speaker> DraftModel<'a, S> {
 impl<S: Speaker + Sync> Draft for DraftModel<'_, S> {
     fn most(&self) -> usize {
         self.count
+    }
+
+    fn remembers(&self) -> bool {
+        true
     }
 
     fn guess(&mut self, _: usize, tokens: &[u32], room: usize, given: &Given<'_>, draws: &mut Draws) -> Vec<Guess> {

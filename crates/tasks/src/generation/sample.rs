@@ -183,6 +183,10 @@ impl Search for Sample<'_> {
         self.width().saturating_mul(self.draft.as_ref().map_or(0, |draft| draft.most()).saturating_add(1))
     }
 
+    fn memories(&self) -> usize {
+        1 + usize::from(self.draft.as_ref().is_some_and(|draft| draft.remembers()))
+    }
+
     fn said(&self) -> Option<&[u32]> {
         match (&self.open[..], &self.done[..]) {
             ([line], []) => Some(&line.tokens[self.given.prompt.len()..]),

@@ -31,6 +31,7 @@ impl Job<'_> {
         let new = self.max_length.saturating_sub(self.prompt.len());
         let width = self.search.width();
         let rows = width.saturating_mul(new).saturating_add(self.source.len() + self.prompt.len());
+        let rows = rows.saturating_mul(self.search.memories());
         // guesses go no further than the greatest length
         Room { rows, scores: self.search.score_rows().min(width.saturating_mul(new)) }
     }
@@ -39,7 +40,7 @@ impl Job<'_> {
 /// What is held at once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Room {
-    /// Tokens that the model remembers.
+    /// Tokens that the model remembers, and one that guesses for it.
     pub rows: usize,
     /// Rows of scores, of the whole vocabulary each.
     pub scores: usize,

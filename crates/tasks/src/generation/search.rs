@@ -102,6 +102,11 @@ pub(crate) trait Search: Send {
         self.width()
     }
 
+    /// How many models remember the tokens: the one that speaks, and one that guesses.
+    fn memories(&self) -> usize {
+        1
+    }
+
     /// What the only hypothesis has said so far, for streaming; none where it may still change.
     fn said(&self) -> Option<&[u32]> {
         None

@@ -69,6 +69,28 @@ fn what_comes_later_joins() {
     assert_eq!(order, [1, 0]);
 }
 
+/// A model that guesses remembers the text too.
+#[test]
+fn what_a_draft_model_remembers_counts() {
+    let (model, draft) = (Chain::new(0.3, 4.0), Chain::new(0.3, 4.0));
+    let common = Common { prompt: &[1, 2], ends: &[], drawing: vec![], seed: 0, draws: false };
+    let drafted: Box<dyn Draft + '_> = Box::new(DraftModel::new(&draft, 3, false));
+    let looked: Box<dyn Draft + '_> = Box::new(Lookup { count: 3, ngram: 2 });
+    let rows = |guesses| common.job(0, 10, guesses).room().rows;
+    assert_eq!((rows(None), rows(Some(looked)), rows(Some(drafted))), (12, 12, 24));
+    // two texts of 12 tokens, twice each: one after the other where there is room for one
+    for (room, together) in [(24, 1), (48, 2)] {
+        model.steps.lock().unwrap().sequences = 0;
+        let mut numbers = 0..2;
+        let mut jobs = |_| {
+            let guesses = || Some(Box::new(DraftModel::new(&draft, 3, false)) as Box<dyn Draft + '_>);
+            numbers.next().map(|number| Ok(common.job(number, 10, guesses()))).into()
+        };
+        assert_eq!(ended(&model, &mut jobs, Room { rows: room, scores: usize::MAX }).len(), 2);
+        assert_eq!(model.steps.lock().unwrap().sequences, together);
+    }
+}
+
 /// Guesses are read with as many rows of scores, which are bounded like what is remembered.
 #[test]
 fn scores_are_bounded_too() {
