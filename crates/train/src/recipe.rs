@@ -13,10 +13,8 @@ use toml::{Table, Value};
 
 pub use data::{Data, MAX_TARGET};
 pub(crate) use data::{list, take, take_paths};
-pub use overrides::difference;
+pub use overrides::{difference, set};
 pub use sections::{BatchConfig, CheckpointConfig, Evaluate, Log, Regularize, Run};
-
-use overrides::set;
 
 use crate::error::{Error, Result};
 use crate::finetune::LossConfig;

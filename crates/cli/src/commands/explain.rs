@@ -13,6 +13,7 @@ use ptm_text::Tokenizer;
 use ptm_text::corpus::{Document, document};
 use ptm_train::objectives::picture::{Picture, Row, Sight};
 use ptm_train::objectives::{Examples, NAMES, ObjectiveConfig, SequenceObjective, Text, Vocabulary};
+use ptm_train::recipe::set;
 use serde_json::{Value, json};
 
 use crate::args::Explain;
@@ -173,23 +174,12 @@ fn names(asked: &[String]) -> anyhow::Result<Vec<&'static str>> {
     Ok(names)
 }
 
-/// `key=value`, the value as in a recipe.
+/// `key=value`, as over a recipe.
 fn settings(given: &[String]) -> anyhow::Result<toml::Table> {
     let mut settings = toml::Table::new();
     for pair in given {
-        let Some((key, _)) = pair.split_once('=') else {
-            return Err(hinted(format!("--set {pair}: no value"), "write it as --set rate=0.3"));
-        };
-        let parsed: toml::Table = pair.parse().map_err(|_| {
-            hinted(format!("--set {pair}: not a setting as recipes write it"), "write it as --set rate=0.3")
-        })?;
-        if parsed.len() != 1 || parsed.values().any(toml::Value::is_table) {
-            return Err(hinted(
-                format!("--set {pair}: {} is no name of a setting", key.trim()),
-                "write it as --set rate=0.3",
-            ));
-        }
-        settings.extend(parsed);
+        set(&mut settings, pair)
+            .map_err(|problem| hinted(format!("--set {pair}: {problem}"), "write it as --set rate=0.3"))?;
     }
     Ok(settings)
 }
@@ -309,9 +299,10 @@ mod tests {
 
     #[test]
     fn settings_are_as_in_recipes() {
-        let made = settings(&given(&["rate=0.3", "whole_words = true"])).unwrap();
+        let made = settings(&given(&["rate=0.3", "whole_words = true", "unit=sentences", "masking.rate=0.5"])).unwrap();
         assert_eq!((made["rate"].as_float(), made["whole_words"].as_bool()), (Some(0.3), Some(true)));
-        for wrong in ["rate", "rate=", "a.b=1", "=1", "rate=0.3\n[x]"] {
+        assert_eq!((made["unit"].as_str(), made["masking"]["rate"].as_float()), (Some("sentences"), Some(0.5)));
+        for wrong in ["rate", "=1", ".rate=1", "a..b=1"] {
             assert!(settings(&given(&[wrong])).is_err(), "{wrong}");
         }
     }

@@ -202,8 +202,8 @@ impl<'a> Job<'a> {
             }
             ObjectiveConfig::KnowledgeMasking(objective) => {
                 let objective = self.knowledge(objective)?;
-                let ends = objective.config().stages.iter().filter_map(|stage| stage.until);
-                self.note_what_never_begins("the last stage of objective.stages", ends.last(), watch);
+                let mut ends = objective.config().stages.iter().filter_map(|stage| stage.until);
+                self.note_what_never_begins("the last stage of objective.stages", ends.next_back(), watch);
                 let objective = Hidden::Knowledge(Box::new(objective));
                 let task = MaskedTask { objective, vocabulary, made: Made::new(config.clone()) };
                 self.learn(task, &config, longest, None, watch)

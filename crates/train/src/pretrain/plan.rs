@@ -235,7 +235,7 @@ impl<T: Pretraining> Plan<T> {
             let pass = match (turn, self.task.patterns()) {
                 (Turn::Judged(_), _) => u64::MAX - corpus as u64,
                 (Turn::Step(_), 0) => (corpus as u64) << 48 | epoch,
-                (Turn::Step(_), patterns) => (corpus as u64) << 48 | epoch % patterns,
+                (Turn::Step(_), patterns) => (corpus as u64) << 48 | (epoch % patterns),
             };
             self.task.example(window, &others, &mut generator(seed, pass, window.number()))
         };

@@ -35,8 +35,15 @@ fn differ(path: &str, before: Option<&Value>, now: Option<&Value>) -> Option<Str
 }
 
 /// Sets `a.b=value`; the value is TOML, or else a text.
-pub(super) fn set(table: &mut Table, given: &str) -> Result<(), String> {
-    let Some((path, text)) = given.split_once('=') else { return Err("give key=value".into()) };
+///
+/// # Errors
+/// When it names no key, or one within what is no table.
+pub fn set(table: &mut Table, given: &str) -> Result<(), String> {
+    let Some((path, text)) =
+        given.split_once('=').filter(|(path, _)| path.split('.').all(|key| !key.trim().is_empty()))
+    else {
+        return Err("give key=value".into());
+    };
     let value: Value = toml::from_str::<Table>(&format!("value = {text}"))
         .ok()
         .filter(|table| table.len() == 1)
