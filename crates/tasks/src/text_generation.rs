@@ -290,7 +290,8 @@ impl TextGeneration {
             let plain = EncodeOptions { add_special_tokens: false, ..EncodeOptions::default() };
             let count = self.tokenizer().encode(prefix, &plain)?.ids.len();
             if let (None, Some(most)) = (settings.max_new_tokens, &mut settings.max_length) {
-                *most = most.saturating_add(count);
+                let positions = self.engine.longest().unwrap_or(usize::MAX);
+                *most = most.saturating_add(count).min(positions.max(*most));
             }
             if is_given("min_length") && settings.min_new_tokens.is_none() {
                 settings.min_length = settings.min_length.saturating_add(count);

@@ -725,6 +725,7 @@ fn classes_that_would_not_come_are_named() {
     let single = write("single", |number| number, &[0]);
     let several = write("several", |number| number, &[0, 15]);
     let longer = write("longer", |number| number, &[0, 15]);
+    let path = |name: &str| place.path(name).display().to_string();
     let continual = |task: &str| {
         format!(
             "objective={{name='continual',tasks=[{{objective={{name='knowledge_masking'}},steps=[2]}},\
@@ -744,6 +745,12 @@ fn classes_that_would_not_come_are_named() {
         let error = place.fails(&place.recipe("none", model, 2, &[objective, packed]));
         assert!(error.starts_with("corpus.") && error.contains(said), "{objective}: {error}");
     }
+    // of several corpora one is enough, unless sequences are to come again
+    let both = format!("corpus={{packed=['{}','{}'],validation=0.2}}", path("single"), path("several"));
+    place.run(&place.recipe("both", BERT, 2, &[SENTENCES, &both]));
+    let again = "objective={name='masked_lm',format='full_sentences',patterns=2}";
+    assert!(place.fails(&place.recipe("none", BERT, 2, &[again, &both])).starts_with("objective.patterns"));
+    place.run(&place.recipe("again", BERT, 2, &[again, &several]));
     for (name, objective, packed) in [
         ("all-follow", "objective={name='next_sentence',negatives=0.0}", &alike),
         ("none-elsewhere", "objective={name='next_sentence',negatives=0.0}", &several),
@@ -837,7 +844,7 @@ fn what_does_not_fit_is_said() {
         (GPT2, "corpus.validation=0.0001", "validation"),
         (GPT2, "evaluate.metric=bleu", "evaluate.metric"),
         (T5, "batch={tokens=32,length=32}", "batch.tokens"),
-        (XLNET, "batch.length=5000", "batch.length"),
+        (XLNET, "batch.length=5000", "batch.length: 5000 tokens are more than the 4096"),
         (BART, "objective={name='denoising',noises=[{text_infilling={mean_span=0.1}}]}", "mean span"),
     ] {
         let error = place.fails(&recipe(model, &[set]));

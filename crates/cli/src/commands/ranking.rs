@@ -111,7 +111,7 @@ impl Ranking<'_> {
         let mut output = Output::new();
         if self.stream.json {
             let errors = wrong.iter().map(|(index, error)| Line::Wrong { index: *index, error: said(error) });
-            output.json(&ranking.iter().map(Line::Ranked).chain(errors).collect::<Vec<_>>())?;
+            output.answer(&ranking.iter().map(Line::Ranked).chain(errors).collect::<Vec<_>>())?;
         } else {
             ranking.iter().try_for_each(|one| show(&mut output, one))?;
         }

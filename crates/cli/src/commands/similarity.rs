@@ -77,7 +77,7 @@ fn compared(args: &Similarity, quiet: bool) -> anyhow::Result<()> {
     let (source, others) = (&vectors[0], &vectors[1..]);
     if args.stream.json {
         let scores: Vec<f32> = others.iter().map(|vector| cosine(source, vector)).collect();
-        output.json(&scores)?;
+        output.answer(&scores)?;
     } else {
         let best = args.top_k.map_or(usize::MAX, TopK::count);
         for mut one in rank(source, others, &texts[1..]).into_iter().take(best) {

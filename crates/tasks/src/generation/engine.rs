@@ -370,7 +370,7 @@ impl<'s> Shared<'s> {
         if self.settings.min_new_tokens.is_none() && least > max_length && !self.told.replace(true) {
             let number = place + 1;
             tracing::warn!(
-                "the answer to text {number} ends after {max_length} tokens, before the {least} of min_length"
+                "what is said to text {number} ends at {max_length} tokens in all, before the {least} of min_length"
             );
         }
         let given = || Given {

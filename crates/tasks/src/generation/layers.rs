@@ -162,6 +162,7 @@ impl Layers {
             (of("max_length"), of("min_length"), of("max_new_tokens"))
             && least > most
             && *origin != Origin::Caller
+            && !self.values.contains_key("min_new_tokens")
         {
             tracing::warn!(
                 "min_length is {least} ({origin}), more than the max_length {most} that was asked for: it counts as that"

@@ -55,6 +55,11 @@ impl Mixture {
         Self { orders, ..self }
     }
 
+    /// In how many orders passes come; 0: each in another.
+    pub fn orders(&self) -> u64 {
+        self.orders
+    }
+
     /// The corpora with their weights.
     pub fn corpora(&self) -> &[(Corpus, f64)] {
         &self.corpora

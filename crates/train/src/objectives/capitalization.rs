@@ -27,8 +27,9 @@ pub struct Capitalization {
 
 impl Capitalization {
     /// # Errors
-    /// When the vocabulary lacks a token, or capitals.
+    /// When the vocabulary lacks a token, or capitals, or cannot tell words.
     pub fn new(_: &CapitalizationConfig, vocabulary: &Vocabulary) -> Result<Self> {
+        vocabulary.tells_words()?;
         if !vocabulary.has_capitals() {
             let problem = "the tokenizer has no capitals, which this objective asks for";
             let way = "take one that keeps case (ptm tokenizer train --lowercase false makes one)";

@@ -172,9 +172,12 @@ pub struct KnowledgeMasking {
 impl KnowledgeMasking {
     /// # Errors
     /// When a share is out of range, stages contradict each other, a lexicon cannot be read, or the vocabulary lacks a
-    /// token.
+    /// token or cannot tell the words that a lexicon's phrases are made of.
     pub fn new(config: KnowledgeMaskingConfig, vocabulary: &Vocabulary) -> Result<Self> {
         config.check()?;
+        if config.phrases.is_some() || config.entities.is_some() {
+            vocabulary.tells_words()?;
+        }
         let lexicon = |entries: &Option<Entries>, key: &str| match entries {
             Some(entries) => Lexicon::new(entries, key, vocabulary),
             None => Ok(Lexicon::default()),

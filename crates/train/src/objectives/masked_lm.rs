@@ -135,7 +135,8 @@ impl MaskedLm {
         let mut chosen = choose(units.clone(), self.config.rate, most, random);
         if chosen.is_empty() {
             // every word is longer than all that may be hidden, but something has to be foretold
-            chosen = instead(units, &ids, &self.vocabulary, |tokens| choose(tokens, self.config.rate, most, random));
+            let rate = self.config.rate;
+            chosen = instead(units, &ids, (rate, most), &self.vocabulary, |tokens| choose(tokens, rate, most, random));
         }
         Ok(self.masking.hide(ids, segments, &chosen, together, random))
     }
@@ -265,9 +266,13 @@ mod tests {
         let config = MaskedLmConfig { whole_words: true, ..MaskedLmConfig::default() };
         let made = MaskedLm::new(config.clone(), &vocabulary).unwrap().corrupt(&text(&ids), &mut random(1)).unwrap();
         assert_eq!(made.chosen.len(), 6, "one word of all tokens, of which 15 % are hidden");
-        let two = MaskedLm::new(config.clone(), &with_words(|id| [20, 40].contains(&id))).unwrap();
-        let made = two.corrupt(&text(&ids), &mut random(1)).unwrap();
-        assert_eq!(made.chosen.len(), 20, "one of two words");
+        let words = |begins: fn(u32) -> bool, most: usize| {
+            let config = MaskedLmConfig { most, ..config.clone() };
+            let words = MaskedLm::new(config, &with_words(begins)).unwrap();
+            words.corrupt(&text(&ids), &mut random(1)).unwrap().chosen.len()
+        };
+        let (two, four): (fn(u32) -> bool, fn(u32) -> bool) = (|id| id % 20 == 0, |id| id % 10 == 0);
+        assert_eq!([words(two, 0), words(four, 0), words(four, 8)], [6, 10, 6], "words of 20, and of 10, and too many");
         let config = MaskedLmConfig { most: 2, ..config };
         let made = MaskedLm::new(config, &vocabulary).unwrap().corrupt(&text(&ids), &mut random(1)).unwrap();
         assert_eq!(made.chosen.len(), 2, "no more than may be");

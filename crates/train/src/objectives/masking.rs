@@ -169,17 +169,19 @@ pub(crate) fn choose(
     fitting(units, count)
 }
 
-/// What is hidden where all of `units` are longer than what may be: the shortest, or what `choose` takes of the single
-/// tokens where that would be more than half of the text, as in one without spaces between its words.
+/// What is hidden where all of `units` are longer than what the rate means: the shortest, or what `choose` takes of the
+/// single tokens where that has more than twice as many, as in a text without spaces between its words, or more than `most`.
 pub(crate) fn instead(
     units: Vec<Range<usize>>,
     ids: &[u32],
+    (rate, most): (f64, Option<usize>),
     vocabulary: &Vocabulary,
     choose: impl FnOnce(Vec<Range<usize>>) -> Vec<Range<usize>>,
 ) -> Vec<Range<usize>> {
     let tokens = self::units(ids, false, vocabulary);
+    let most = (2 * draws::count_of(tokens.len(), rate)).min(most.unwrap_or(usize::MAX));
     match units.into_iter().min_by_key(ExactSizeIterator::len) {
-        Some(shortest) if 2 * shortest.len() <= tokens.len() => vec![shortest],
+        Some(shortest) if shortest.len() <= most => vec![shortest],
         _ => choose(tokens),
     }
 }

@@ -145,7 +145,7 @@ impl SpanMasking {
             return spans;
         }
         // every word is longer than all that may be hidden, but something has to be foretold
-        instead(words, ids, &self.vocabulary, |tokens| self.spans_of(&tokens, random))
+        instead(words, ids, (self.config.rate, None), &self.vocabulary, |tokens| self.spans_of(&tokens, random))
     }
 
     fn spans_of(&self, words: &[Range<usize>], random: &mut ChaCha8Rng) -> Vec<Range<usize>> {

@@ -87,7 +87,8 @@ impl T5Variant {
         let spans = (variant == Variant::IidSpans).then(|| SpanCorruption::new(spans, vocabulary)).transpose()?;
         let mask = match variant {
             Variant::BertStyle | Variant::MassStyle => {
-                vocabulary.sentinels().map(|sentinels| sentinels[0]).or_else(|_| vocabulary.mask())?
+                let sentinel = vocabulary.sentinels().map(|sentinels| sentinels[0]);
+                sentinel.or_else(|error| vocabulary.mask().map_err(|_| error))?
             }
             _ => eos,
         };

@@ -161,7 +161,7 @@ impl Vocabulary {
             None => Ok(()),
             Some(mark) => Err(Error::Input(format!(
                 "the tokenizer marks where words end ({mark}), by which objectives cannot tell whole words: take one that \
-                 marks where they begin, or choose tokens (whole_words = false)"
+                 marks where they begin, or an objective that hides tokens"
             ))),
         }
     }

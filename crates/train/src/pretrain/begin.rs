@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 
 use super::causal::CausalTask;
 use super::continual::ContinualTask;
+use super::cutting::Cut;
 use super::detection::DetectionTask;
 use super::made::Made;
 use super::masked::{Hidden, MaskedTask};
@@ -324,9 +325,14 @@ impl<'a> Job<'a> {
         const MOST: usize = 1 << 12;
         let config = XlnetConfig::from_json(self.config.clone())?;
         let own = Some(objective.length);
+        if let Some((_, length)) = self.stages(usize::MAX, own)?.into_iter().find(|(_, length)| *length > MOST) {
+            let problem =
+                format!("{length} tokens are more than the {MOST} for which is held who sees whom: give fewer");
+            return Err(Error::recipe("batch.length", problem));
+        }
         let objective = PermutationLm::new(objective, &self.vocabulary)?;
         let task = PermutationTask { objective, made: Made::new(config.clone()) };
-        self.learn(task, &config, MOST, own, watch)
+        self.learn(task, &config, usize::MAX, own, watch)
     }
 
     fn pairs<B>(&self, config: B::Config, start: u32, longest: usize, watch: &mut dyn Watch) -> Result<Option<Outcome>>
@@ -425,6 +431,12 @@ impl<'a> Job<'a> {
         let split = Split::new(corpus.validation, corpus.split_seed)?;
         let judges = corpus.validation > 0.0;
         let Some(mixture) = self.mixture.clone() else { return Ok(None) };
+        let joins = stages.iter().any(|(_, length)| matches!(task.cut(*length), Cut::Sentences { across: true, .. }));
+        if task.patterns() > 0 && joins && mixture.corpora().len() > 1 {
+            let problem = "with sequences that documents fill together is for one corpus: those of several never come again \
+                           as they were; pack the text as one, or drop the patterns";
+            return Err(Error::recipe("objective.patterns", problem));
+        }
         let mixture = mixture.in_orders(task.patterns());
         let part = self.part()?;
         all_classes_come(&mixture, part, task.needs(), watch)?;
@@ -438,7 +450,7 @@ impl<'a> Job<'a> {
         });
         if let Some(plan) = &validation {
             // better said now than after the first steps
-            plan.can_judge(corpus.judged, &mut |text| watch.note(text))?;
+            plan.can_judge(corpus.judged, watch)?;
         }
         let objective = Pretrained {
             train,
@@ -580,14 +592,16 @@ fn holds(micro: Micro, of_what: &str, needed: usize) -> Result<()> {
     }
 }
 
-/// Whether examples of every class can be made of each corpus; says where only few documents give them.
+/// Whether examples of every class can be made of a corpus at least; says of which they can't, and where only few documents
+/// give them.
 fn all_classes_come(mixture: &Mixture, part: Part, needs: Needs, watch: &mut dyn Watch) -> Result<()> {
     const FEW: f64 = 0.2;
+    let mut problems = Vec::new();
     for (corpus, _) in mixture.corpora() {
         let place = corpus.dir().display();
-        if let Some(problem) = needs.lacks(corpus, part)? {
-            let problem = format!("the documents of {place} that are learnt from {problem}");
-            return Err(Error::recipe("corpus.packed", format!("{problem}: pack other text, a document a text")));
+        if let Some(problem) = needs.lacks(corpus, part, &|| watch.stop())? {
+            problems.push(format!("the documents of {place} that are learnt from {problem}"));
+            continue;
         }
         let share = needs.share(corpus)?;
         if share < FEW {
@@ -597,7 +611,12 @@ fn all_classes_come(mixture: &Mixture, part: Part, needs: Needs, watch: &mut dyn
             ));
         }
     }
-    Ok(())
+    if problems.len() < mixture.corpora().len() {
+        problems.iter().for_each(|problem| watch.note(&format!("{problem}: not every class comes from there")));
+        return Ok(());
+    }
+    let problem = problems.join("; ");
+    Err(Error::recipe("corpus.packed", format!("{problem}: pack other text, a document a text")))
 }
 
 /// Compares what is to be read with its checksums: a run takes hours, and a token that another has become in a file shows

@@ -161,7 +161,7 @@ impl ContinualTask {
             TaskObjective::Reordering(objective) => objective.corrupt(text, random)?,
             TaskObjective::Distance(_) if text.sentences.len() < 2 && other.is_none() => return Ok(None),
             TaskObjective::Distance(objective) => {
-                objective.corrupt(text, other, others.length.max(text.ids.len() + sentence_distance::FRAME), random)?
+                objective.corrupt(text, other, others.room(text.ids.len()) + sentence_distance::FRAME, random)?
             }
             TaskObjective::Capitalization(objective) if !objective.has_words(text) => return Ok(None),
             TaskObjective::Capitalization(objective) => objective.classify(text)?,

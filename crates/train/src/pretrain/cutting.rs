@@ -25,11 +25,13 @@ pub enum Cut {
     Sentences {
         /// Tokens, with those that stand between documents.
         length: usize,
-        /// Whether what a document leaves free the next one of the same pass fills, behind a token that stands between them.
+        /// Whether what a document leaves free the next one fills, behind a token that stands between them; of passes that
+        /// come again the next one of the same pass.
         across: bool,
     },
-    /// Two sentences that follow each other, each in one pair a pass: of more than two the first is left out in every other
-    /// pass, so that each follows the one before it in every second. A document of one sentence is that.
+    /// Two sentences that follow each other, each in one pair of a pass at most: of more than two the first is left out in
+    /// every other pass, so that each follows the one before it in every second; where passes come in one order, never. A
+    /// document of one sentence is that.
     SentencePairs {
         /// Tokens at most: what is longer loses those that are farthest from the boundary, of the longer sentence first.
         length: usize,
@@ -240,6 +242,8 @@ pub struct Cutting {
     read: usize,
     /// The number of documents, of all corpora.
     documents: u64,
+    /// In how many orders passes come: [`Mixture::orders`].
+    orders: u64,
 }
 
 impl Cutting {
@@ -250,7 +254,8 @@ impl Cutting {
     pub fn new(mixture: &Mixture, part: Part, seed: u64, place: Option<&Place>) -> Result<Self> {
         let draws = mixture.draws(part, seed, place.map(|place| place.draws.clone()))?;
         let documents = mixture.corpora().iter().map(|(corpus, _)| corpus.len()).sum();
-        let mut this = Self { before: draws.cursor().clone(), draws, document: None, read: 0, documents };
+        let orders = mixture.orders();
+        let mut this = Self { before: draws.cursor().clone(), draws, document: None, read: 0, documents, orders };
         if let Some(place) = place.filter(|place| place.read > 0) {
             this.draw()?;
             this.read = place.read as usize;
@@ -364,7 +369,7 @@ impl Cutting {
                     // what a pass leaves free no other fills: the same order makes the same windows
                     let earlier =
                         |piece: &Piece| piece.drawn.corpus == document.corpus && piece.drawn.epoch != document.epoch;
-                    if pieces.iter().any(earlier) {
+                    if self.orders > 0 && pieces.iter().any(earlier) {
                         break;
                     }
                     let (from, whole) = (self.read, document.document.ids.len());
@@ -386,7 +391,8 @@ impl Cutting {
                 loop {
                     if let Some(document) = &self.document {
                         let Drawn { document: text, epoch, .. } = &**document;
-                        if let Some((from, to)) = sentence_pair(text, length, *epoch, self.read) {
+                        let pass = epoch.checked_rem(self.orders).unwrap_or(*epoch);
+                        if let Some((from, to)) = sentence_pair(text, length, pass, self.read) {
                             self.read += 1;
                             let pieces = vec![Piece { drawn: document.clone(), from, to }];
                             return Ok(Window { pieces, backwards: false });
@@ -571,7 +577,8 @@ pub(super) mod tests {
             let mut passes = vec![Vec::new(); 7];
             loop {
                 let window = cutting.next(Cut::Sentences { length: 24, across: true }).unwrap();
-                assert!(window.pieces.iter().all(|piece| piece.drawn.epoch == window.pass().1));
+                let within = window.pieces.iter().all(|piece| piece.drawn.epoch == window.pass().1);
+                assert!(within || orders == 0);
                 let Some(pass) = passes.get_mut(window.pass().1 as usize) else { break };
                 pass.push(said(&window));
             }

@@ -16,6 +16,7 @@ use super::text_tasks::{Row, TextTasks};
 use crate::error::{Error, Result};
 use crate::feed::{Cursor, Feed, Place, Ready};
 use crate::objectives::generator;
+use crate::training::Watch;
 
 /// Windows are shuffled among so many steps; among more where these have fewer tokens than the first number and less
 /// than half of the corpora, since a long document follows itself for many small steps; among fewer where they have more
@@ -384,16 +385,16 @@ impl<T: Pretraining> Plan<T> {
         Ok((micro / stage.accumulate as f64).ceil() as u64)
     }
 
-    /// Whether every part of the loss has something to be judged by among at most `most` windows of the part; `note` is told
-    /// of classes that don't come.
+    /// Whether every part of the loss has something to be judged by among at most `most` windows of the part; says which
+    /// classes don't come.
     ///
     /// # Errors
     /// When one has nothing, and those of [`Self::sample`].
-    pub fn can_judge(&self, most: usize, note: &mut dyn FnMut(&str)) -> Result<()> {
+    pub fn can_judge(&self, most: usize, watch: &mut dyn Watch) -> Result<()> {
         for (corpus, _) in self.mixture.corpora() {
-            if let Some(problem) = self.task.needs().lacks(corpus, self.part)? {
+            if let Some(problem) = self.task.needs().lacks(corpus, self.part, &|| watch.stop())? {
                 let place = corpus.dir().display();
-                note(&format!("{place}: the documents that are held out {problem}: not every class is judged"));
+                watch.note(&format!("{place}: the documents that are held out {problem}: not every class is judged"));
             }
         }
         let nothing = self.gives_nothing_for(most)?;
@@ -421,11 +422,19 @@ impl<T: Pretraining> Plan<T> {
 
     /// The parts of the loss for which the first windows, at most `most`, give nothing.
     fn gives_nothing_for(&self, most: usize) -> Result<Vec<&str>> {
-        const AT_ONCE: usize = 64;
+        // nearly always these are enough
+        const FIRST: usize = 64;
+        let nothing = self.nothing_among(most.min(FIRST))?;
+        if nothing.is_empty() || most <= FIRST { Ok(nothing) } else { self.nothing_among(most) }
+    }
+
+    fn nothing_among(&self, most: usize) -> Result<Vec<&str>> {
+        const TOKENS_AT_ONCE: usize = 1 << 13;
         let windows = self.sample(most, usize::MAX)?;
         let (parts, rounds) = (self.task.parts(), self.task.rounds());
         let mut counts = vec![0.0; parts.len()];
-        for some in windows.chunks(AT_ONCE) {
+        let (_, _, length) = self.stage(u64::MAX);
+        for some in windows.chunks((TOKENS_AT_ONCE / length.max(1)).max(1)) {
             for round in 0..rounds {
                 let batch = some.iter().cloned().map(Item::from).collect();
                 for made in self.make(vec![batch], 0, Turn::Judged(round))? {

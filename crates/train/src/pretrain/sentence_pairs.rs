@@ -71,7 +71,7 @@ impl Pretraining for SentencePairTask {
         let other = if self.objective.needs_other() { others.draw(window, random)? } else { None };
         let other = other.as_ref().map(|document| Text { ids: &document.ids, sentences: &document.sentences });
         let text = Text { ids, sentences: &sentences };
-        self.objective.corrupt(&text, other.as_ref(), others.length.max(ids.len() + FRAME), random).map(Some)
+        self.objective.corrupt(&text, other.as_ref(), others.room(ids.len()) + FRAME, random).map(Some)
     }
 
     fn batch(&self, examples: Vec<SentencePair>) -> Result<SentencePairs> {

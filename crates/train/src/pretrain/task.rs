@@ -15,8 +15,9 @@ use rand_chacha::ChaCha8Rng;
 use super::cutting::{Cut, Window};
 use super::recipe::Micro;
 use super::text_tasks::TextTasks;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::objectives::denoised::Denoised;
+use crate::objectives::next_sentence::FRAME;
 
 /// What is learnt from text.
 pub(crate) trait Pretraining: Send + Sync + 'static {
@@ -154,12 +155,17 @@ impl Needs {
     /// What the documents of `part` of a corpus lack of it; of a part without documents nothing.
     ///
     /// # Errors
-    /// When one cannot be read.
-    pub fn lacks(self, corpus: &Corpus, part: Part) -> Result<Option<String>> {
+    /// When one cannot be read, and [`Error::Stopped`] where `stop` says so.
+    pub fn lacks(self, corpus: &Corpus, part: Part, stop: &dyn Fn() -> bool) -> Result<Option<String>> {
+        // documents between two looks at `stop`
+        const LOOK: u64 = 1 << 12;
         let (mut first, mut other, mut sentences) = (None, !self.other, self.sentences < 2);
         for number in 0..corpus.len() {
             if other && sentences {
                 return Ok(None);
+            }
+            if number % LOOK == 0 && stop() {
+                return Err(Error::Stopped);
             }
             let hash = corpus.hash(number)?;
             if part.holds(hash) {
@@ -170,7 +176,7 @@ impl Needs {
         Ok(match (first, other, sentences) {
             (None, ..) | (_, true, true) => None,
             (_, false, _) => Some("hold no two different documents, of which pairs are made".into()),
-            _ => Some(format!("have fewer than {} sentences each, of which pairs are made", self.sentences)),
+            _ => Some(format!("have fewer than {} sentences each, of which examples are made", self.sentences)),
         })
     }
 }
@@ -243,6 +249,14 @@ impl Listed {
 }
 
 impl Others<'_> {
+    /// Tokens that a pair may have in place of a window of so many: more, so that what comes from elsewhere isn't told by
+    /// where it was cut, but not many more than were counted for the batch.
+    pub fn room(&self, window: usize) -> usize {
+        // what frames a pair
+        let most = self.length.saturating_sub(FRAME);
+        (2 * window).min(most).max(window)
+    }
+
     /// A random document of the same corpus and part, each as likely, that is not the one that `window` is of, nor another
     /// part or a copy of it; none where there is no other.
     ///

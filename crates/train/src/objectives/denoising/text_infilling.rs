@@ -31,8 +31,8 @@ impl Default for TextInfilling {
 
 impl TextInfilling {
     pub(super) fn check(&self) -> Result<()> {
-        // above a hundred a Poisson span is longer than any sentence; below a half more masks than tokens are put in, and a
-        // text grows beyond all measure
+        // above a hundred a Poisson span is longer than any sentence; below a half most are empty, and a text grows by a mask
+        // for each
         if (0.5..=100.0).contains(&self.mean_span) {
             return Ok(());
         }
