@@ -276,8 +276,8 @@ impl TextGeneration {
     fn settings<'o>(&self, options: &TextGenerationOptions<'o>) -> Result<(Settings, Generate<'o>)> {
         let layers = self.layers(&options.settings)?;
         let mut settings = layers.settings()?;
+        let plain = EncodeOptions { add_special_tokens: false, ..EncodeOptions::default() };
         if let Some(text) = &options.stop_sequence {
-            let plain = EncodeOptions { add_special_tokens: false, ..EncodeOptions::default() };
             let ids = self.tokenizer().encode(text, &plain)?.ids;
             if ids.is_empty() {
                 return Err(Error::Option(format!("the stop sequence {text:?} has no token: give some letters")));
@@ -287,7 +287,6 @@ impl TextGeneration {
         let is_given = |key: &str| layers.origin(key) == Origin::Caller;
         if let Some(prefix) = options.prefix.as_ref().or(self.layers.prefix.as_ref()) {
             // lengths that somebody gives count the texts that he gives, as in the pipeline
-            let plain = EncodeOptions { add_special_tokens: false, ..EncodeOptions::default() };
             let count = self.tokenizer().encode(prefix, &plain)?.ids.len();
             if let (None, Some(most)) = (settings.max_new_tokens, &mut settings.max_length) {
                 let positions = self.engine.longest().unwrap_or(usize::MAX);

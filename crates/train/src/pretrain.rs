@@ -1,6 +1,7 @@
 //! Pretraining: a model learns from packed text by its family's objective, from fresh weights or from those of a
 //! directory. From a recipe comes an objective for the loop, which is that of fine-tuning.
 
+mod beforehand;
 mod begin;
 mod causal;
 mod continual;

@@ -218,6 +218,8 @@ fn what_cannot_be_explained_is_said() {
         (&["spam", TEXT][..], &["spam", "span_corruption"][..]),
         (&["span_corruption", TEXT, "--set", "spam=1"], &["spam"]),
         (&["span_corruption", TEXT, "--set", "rate=2"], &["objective.rate"]),
+        (&["span_corruption", TEXT, "--set", "rate="], &["span_corruption", "invalid type"]),
+        (&["span_corruption", TEXT, "--set", "rate=0.3\n[x]"], &["span_corruption", "invalid type"]),
         (&["causal_lm", TEXT, "--set", "length"], &["--set length"]),
         (&["capitalization", TEXT], &["no capitals", "--lowercase false"]),
         (&["sentence_reordering", "One sentence."], &["two at least"]),

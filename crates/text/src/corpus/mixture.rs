@@ -55,9 +55,14 @@ impl Mixture {
         Self { orders, ..self }
     }
 
-    /// In how many orders passes come; 0: each in another.
-    pub fn orders(&self) -> u64 {
-        self.orders
+    /// Whether passes come again: [`Self::in_orders`].
+    pub fn comes_again(&self) -> bool {
+        self.orders > 0
+    }
+
+    /// The number of a pass among those that differ.
+    pub fn pass(&self, epoch: u64) -> u64 {
+        epoch.checked_rem(self.orders).unwrap_or(epoch)
     }
 
     /// The corpora with their weights.
@@ -91,8 +96,7 @@ impl Mixture {
 
     /// Copies of a corpus in one mixture have orders of their own.
     fn order(&self, seed: u64, index: usize, epoch: u64) -> Order {
-        let epoch = if self.orders > 0 { epoch % self.orders } else { epoch };
-        Order::Shuffled { seed: seed.wrapping_add((index as u64) << 32), epoch }
+        Order::Shuffled { seed: seed.wrapping_add((index as u64) << 32), epoch: self.pass(epoch) }
     }
 }
 
@@ -108,6 +112,11 @@ pub struct Draws {
 }
 
 impl Draws {
+    /// What is drawn from.
+    pub fn mixture(&self) -> &Mixture {
+        &self.mixture
+    }
+
     /// Where it stands: for whoever continues here.
     pub fn cursor(&self) -> &MixtureCursor {
         &self.cursor

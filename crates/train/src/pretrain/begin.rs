@@ -12,6 +12,7 @@ use ptm_text::Tokenizer;
 use ptm_text::corpus::{Corpus, Mixture, Order, Part, SpanKind, Split};
 use serde_json::{Map, Value};
 
+use super::beforehand::all_classes_come;
 use super::causal::CausalTask;
 use super::continual::ContinualTask;
 use super::cutting::Cut;
@@ -24,7 +25,7 @@ use super::plan::{Plan, count_all};
 use super::recipe::{Micro, Recipe, Stage};
 use super::sentence_pairs::SentencePairTask;
 use super::spans::SpansTask;
-use super::task::{Listed, Needs, Pretraining};
+use super::task::{Listed, Pretraining};
 use super::text_tasks::{Reads, TextTasks};
 use super::{Pretrained, metrics};
 use crate::checkpoint::Folder;
@@ -425,7 +426,7 @@ impl<'a> Job<'a> {
         let stages = self.stages(longest, own)?;
         for (stage, length) in &stages {
             holds(stage.micro, "of the text that becomes an example", task.cut(*length).longest())?;
-            holds(stage.micro, "of the longest row of a task", task.tasks().map_or(0, TextTasks::longest))?;
+            holds(stage.micro, "of the longest row of a task", task.tasks().map_or(0, |tasks| tasks.longest))?;
         }
         let (corpus, seed) = (&recipe.corpus, recipe.seed);
         let split = Split::new(corpus.validation, corpus.split_seed)?;
@@ -590,33 +591,6 @@ fn holds(micro: Micro, of_what: &str, needed: usize) -> Result<()> {
         }
         _ => Ok(()),
     }
-}
-
-/// Whether examples of every class can be made of a corpus at least; says of which they can't, and where only few documents
-/// give them.
-fn all_classes_come(mixture: &Mixture, part: Part, needs: Needs, watch: &mut dyn Watch) -> Result<()> {
-    const FEW: f64 = 0.2;
-    let mut problems = Vec::new();
-    for (corpus, _) in mixture.corpora() {
-        let place = corpus.dir().display();
-        if let Some(problem) = needs.lacks(corpus, part, &|| watch.stop())? {
-            problems.push(format!("the documents of {place} that are learnt from {problem}"));
-            continue;
-        }
-        let share = needs.share(corpus)?;
-        if share < FEW {
-            let (sentences, percent) = (needs.sentences, 100.0 * share);
-            watch.note(&format!(
-                "{place}: {percent:.0} % of its documents have the {sentences} sentences of every class"
-            ));
-        }
-    }
-    if problems.len() < mixture.corpora().len() {
-        problems.iter().for_each(|problem| watch.note(&format!("{problem}: not every class comes from there")));
-        return Ok(());
-    }
-    let problem = problems.join("; ");
-    Err(Error::recipe("corpus.packed", format!("{problem}: pack other text, a document a text")))
 }
 
 /// Compares what is to be read with its checksums: a run takes hours, and a token that another has become in a file shows

@@ -10,8 +10,9 @@ use ptm_models::{EncoderConfig, Ernie, Pass};
 use ptm_text::corpus::Span;
 use rand_chacha::ChaCha8Rng;
 
+use super::beforehand::Needs;
 use super::cutting::{Cut, Window};
-use super::task::{Answers, Needs, Others, Pretraining, Turn};
+use super::task::{Answers, Others, Pretraining, Turn};
 use crate::error::{Error, Result};
 use crate::objectives::Text;
 use crate::objectives::batches::{Classes, Masks};

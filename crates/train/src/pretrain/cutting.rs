@@ -242,8 +242,6 @@ pub struct Cutting {
     read: usize,
     /// The number of documents, of all corpora.
     documents: u64,
-    /// In how many orders passes come: [`Mixture::orders`].
-    orders: u64,
 }
 
 impl Cutting {
@@ -254,8 +252,7 @@ impl Cutting {
     pub fn new(mixture: &Mixture, part: Part, seed: u64, place: Option<&Place>) -> Result<Self> {
         let draws = mixture.draws(part, seed, place.map(|place| place.draws.clone()))?;
         let documents = mixture.corpora().iter().map(|(corpus, _)| corpus.len()).sum();
-        let orders = mixture.orders();
-        let mut this = Self { before: draws.cursor().clone(), draws, document: None, read: 0, documents, orders };
+        let mut this = Self { before: draws.cursor().clone(), draws, document: None, read: 0, documents };
         if let Some(place) = place.filter(|place| place.read > 0) {
             this.draw()?;
             this.read = place.read as usize;
@@ -369,7 +366,7 @@ impl Cutting {
                     // what a pass leaves free no other fills: the same order makes the same windows
                     let earlier =
                         |piece: &Piece| piece.drawn.corpus == document.corpus && piece.drawn.epoch != document.epoch;
-                    if self.orders > 0 && pieces.iter().any(earlier) {
+                    if self.draws.mixture().comes_again() && pieces.iter().any(earlier) {
                         break;
                     }
                     let (from, whole) = (self.read, document.document.ids.len());
@@ -391,7 +388,7 @@ impl Cutting {
                 loop {
                     if let Some(document) = &self.document {
                         let Drawn { document: text, epoch, .. } = &**document;
-                        let pass = epoch.checked_rem(self.orders).unwrap_or(*epoch);
+                        let pass = self.draws.mixture().pass(*epoch);
                         if let Some((from, to)) = sentence_pair(text, length, pass, self.read) {
                             self.read += 1;
                             let pieces = vec![Piece { drawn: document.clone(), from, to }];

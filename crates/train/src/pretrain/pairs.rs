@@ -8,9 +8,10 @@ use ptm_models::names::Names;
 use ptm_models::{Body, Configuration, Model, Pair, Pass};
 use rand_chacha::ChaCha8Rng;
 
+use super::beforehand::Needs;
 use super::cutting::{Cut, Window};
 use super::made::Made;
-use super::task::{Answers, Needs, Others, Pretraining};
+use super::task::{Answers, Others, Pretraining};
 use super::text_tasks::TextTasks;
 use crate::error::{Error, Result};
 use crate::objectives::batches::Pairs;

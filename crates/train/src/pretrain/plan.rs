@@ -11,12 +11,11 @@ use rand_chacha::ChaCha8Rng;
 
 use super::cutting::{Cut, Cutting, Window, sizes};
 use super::recipe::{Micro, Stage};
-use super::task::{Listed, Others, Pretraining, Turn};
+use super::task::{Listed, Others, Pretraining, Turn, numbers};
 use super::text_tasks::{Row, TextTasks};
 use crate::error::{Error, Result};
 use crate::feed::{Cursor, Feed, Place, Ready};
 use crate::objectives::generator;
-use crate::training::Watch;
 
 /// Windows are shuffled among so many steps; among more where these have fewer tokens than the first number and less
 /// than half of the corpora, since a long document follows itself for many small steps; among fewer where they have more
@@ -147,26 +146,19 @@ pub(crate) fn count_all(
     micro: Micro,
     stop: &dyn Fn() -> bool,
 ) -> Result<Counted> {
-    // documents between two looks at `stop`
-    const LOOK: u64 = 1 << 12;
     let mut all = Counted::default();
     for (corpus, _) in mixture.corpora() {
-        for number in 0..corpus.len() {
-            if number % LOOK == 0 && stop() {
-                return Err(Error::Stopped);
-            }
-            if part.holds(corpus.hash(number)?) {
-                let (whole, of_one) = sizes(corpus, number, cut)?;
-                all.shared += of_one;
-                all.windows += whole.len();
-                all.tokens += whole.iter().sum::<usize>() as f64 + of_one * cut.longest() as f64;
-                for tokens in whole {
-                    // as batches by tokens are filled
-                    if is_full(micro, usize::from(all.left > 0), all.left, tokens) {
-                        (all.full, all.left) = (all.full + 1.0, 0);
-                    }
-                    all.left += tokens;
+        for own in numbers(corpus, part, stop) {
+            let (whole, of_one) = sizes(corpus, own?.0, cut)?;
+            all.shared += of_one;
+            all.windows += whole.len();
+            all.tokens += whole.iter().sum::<usize>() as f64 + of_one * cut.longest() as f64;
+            for tokens in whole {
+                // as batches by tokens are filled
+                if is_full(micro, usize::from(all.left > 0), all.left, tokens) {
+                    (all.full, all.left) = (all.full + 1.0, 0);
                 }
+                all.left += tokens;
             }
         }
     }
@@ -207,7 +199,7 @@ const TASKS: u64 = u64::MAX - 1;
 
 impl<T: Pretraining> Plan<T> {
     /// The stage of a step, and how documents are cut in it.
-    fn stage(&self, steps: u64) -> (Stage, Cut, usize) {
+    pub(super) fn stage(&self, steps: u64) -> (Stage, Cut, usize) {
         let last = self.stages.len() - 1;
         let index = self.stages.iter().position(|(stage, _)| steps < stage.until).unwrap_or(last);
         let (stage, length) = self.stages[index];
@@ -233,10 +225,9 @@ impl<T: Pretraining> Plan<T> {
             };
             let (corpus, epoch) = window.pass();
             // what is judged is corrupted the same whenever it is; corpora are few
-            let pass = match (turn, self.task.patterns()) {
-                (Turn::Judged(_), _) => u64::MAX - corpus as u64,
-                (Turn::Step(_), 0) => (corpus as u64) << 48 | epoch,
-                (Turn::Step(_), patterns) => (corpus as u64) << 48 | (epoch % patterns),
+            let pass = match turn {
+                Turn::Judged(_) => u64::MAX - corpus as u64,
+                Turn::Step(_) => (corpus as u64) << 48 | self.mixture.pass(epoch),
             };
             self.task.example(window, &others, &mut generator(seed, pass, window.number()))
         };
@@ -289,7 +280,7 @@ impl<T: Pretraining> Plan<T> {
         items.shuffle(shuffle);
         let mut batches = micro_batches(alternating(items), stage.micro);
         if let Micro::Tokens(budget) = stage.micro {
-            let longest = cut.longest().max(self.task.tasks().map_or(0, TextTasks::longest));
+            let longest = cut.longest().max(self.task.tasks().map_or(0, |tasks| tasks.longest));
             fill(&mut batches, budget, stage.accumulate, longest, &mut || self.draw(cutting, cut, &mut random))?;
             // what filled them is not for the last step alone
             batches.shuffle(shuffle);
@@ -383,69 +374,6 @@ impl<T: Pretraining> Plan<T> {
             }
         };
         Ok((micro / stage.accumulate as f64).ceil() as u64)
-    }
-
-    /// Whether every part of the loss has something to be judged by among at most `most` windows of the part; says which
-    /// classes don't come.
-    ///
-    /// # Errors
-    /// When one has nothing, and those of [`Self::sample`].
-    pub fn can_judge(&self, most: usize, watch: &mut dyn Watch) -> Result<()> {
-        for (corpus, _) in self.mixture.corpora() {
-            if let Some(problem) = self.task.needs().lacks(corpus, self.part, &|| watch.stop())? {
-                let place = corpus.dir().display();
-                watch.note(&format!("{place}: the documents that are held out {problem}: not every class is judged"));
-            }
-        }
-        let nothing = self.gives_nothing_for(most)?;
-        if nothing.is_empty() {
-            return Ok(());
-        }
-        let problem = format!("the documents that are held out give nothing to judge {} by", nothing.join(" and "));
-        Err(Error::recipe("corpus.validation", format!("{problem}: hold out more, or 0 to judge nothing")))
-    }
-
-    /// Whether every part of the loss has something to learn from in the first thousand windows.
-    ///
-    /// # Errors
-    /// When one has nothing, and those of [`Self::sample`].
-    pub fn can_learn(&self) -> Result<()> {
-        const LOOKED_AT: usize = 1000;
-        let nothing = self.gives_nothing_for(LOOKED_AT)?;
-        if nothing.is_empty() {
-            return Ok(());
-        }
-        let problem = format!("the first {LOOKED_AT} examples give nothing to learn {} from", nothing.join(" and "));
-        let way = "is the text of another language? Pack other text, or make batch.length shorter";
-        Err(Error::recipe("corpus.packed", format!("{problem}: {way}")))
-    }
-
-    /// The parts of the loss for which the first windows, at most `most`, give nothing.
-    fn gives_nothing_for(&self, most: usize) -> Result<Vec<&str>> {
-        // nearly always these are enough
-        const FIRST: usize = 64;
-        let nothing = self.nothing_among(most.min(FIRST))?;
-        if nothing.is_empty() || most <= FIRST { Ok(nothing) } else { self.nothing_among(most) }
-    }
-
-    fn nothing_among(&self, most: usize) -> Result<Vec<&str>> {
-        const TOKENS_AT_ONCE: usize = 1 << 13;
-        let windows = self.sample(most, usize::MAX)?;
-        let (parts, rounds) = (self.task.parts(), self.task.rounds());
-        let mut counts = vec![0.0; parts.len()];
-        let (_, _, length) = self.stage(u64::MAX);
-        for some in windows.chunks((TOKENS_AT_ONCE / length.max(1)).max(1)) {
-            for round in 0..rounds {
-                let batch = some.iter().cloned().map(Item::from).collect();
-                for made in self.make(vec![batch], 0, Turn::Judged(round))? {
-                    counts.iter_mut().zip(self.task.weights(&made)).for_each(|(count, weight)| *count += weight);
-                }
-            }
-            if counts.iter().all(|&count| count > 0.0) {
-                return Ok(Vec::new());
-            }
-        }
-        Ok(parts.iter().zip(&counts).filter(|(_, count)| **count == 0.0).map(|(part, _)| *part).collect())
     }
 
     /// Windows of the part, at most `most` with about so many tokens, and until all corpora have come to their end, or one

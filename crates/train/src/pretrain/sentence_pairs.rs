@@ -8,10 +8,11 @@ use ptm_models::names::Names;
 use ptm_models::{Encoder, Model, Pass};
 use rand_chacha::ChaCha8Rng;
 
+use super::beforehand::Needs;
 use super::cutting::{Cut, Window};
 use super::made::Made;
 use super::recipe::Micro;
-use super::task::{Answers, Needs, Others, Pretraining};
+use super::task::{Answers, Others, Pretraining};
 use crate::error::Result;
 use crate::objectives::batches::SentencePairs;
 use crate::objectives::next_sentence::{FRAME, NextSentence, SentencePair, Unit};

@@ -12,6 +12,7 @@ use ptm_text::corpus::{Corpus, Document, Mixture, Part};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
+use super::beforehand::Needs;
 use super::cutting::{Cut, Window};
 use super::recipe::Micro;
 use super::text_tasks::TextTasks;
@@ -142,68 +143,6 @@ impl Answers {
     }
 }
 
-/// What documents have to be for every class of examples to come.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Needs {
-    /// Whether there has to be another one, which is no copy: [`Others::draw`].
-    pub other: bool,
-    /// How many sentences one has to have at least.
-    pub sentences: usize,
-}
-
-impl Needs {
-    /// What the documents of `part` of a corpus lack of it; of a part without documents nothing.
-    ///
-    /// # Errors
-    /// When one cannot be read, and [`Error::Stopped`] where `stop` says so.
-    pub fn lacks(self, corpus: &Corpus, part: Part, stop: &dyn Fn() -> bool) -> Result<Option<String>> {
-        // documents between two looks at `stop`
-        const LOOK: u64 = 1 << 12;
-        let (mut first, mut other, mut sentences) = (None, !self.other, self.sentences < 2);
-        for number in 0..corpus.len() {
-            if other && sentences {
-                return Ok(None);
-            }
-            if number % LOOK == 0 && stop() {
-                return Err(Error::Stopped);
-            }
-            let hash = corpus.hash(number)?;
-            if part.holds(hash) {
-                other |= *first.get_or_insert(hash) != hash;
-                sentences = sentences || corpus.document(number)?.sentences.len() >= self.sentences;
-            }
-        }
-        Ok(match (first, other, sentences) {
-            (None, ..) | (_, true, true) => None,
-            (_, false, _) => Some("hold no two different documents, of which pairs are made".into()),
-            _ => Some(format!("have fewer than {} sentences each, of which examples are made", self.sentences)),
-        })
-    }
-}
-
-/// Documents that are looked at for a share of all.
-const LOOKED_AT: u64 = 1000;
-
-impl Needs {
-    /// About the share of a corpus's documents that have as many sentences.
-    ///
-    /// # Errors
-    /// When one cannot be read.
-    pub fn share(self, corpus: &Corpus) -> Result<f64> {
-        let (all, count) = (corpus.len(), corpus.len().min(LOOKED_AT));
-        if self.sentences < 2 || count == 0 {
-            return Ok(1.0);
-        }
-        let mut enough = 0;
-        for number in 0..count {
-            // evenly from all of it
-            let number = (u128::from(number) * u128::from(all) / u128::from(count)) as u64;
-            enough += u64::from(corpus.document(number)?.sentences.len() >= self.sentences);
-        }
-        Ok(enough as f64 / count as f64)
-    }
-}
-
 /// What an example is made for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Turn {
@@ -238,14 +177,29 @@ impl Listed {
         if let Some(known) = self.0[index].get() {
             return Ok(known);
         }
-        let mut numbers = Vec::new();
-        for number in 0..corpus.len() {
-            if part.holds(corpus.hash(number)?) {
-                numbers.push(number);
-            }
-        }
-        Ok(self.0[index].get_or_init(|| numbers))
+        let all = numbers(corpus, part, &|| false).map(|own| Ok(own?.0)).collect::<Result<Vec<u64>>>()?;
+        Ok(self.0[index].get_or_init(|| all))
     }
+}
+
+/// The documents of a part of a corpus by number, each with its hash; [`Error::Stopped`] where `stop` says so, which is asked
+/// now and then.
+pub(crate) fn numbers<'a>(
+    corpus: &'a Corpus,
+    part: Part,
+    stop: &'a dyn Fn() -> bool,
+) -> impl Iterator<Item = Result<(u64, u64)>> + 'a {
+    const LOOK: u64 = 1 << 12;
+    let own = move |number: u64| {
+        if number.is_multiple_of(LOOK) && stop() {
+            return Some(Err(Error::Stopped));
+        }
+        match corpus.hash(number) {
+            Ok(hash) => part.holds(hash).then_some(Ok((number, hash))),
+            Err(error) => Some(Err(error.into())),
+        }
+    };
+    (0..corpus.len()).filter_map(own)
 }
 
 impl Others<'_> {

@@ -43,6 +43,8 @@ pub(crate) struct TextTasks {
     tasks: Vec<Task>,
     /// The text's rate, then the tasks'.
     mixture: Mixture,
+    /// Tokens of the longest row that is learnt from.
+    pub longest: usize,
 }
 
 /// How rows are read: by which tokenizer, between which tokens, of how many a model reads at most and says.
@@ -82,7 +84,12 @@ impl TextTasks {
             let problem = format!("{name} would never be drawn, at a rate of {rate}: raise the temperature");
             return Err(Error::recipe("objective.rates", problem));
         }
-        Ok(Self { tasks, mixture })
+        Ok(Self::new(tasks, mixture))
+    }
+
+    fn new(tasks: Vec<Task>, mixture: Mixture) -> Self {
+        let longest = tasks.iter().flat_map(|task| &task.train).map(longer).max().unwrap_or(0);
+        Self { tasks, mixture, longest }
     }
 
     /// A row; none where the place is the text's.
@@ -106,11 +113,6 @@ impl TextTasks {
         let tokens: f64 = self.tasks.iter().zip(&rates[1..]).map(|(task, rate)| rate * mean(task)).sum();
         let rest = 1.0 - rates[0];
         (rest / rates[0], tokens / rest)
-    }
-
-    /// Tokens of the longest row that is learnt from.
-    pub fn longest(&self) -> usize {
-        self.tasks.iter().flat_map(|task| &task.train).map(longer).max().unwrap_or(0)
     }
 
     /// The rate of the text.
@@ -170,7 +172,7 @@ mod tests {
     fn tasks_and_rows_are_drawn_at_their_rates() {
         let rates = Rates::Temperature { temperature: 2.0, limit: 20 };
         let mixture = Mixture::new(&[30, 20, 40, 5], rates).unwrap();
-        let tasks = TextTasks { tasks: vec![task(20), task(40), task(5)], mixture };
+        let tasks = TextTasks::new(vec![task(20), task(40), task(5)], mixture);
         let (mut text, mut rows) = (0_u64, [vec![0_u64; 20], vec![0; 40], vec![0; 5]]);
         // as steps draw, each from a generator of its own
         for step in 0..1000 {
