@@ -253,7 +253,7 @@ mod tests {
         }
     }
 
-    /// BART's published noises one after the other, by the same draws; `parity/objectives/denoising.py` says what is compared.
+    /// fairseq's noises one after the other, by the same draws; `parity/objectives/denoising.py` says what is compared.
     #[test]
     fn the_same_draws_make_the_published_noise() {
         let golden: Value = serde_json::from_str(include_str!("../../../../parity/objectives/denoising.json")).unwrap();

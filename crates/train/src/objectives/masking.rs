@@ -120,7 +120,7 @@ impl Masking {
 }
 
 /// The text with what `stands_for` each token of `units`, of which it hears the place, the id and the unit.
-fn hidden(
+pub(super) fn hidden(
     ids: Vec<u32>,
     segments: Vec<u32>,
     units: &[Range<usize>],

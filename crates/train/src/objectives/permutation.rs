@@ -386,6 +386,37 @@ mod tests {
         assert!(most > 15, "a case with many targets");
     }
 
+    /// The authors' code, given the same draws: the same targets, and the same sight of all, separators too.
+    #[test]
+    fn the_authors_code_agrees_on_who_sees_whom() {
+        let golden: Value =
+            serde_json::from_str(include_str!("../../../../parity/objectives/two_streams.json")).unwrap();
+        let numbers = |value: &Value| -> Vec<usize> {
+            value.as_array().unwrap().iter().map(|n| n.as_u64().unwrap() as usize).collect()
+        };
+        let mut predicted = 0;
+        for case in golden["cases"].as_array().unwrap() {
+            let (frame, order) = (numbers(&case["frame"]), numbers(&case["order"]));
+            let length = order.len();
+            let mut chosen = vec![false; length];
+            numbers(&case["chosen"]).into_iter().for_each(|place| chosen[place] = true);
+            frame.iter().for_each(|&place| chosen[place] = false);
+            let objective = objective(PermutationConfig::default());
+            let (a, b) = (vec![20; frame[0]], vec![20; length - FRAME - frame[0]]);
+            let made = objective.arranged(Vec::new(), &a, &b, &chosen, &order);
+            assert_eq!(made.targets, numbers(&case["targets"]));
+            predicted += made.targets.len();
+            let hidden = case["hidden"].as_str().unwrap().bytes().map(|digit| digit == b'1');
+            for (pair, (visible, hidden)) in made.visible().zip(hidden).enumerate() {
+                let (query, key) = (pair / length, pair % length);
+                // it lets what isn't predicted see itself, as the other stream does
+                let itself = query == key && frame.contains(&query);
+                assert_eq!(visible || itself, !hidden, "{query} {key}");
+            }
+        }
+        assert!(predicted > 10, "{predicted}");
+    }
+
     #[test]
     fn one_in_six_is_predicted_in_spans_of_one_to_five() {
         let ids: Vec<u32> = (0..20_000).map(|i| 20 + i % 100).collect();

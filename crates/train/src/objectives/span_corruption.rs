@@ -162,7 +162,7 @@ fn noise_mask(dropped: &[bool], kept: &[bool]) -> Vec<bool> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use serde_json::Value;
 
     use super::super::tests::{text, vocabulary};
@@ -171,6 +171,31 @@ mod tests {
 
     fn objective() -> SpanCorruption {
         SpanCorruption::new(SpanCorruptionConfig::default(), &vocabulary()).unwrap()
+    }
+
+    /// What `parity/objectives/span_corruption.py` wrote.
+    pub fn golden() -> Value {
+        serde_json::from_str(include_str!("../../../../parity/objectives/span_corruption.json")).unwrap()
+    }
+
+    pub fn numbers(value: &Value) -> Vec<u32> {
+        value.as_array().unwrap().iter().map(|number| number.as_u64().unwrap() as u32).collect()
+    }
+
+    /// Its texts.
+    pub fn whole(length: usize) -> Vec<u32> {
+        (20..20 + length as u32).collect()
+    }
+
+    /// Source and target as the published code has them: without their end, its sentinels the last of 200 ids, in descending
+    /// order.
+    pub fn published(made: &Denoised, objective: &SpanCorruption) -> [Vec<u32>; 2] {
+        let sentinel = |id: u32| objective.sentinels.iter().position(|&sentinel| sentinel == id);
+        [&made.source, &made.target].map(|ids| {
+            let (end, ids) = ids.split_last().unwrap();
+            assert_eq!(*end, objective.eos);
+            ids.iter().map(|&id| sentinel(id).map_or(id, |number| 199 - number as u32)).collect()
+        })
     }
 
     /// Worked by hand: of ten tokens, 2 3 and 7 drop out.
@@ -202,15 +227,13 @@ mod tests {
         }
     }
 
-    /// The masks that the published rule makes of the same shuffles; `parity/objectives/span_corruption.py` made them.
+    /// The published code's masks of the same shuffles, and its sources and targets of them;
+    /// `parity/objectives/span_corruption.py` made them.
     #[test]
-    fn the_same_shuffles_give_the_published_masks() {
-        let golden: Value =
-            serde_json::from_str(include_str!("../../../../parity/objectives/span_corruption.json")).unwrap();
-        let flags = |value: &Value| -> Vec<bool> {
-            value.as_array().unwrap().iter().map(|flag| flag.as_u64() == Some(1)).collect()
-        };
-        for case in golden["cases"].as_array().unwrap() {
+    fn the_same_shuffles_give_what_the_published_code_makes() {
+        let golden = golden();
+        let flags = |value: &Value| -> Vec<bool> { numbers(value).into_iter().map(|flag| flag == 1).collect() };
+        for case in golden["spans"].as_array().unwrap() {
             let config = SpanCorruptionConfig {
                 rate: case["rate"].as_f64().unwrap(),
                 mean_span: case["mean_span"].as_f64().unwrap(),
@@ -218,10 +241,13 @@ mod tests {
             };
             let objective = SpanCorruption::new(config, &vocabulary()).unwrap();
             let (dropped, kept) = (flags(&case["noise_begins"]), flags(&case["kept_begins"]));
-            let counts = objective.counts(case["length"].as_u64().unwrap() as usize);
+            let length = case["length"].as_u64().unwrap() as usize;
             let begun = dropped.iter().filter(|&&begins| begins).count() + 1;
-            assert_eq!(counts, Counts { noise: dropped.len() + 1, spans: begun });
-            assert_eq!(noise_mask(&dropped, &kept), flags(&case["mask"]));
+            assert_eq!(objective.counts(length), Counts { noise: dropped.len() + 1, spans: begun });
+            let mask = noise_mask(&dropped, &kept);
+            assert_eq!(mask, flags(&case["mask"]));
+            let made = objective.split(&whole(length), &mask).unwrap();
+            assert_eq!(published(&made, &objective), [numbers(&case["source"]), numbers(&case["target"])]);
         }
     }
 

@@ -136,8 +136,8 @@ impl SpanMasking {
 
     /// Spans in the order in which they are drawn, until they have so many tokens as the rate means. Each begins at a random
     /// word, and ends early where the next word would make too many tokens, is special, or stands beside another span:
-    /// the tokens outside a span are always to be seen. (In the authors' code spans may touch, and what remains at last cuts
-    /// words.)
+    /// the tokens outside a span are always to be seen. (In the authors' code spans may touch, what remains at last cuts
+    /// words, and a span at either end of the text has no boundary; here that is what frames the text.)
     fn spans(&self, ids: &[u32], random: &mut ChaCha8Rng) -> Vec<Range<usize>> {
         let words = units(ids, true, &self.vocabulary);
         let spans = self.spans_of(&words, random);
@@ -176,7 +176,10 @@ impl SpanMasking {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::super::draws::tests::{chi_square, random};
+    use super::super::masking::hidden;
     use super::super::tests::{text, vocabulary};
     use super::super::vocabulary::tests::with_words;
     use super::*;
@@ -222,6 +225,50 @@ mod tests {
         let made = MaskedSpans { masked, spans: vec![1..2, 3..5] };
         let bounded: Vec<_> = made.bounded().map(|one| (one.place, one.outside, one.within)).collect();
         assert_eq!(bounded, [(1, [0, 2], 0), (3, [2, 5], 0), (4, [2, 5], 1)]);
+    }
+
+    /// The authors' code, given the same spans with the same fates: the same text, and the same boundaries with what they
+    /// foretell; `parity/objectives/span_masking.py` says what is compared.
+    #[test]
+    fn the_same_spans_are_hidden_and_bounded_as_by_the_authors_code() {
+        let golden: Value =
+            serde_json::from_str(include_str!("../../../../parity/objectives/span_masking.json")).unwrap();
+        let numbers = |value: &Value| -> Vec<usize> {
+            value.as_array().unwrap().iter().map(|n| n.as_u64().unwrap() as usize).collect()
+        };
+        let ids = |value: &Value| -> Vec<u32> { numbers(value).into_iter().map(|id| id as u32).collect() };
+        let mask = golden["mask"].as_u64().unwrap() as u32;
+        let (mut fates, mut bounds) = (std::collections::BTreeSet::new(), 0);
+        for case in golden["cases"].as_array().unwrap() {
+            let (text, want) = (ids(&case["ids"]), ids(&case["masked"]));
+            let spans: Vec<Range<usize>> =
+                case["spans"].as_array().unwrap().iter().map(numbers).map(|span| span[0]..span[1]).collect();
+            let fate =
+                |place: usize| case["fates"][spans.iter().position(|span| span.contains(&place)).unwrap()].as_str();
+            let masked = hidden(text.clone(), vec![0; text.len()], &spans, |place, id, _| match fate(place).unwrap() {
+                "mask" => mask,
+                "random" => want[place],
+                _ => id,
+            });
+            assert_eq!(masked.ids, want);
+            assert_eq!(masked.targets, ids(&case["targets"]));
+            fates.extend(case["fates"].as_array().unwrap().iter().map(Value::to_string));
+
+            let inside = spans.into_iter().filter(|span| span.start > 0 && span.end < text.len()).collect();
+            let made = MaskedSpans { masked, spans: inside };
+            // as the authors have them: the boundary, and what it foretells
+            let mut pairs: Vec<Vec<usize>> = Vec::new();
+            for Bounded { place, outside, within } in made.bounded() {
+                if within == 0 {
+                    pairs.push(outside.to_vec());
+                }
+                // theirs have 15 tokens at most
+                pairs.last_mut().unwrap().extend((within < 15).then_some(text[place] as usize));
+            }
+            assert_eq!(pairs, case["pairs"].as_array().unwrap().iter().map(numbers).collect::<Vec<_>>());
+            bounds += pairs.len();
+        }
+        assert!(fates.len() == 3 && bounds > 8, "{fates:?}, {bounds}");
     }
 
     /// The geometric distribution among the lengths up to the longest.

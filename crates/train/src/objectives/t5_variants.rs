@@ -23,7 +23,8 @@ pub enum Variant {
     MassStyle,
     /// The tokens come in random order; the whole text is said.
     Deshuffling,
-    /// A sentinel stands for each stretch of chosen tokens, and the target spells them.
+    /// A sentinel stands for each stretch of chosen tokens, and the target spells them, each behind its sentinel. (In the
+    /// published code a text's first stretch has none before it, and sentinels then name the one before.)
     IidSpans,
     /// The chosen tokens drop out and are said.
     IidDropped,
@@ -176,6 +177,7 @@ fn dropped(ids: &[u32], chosen: &[bool]) -> Denoised {
 
 #[cfg(test)]
 mod tests {
+    use super::super::span_corruption::tests::{golden, numbers, published, whole};
     use super::super::tests::{text, vocabulary};
     use super::draws::tests::{chi_square, random};
     use super::*;
@@ -288,6 +290,41 @@ mod tests {
             ended(dropped(&ids, &chosen)),
             (vec![20, 21, 24, 25, 26, 27, 29, eos], vec![22, 23, 28, eos], vec![])
         );
+    }
+
+    /// The published code's sources and targets of the same choices; `parity/objectives/span_corruption.py` made them.
+    #[test]
+    fn the_same_choices_give_what_the_published_code_makes() {
+        let (golden, mut alike) = (golden(), 0);
+        for case in golden["variants"].as_array().unwrap() {
+            let length = case["length"].as_u64().unwrap() as usize;
+            let ids = whole(length);
+            let pair = |name: &str| [&case[name]["source"], &case[name]["target"]].map(numbers);
+            let chosen = |name: &str| -> Vec<bool> { numbers(&case[name]["chosen"]).iter().map(|&n| n == 1).collect() };
+            let own = |made: Denoised| [made.source, made.target];
+            for name in ["bert_style", "mass_style"] {
+                let put: Vec<(usize, u32)> =
+                    draws::places(&chosen(name)).into_iter().map(|place| (place, pair(name)[0][place])).collect();
+                assert_eq!(own(replaced(&ids, &put)), pair(name), "{name}");
+            }
+            assert_eq!(own(dropped(&ids, &chosen("iid_dropped"))), pair("iid_dropped"));
+            let read = chosen("prefix_lm").iter().filter(|&&read| read).count();
+            assert_eq!(own(prefix(&ids, read)), pair("prefix_lm"));
+            let order: Vec<usize> = pair("deshuffling")[0].iter().map(|id| (id - 20) as usize).collect();
+            assert_eq!(own(shuffled(&ids, &order)), pair("deshuffling"));
+
+            let (chosen, spans) = (chosen("iid_spans"), of(Variant::IidSpans).spans.unwrap());
+            let [source, target] = published(&spans.split(&ids, &chosen).unwrap(), &spans);
+            assert_eq!(source, pair("iid_spans")[0]);
+            // its target puts sentinels in place of what is kept: at its end too, and none before a text's first token
+            if chosen[0] {
+                continue;
+            }
+            let want = &pair("iid_spans")[1];
+            assert_eq!(target, want[..want.len() - usize::from(!chosen[length - 1])]);
+            alike += 1;
+        }
+        assert!(alike > 0);
     }
 
     #[test]
