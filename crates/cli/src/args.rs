@@ -21,7 +21,7 @@ pub use data::{Debug, DebugData, Evaluate};
 pub use explain::Explain;
 pub use generate::{Generate, LiveArgs, ReplyArgs, Summarize, Translate};
 pub use given::{Given, Settings};
-pub use heads::{Classify, FillMask, KeepArgs, LabelArgs, Ner, Nli, Qa, Rerank, Run, ZeroShot};
+pub use heads::{Classify, FillMask, KeepArgs, LabelArgs, Ner, Nli, Qa, Rerank, Run, ZeroShot, apart};
 pub use pretrain::Pretrain;
 pub use shared::{KeyArgs, ModelArgs, PromptArgs, StreamArgs, TopK};
 pub use tokenizer::{Tokenizer, TokenizerDecode, TokenizerEncode, TokenizerTrain};
@@ -48,7 +48,7 @@ Examples:
   ptm generate --model openai-community/gpt2 \"The best thing about spring is\" --stream
 
 Environment:
-  PTM_…           each flag has its variable, for instance PTM_MODEL, PTM_THREADS, PTM_JSON
+  PTM_…           each flag but texts, files and actions has its variable, for instance PTM_MODEL, PTM_JSON
   PTM_TIMING=1    print at the end, on standard error, where the kernels' time went
   PTM_SIMD        portable or avx2: use less than the processor has
   HF_HOME, HF_HUB_CACHE, HF_TOKEN, HF_ENDPOINT, HF_HUB_OFFLINE

@@ -7,6 +7,11 @@ use serde_json::{Map, Value, json};
 use crate::args::TopK;
 use crate::failure::hinted;
 
+/// A number: what JSON, in which it goes on, cannot hold is none.
+fn finite(text: &str) -> Result<f64, String> {
+    text.parse().ok().filter(|value: &f64| value.is_finite()).ok_or_else(|| "it must be a number".into())
+}
+
 /// How text is generated. What isn't given is as the model's files say.
 #[derive(Args)]
 pub struct GenerationArgs {
@@ -53,7 +58,8 @@ pub struct GenerationArgs {
         value_name = "X",
         env = "PTM_LENGTH_PENALTY",
         hide_env_values = true,
-        allow_hyphen_values = true
+        allow_hyphen_values = true,
+        value_parser = finite
     )]
     pub length_penalty: Option<f64>,
 
@@ -78,7 +84,8 @@ pub struct GenerationArgs {
         value_name = "X",
         env = "PTM_DIVERSITY_PENALTY",
         hide_env_values = true,
-        allow_hyphen_values = true
+        allow_hyphen_values = true,
+        value_parser = finite
     )]
     pub diversity_penalty: Option<f64>,
 
@@ -89,7 +96,8 @@ pub struct GenerationArgs {
         value_name = "X",
         env = "PTM_PENALTY_ALPHA",
         hide_env_values = true,
-        allow_hyphen_values = true
+        allow_hyphen_values = true,
+        value_parser = finite
     )]
     pub penalty_alpha: Option<f64>,
 
@@ -100,7 +108,8 @@ pub struct GenerationArgs {
         value_name = "X",
         env = "PTM_TEMPERATURE",
         hide_env_values = true,
-        allow_hyphen_values = true
+        allow_hyphen_values = true,
+        value_parser = finite
     )]
     pub temperature: Option<f64>,
 
@@ -115,7 +124,8 @@ pub struct GenerationArgs {
         value_name = "X",
         env = "PTM_TOP_P",
         hide_env_values = true,
-        allow_hyphen_values = true
+        allow_hyphen_values = true,
+        value_parser = finite
     )]
     pub top_p: Option<f64>,
 
@@ -126,7 +136,8 @@ pub struct GenerationArgs {
         value_name = "X",
         env = "PTM_MIN_P",
         hide_env_values = true,
-        allow_hyphen_values = true
+        allow_hyphen_values = true,
+        value_parser = finite
     )]
     pub min_p: Option<f64>,
 
@@ -137,7 +148,8 @@ pub struct GenerationArgs {
         value_name = "X",
         env = "PTM_TYPICAL_P",
         hide_env_values = true,
-        allow_hyphen_values = true
+        allow_hyphen_values = true,
+        value_parser = finite
     )]
     pub typical_p: Option<f64>,
 
@@ -148,7 +160,8 @@ pub struct GenerationArgs {
         value_name = "X",
         env = "PTM_EPSILON_CUTOFF",
         hide_env_values = true,
-        allow_hyphen_values = true
+        allow_hyphen_values = true,
+        value_parser = finite
     )]
     pub epsilon_cutoff: Option<f64>,
 
@@ -159,7 +172,8 @@ pub struct GenerationArgs {
         value_name = "X",
         env = "PTM_ETA_CUTOFF",
         hide_env_values = true,
-        allow_hyphen_values = true
+        allow_hyphen_values = true,
+        value_parser = finite
     )]
     pub eta_cutoff: Option<f64>,
 
@@ -170,7 +184,8 @@ pub struct GenerationArgs {
         value_name = "X",
         env = "PTM_REPETITION_PENALTY",
         hide_env_values = true,
-        allow_hyphen_values = true
+        allow_hyphen_values = true,
+        value_parser = finite
     )]
     pub repetition_penalty: Option<f64>,
 
@@ -181,7 +196,8 @@ pub struct GenerationArgs {
         value_name = "X",
         env = "PTM_PRESENCE_PENALTY",
         hide_env_values = true,
-        allow_hyphen_values = true
+        allow_hyphen_values = true,
+        value_parser = finite
     )]
     pub presence_penalty: Option<f64>,
 
@@ -192,7 +208,8 @@ pub struct GenerationArgs {
         value_name = "X",
         env = "PTM_FREQUENCY_PENALTY",
         hide_env_values = true,
-        allow_hyphen_values = true
+        allow_hyphen_values = true,
+        value_parser = finite
     )]
     pub frequency_penalty: Option<f64>,
 

@@ -46,7 +46,8 @@ impl Form {
         }
         let end = path.extension().map(|end| end.to_string_lossy().to_lowercase()).unwrap_or_default();
         match &*end {
-            "jsonl" | "ndjson" => Self::Json,
+            // what is one object is a line of it, and of others the error says what a line should be
+            "jsonl" | "ndjson" | "jl" | "json" => Self::Json,
             "csv" => Self::Columns(b','),
             "tsv" => Self::Columns(b'\t'),
             _ => Self::Plain,
@@ -230,6 +231,10 @@ impl Lines {
         }
         let cells = cells(&text, separator);
         let Some(names) = &self.columns else {
+            if let Some(twice) = cells.iter().enumerate().find(|(at, name)| cells[..*at].contains(name)) {
+                let problem = format!("{place}: two columns are called {:?}", twice.1);
+                return Err(hinted(problem, "rename one of them: which was meant is not known"));
+            }
             self.columns = Some(cells);
             return Ok(Some((length, None)));
         };
@@ -268,6 +273,9 @@ impl Lines {
     fn text_of(&self, mut bytes: Vec<u8>, place: &Place) -> anyhow::Result<String> {
         while bytes.last().is_some_and(|byte| matches!(byte, b'\n' | b'\r')) {
             bytes.pop();
+        }
+        if place.line <= 1 && bytes.starts_with(&[0x1f, 0x8b]) {
+            return Err(hinted(format!("{place}: this is compressed"), "unpack it first: gunzip -c FILE | ptm …"));
         }
         let mut text = String::from_utf8(bytes).map_err(|error| {
             hinted(
@@ -377,7 +385,9 @@ pub fn awaited(what: &str) -> anyhow::Result<()> {
 
 /// Nothing came in.
 pub fn nothing(what: &str) -> anyhow::Error {
-    hinted(format!("the input holds no {what}"), "blank lines do not count; --help has examples")
+    let hint =
+        "blank lines do not count, nor does the first line of a table, which names its columns; --help has examples";
+    hinted(format!("the input holds no {what}"), hint)
 }
 
 #[cfg(test)]

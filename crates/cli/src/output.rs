@@ -14,9 +14,11 @@ pub struct Output {
 }
 
 impl Output {
-    /// Standard output; colours on a terminal unless `NO_COLOR` is set.
+    /// Standard output; colours on a terminal that has them unless `NO_COLOR` is set.
     pub fn new() -> Self {
-        let colours = stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        let colours = stdout().is_terminal()
+            && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+            && std::env::var_os("TERM").is_none_or(|terminal| terminal != "dumb");
         Self { to: BufWriter::new(stdout().lock()), colours, terminal: stdout().is_terminal() }
     }
 
@@ -58,7 +60,7 @@ impl Output {
 
     /// A text that a model said: on a terminal without characters that could steer it, else as it is.
     pub fn said(&self, text: &str) -> String {
-        let steers = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+        let steers = |c: char| steers(c) && !matches!(c, '\n' | '\t');
         if self.terminal { text.replace(steers, "·") } else { text.to_owned() }
     }
 
@@ -119,6 +121,11 @@ pub fn bar(share: f32) -> String {
     cells
 }
 
+/// Whether a character could steer a terminal, or turn the direction in which others are shown.
+pub fn steers(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 /// A text on one line of at most `width` characters. Control characters, which could steer the terminal, show as `·`.
 pub fn one_line(text: &str, width: usize) -> String {
     let mut line = String::new();
@@ -132,7 +139,7 @@ pub fn one_line(text: &str, width: usize) -> String {
         if !(blank && spaced) {
             line.push(if blank {
                 ' '
-            } else if character.is_control() {
+            } else if steers(character) {
                 '·'
             } else {
                 character
@@ -170,6 +177,7 @@ mod tests {
     #[test]
     fn a_text_cannot_steer_the_terminal() {
         assert_eq!(one_line("a\x1b[31m\n\n  b\0", 80), "a·[31m b·");
+        assert_eq!(one_line("a\u{202e}b", 80), "a·b");
         assert_eq!(one_line("abcdef", 3), "abc…");
         assert_eq!(one_line("  ", 3), "");
     }

@@ -229,6 +229,22 @@ impl Corpus {
         Ok(self.inner.shards[index].tokens_of(at)?.len())
     }
 
+    /// The number of the document that holds token `token` of the corpus, counted from 0.
+    ///
+    /// # Errors
+    /// When there are not so many tokens, or a shard is damaged there.
+    pub fn holder(&self, token: u64) -> Result<u64, Error> {
+        let mut before = 0;
+        for (index, entry) in self.inner.manifest.shards.iter().enumerate() {
+            if token < before + entry.tokens {
+                let at = self.inner.shards[index].holder((token - before) as usize)?;
+                return Ok(self.inner.firsts[index] + at as u64);
+            }
+            before += entry.tokens;
+        }
+        Err(Error::NoDocument { dir: self.inner.dir.clone(), number: self.len(), documents: self.len() })
+    }
+
     /// The hash of document `number`'s text, by which it is split. Parts of a document that was divided share it.
     ///
     /// # Errors

@@ -155,7 +155,7 @@ impl Aim for Measure {
         }
         for step in 1..=2 {
             let (gradients, losses) =
-                gradients(objective, &model, &chosen.micro, optimizer.parameters(), settings, step, true)?;
+                gradients(objective, &model, &chosen.micro, optimizer.parameters(), settings, step, true, &|| false)?;
             let norm = gradients.norm();
             if !(losses.iter().sum::<f64>().is_finite() && norm.is_finite()) {
                 return Err(Error::Diverged { step });

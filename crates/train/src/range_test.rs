@@ -110,7 +110,7 @@ impl Aim for Range<'_> {
             let lr = from * (to / from).powf((step - 1) as f64 / (steps - 1) as f64);
             let ready = feed.ready()?;
             let (gradients, losses) =
-                gradients(objective, &model, &ready.micro, optimizer.parameters(), settings, step, true)?;
+                gradients(objective, &model, &ready.micro, optimizer.parameters(), settings, step, true, &|| false)?;
             let (loss, norm) = (losses.iter().sum::<f64>(), gradients.norm());
             mean = SMOOTH * mean + (1.0 - SMOOTH) * loss;
             let point = Point { lr, loss, smoothed: mean / (1.0 - SMOOTH.powf(step as f64)) };

@@ -216,8 +216,13 @@ pub fn train<O: Objective>(
         let (begun, flops) = (Instant::now(), timing::flops());
         let ready = feed.ready()?;
         let drops = (step as f64) <= settings.run.dropout_until * at.total();
-        let (gradients, losses) =
-            gradients(objective, &model, &ready.micro, at.optimizer.parameters(), settings, step, drops)?;
+        let parameters = at.optimizer.parameters();
+        let made = gradients(objective, &model, &ready.micro, parameters, settings, step, drops, &|| watch.stop());
+        if matches!(made, Err(Error::Stopped)) {
+            // the step that was begun begins again in the run that goes on
+            return at.leave(model, &mut journal);
+        }
+        let (gradients, losses) = made?;
         let norm = gradients.norm();
         if !(losses.iter().sum::<f64>().is_finite() && norm.is_finite()) {
             at.report()?;
@@ -383,12 +388,7 @@ impl<'a, O: Objective> At<'a, O> {
             model = self.optimizer.exchange(shown);
             if matches!(found, Err(Error::Stopped)) {
                 // written as not yet judged, so that a continued run begins with that
-                if self.state.saved < step {
-                    journal.sync()?;
-                    self.save(model)?;
-                }
-                self.report()?;
-                return Err(Error::Stopped);
+                return self.leave(model, journal);
             }
             self.state.judged = step;
             judgement = found?;
@@ -409,6 +409,16 @@ impl<'a, O: Objective> At<'a, O> {
             return Err(Error::Stopped);
         }
         Ok((model, judgement))
+    }
+
+    /// Ends a run that was stopped before its step was made.
+    fn leave<T>(&mut self, model: O::Model, journal: &mut Journal) -> Result<T> {
+        if self.state.saved < self.state.step {
+            journal.sync()?;
+            self.save(model)?;
+        }
+        self.report()?;
+        Err(Error::Stopped)
     }
 
     /// Whether this is the best so far.
@@ -480,7 +490,9 @@ impl<'a, O: Objective> At<'a, O> {
     }
 }
 
-/// The gradients of a step from its micro-batches, with dropout if it `drops`, and the parts of its loss.
+/// The gradients of a step from its micro-batches, with dropout if it `drops`, and the parts of its loss;
+/// [`Error::Stopped`] where `stop` says so before one of them.
+#[expect(clippy::too_many_arguments, reason = "all that a step depends on")]
 pub(crate) fn gradients<O: Objective>(
     objective: &O,
     model: &O::Model,
@@ -489,11 +501,16 @@ pub(crate) fn gradients<O: Objective>(
     settings: &Settings,
     step: u64,
     drops: bool,
+    stop: &dyn Fn() -> bool,
 ) -> Result<(GradientSum, Vec<f64>)> {
     let scales = scales(objective, micro);
     let mut gradients = GradientSum::default();
     let mut losses = vec![0.0; objective.parts().len()];
     for (number, batch) in micro.iter().enumerate() {
+        // a step of one batch is made whole
+        if number > 0 && stop() {
+            return Err(Error::Stopped);
+        }
         let seed = seed_of(settings.seed, step, number as u64);
         let pass = || Pass::train(seed).recomputing(settings.run.gradient_checkpointing).dropping(drops);
         let parts = objective.losses(model, batch, &scales, &pass())?;

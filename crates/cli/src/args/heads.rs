@@ -1,12 +1,14 @@
 //! Arguments of the commands that read texts with an encoder's head: labels, inference, entities, answers, ranking, masks.
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
+use same_file::Handle;
 
 use super::{KeyArgs, ModelArgs, StreamArgs, TopK};
+use crate::failure::hinted;
 use crate::input::Stream;
 
 /// Where many answers go, and whether an earlier run is continued.
@@ -45,12 +47,46 @@ impl KeepArgs {
     }
 
     fn check(&self, stream: &StreamArgs) -> anyhow::Result<()> {
-        if self.output.is_some() {
-            return Ok(());
+        if let Some(output) = &self.output {
+            return apart(output, &stream.file);
         }
         let why = "without --output nothing of an earlier run was kept";
         stream.given.refuse("resume", why, "name the file of the earlier run with --output")
     }
+}
+
+/// Whether answers can go into a file: one that is none of the `inputs`, nor what standard input reads.
+///
+/// # Errors
+/// When they can't.
+pub fn apart(output: &Path, inputs: &[PathBuf]) -> anyhow::Result<()> {
+    let name = output.display();
+    if output == Path::new("-") {
+        let way = "leave --output out; --format jsonl or --json write them for machines";
+        return Err(hinted("--output names a file, and - is none: answers go to standard output without it", way));
+    }
+    // what is not there yet is no input, and what cannot be opened is said where it is written
+    let Ok(there) = std::fs::metadata(output) else { return Ok(()) };
+    if !there.is_file() && !there.is_dir() {
+        let way = "leave --output out and send standard output there";
+        return Err(hinted(
+            format!("{name}: this is no regular file, and answers in it could not be gone on with"),
+            way,
+        ));
+    }
+    let Ok(own) = Handle::from_path(output) else { return Ok(()) };
+    let is_input = |path: &PathBuf| match path.to_str() {
+        Some("-") => Handle::stdin().is_ok_and(|input| input == own),
+        // a pipe would be read by looking at it
+        _ => path.is_file() && Handle::from_path(path).is_ok_and(|input| input == own),
+    };
+    if inputs.iter().any(is_input) || (inputs.is_empty() && is_input(&"-".into())) {
+        return Err(hinted(
+            format!("{name}: this is an input too, which the answers would replace"),
+            "name another file",
+        ));
+    }
+    Ok(())
 }
 
 /// What makes scores of a model's numbers.

@@ -9,7 +9,7 @@ use super::heads::show_labels;
 use super::many::{Many, TOGETHER, unwrapped};
 use crate::args::{Classify, LabelArgs, ModelArgs, Nli, TopK};
 use crate::failure::hinted;
-use crate::output::Output;
+use crate::output::{Output, one_line};
 use crate::{hub, input};
 
 /// A text, and one that is read together with it.
@@ -45,7 +45,12 @@ pub fn classify(args: &Classify, quiet: bool) -> anyhow::Result<()> {
         what: "text",
         together: TOGETHER,
         read: &|_, record| {
+            let place = record.place.clone();
             let (text, pair) = record.text_and(&args.key.key, "text_pair")?;
+            anyhow::ensure!(
+                pair.is_none() || args.text_pair.is_none(),
+                "{place}: this has a text_pair of its own, and --text-pair gives another: leave one of them out"
+            );
             Ok((text, pair.or_else(|| args.text_pair.clone())))
         },
         answer: &|pairs: &[Pair], stop, given| {
@@ -118,6 +123,8 @@ pub fn nli(args: &Nli, quiet: bool) -> anyhow::Result<()> {
 }
 
 fn show(output: &mut Output, (text, pair): &Pair, answer: &Classified) -> anyhow::Result<()> {
-    let text = pair.as_ref().map_or_else(|| text.clone(), |pair| format!("{text} → {pair}"));
+    // both are to be seen, however long the first is
+    let text =
+        pair.as_ref().map_or_else(|| text.clone(), |pair| format!("{} → {}", one_line(text, 48), one_line(pair, 48)));
     show_labels(output, &text, answer.labels())
 }

@@ -212,7 +212,7 @@ fn streamed(
     match (model, file) {
         (None, _) => Err(input::nothing("text")),
         (Some(model), Some(file)) => save(file, &kept, &model, quiet),
-        (Some(_), None) => answered(seen, failed),
+        (Some(_), None) => answered(seen, failed, args.stream.json),
     }
 }
 

@@ -61,7 +61,7 @@ pub fn all<I>(
             }
         }
     }
-    if seen == 0 { Err(input::nothing("text")) } else { answered(seen, failed) }
+    if seen == 0 { Err(input::nothing("text")) } else { answered(seen, failed, false) }
 }
 
 /// Whether an error is about this program's way out, not about an input.

@@ -19,7 +19,7 @@ pub use self::flow::{Flow, through};
 pub use self::given::{Given, singled_out};
 use crate::args::{KeepArgs, StreamArgs};
 use crate::failure::{Stopped, hinted, said};
-use crate::input::{self, Record, Stream};
+use crate::input::{self, Place, Record, Stream};
 use crate::output::Output;
 use crate::progress::{Progress, Unit};
 use crate::{report, stop};
@@ -87,7 +87,7 @@ impl<I, A: Serialize> Many<'_, I, A> {
     /// # Errors
     /// When there is no input, some inputs could not be answered, reading or writing fails, or Ctrl-C was pressed.
     pub fn lines(&self, stream: Stream) -> anyhow::Result<()> {
-        self.all_lines(stream, Place::new(AnswerFile::of(self.keep, &self.stream.given)?)).map(drop)
+        self.all_lines(stream, To::new(AnswerFile::of(self.keep, &self.stream.given)?)).map(drop)
     }
 
     /// Answers arguments, or the lines of `stream` in their order, and gives all answers back at once; those that could not
@@ -96,7 +96,7 @@ impl<I, A: Serialize> Many<'_, I, A> {
     /// # Errors
     /// As [`Self::lines`], but for inputs that could not be answered.
     pub fn gathered(&self, inputs: Vec<I>, stream: Option<Stream>) -> anyhow::Result<Vec<anyhow::Result<A>>> {
-        let mut place = Place { gathered: Some(Vec::new()), ..Place::new(None) };
+        let mut place = To { gathered: Some(Vec::new()), ..To::new(None) };
         match stream {
             Some(stream) => place = self.all_lines(stream, place)?,
             None => {
@@ -107,14 +107,14 @@ impl<I, A: Serialize> Many<'_, I, A> {
         Ok(place.gathered.unwrap_or_default())
     }
 
-    fn all_lines(&self, stream: Stream, mut place: Place<A>) -> anyhow::Result<Place<A>> {
+    fn all_lines(&self, stream: Stream, mut place: To<A>) -> anyhow::Result<To<A>> {
         let seen = self.each_line(stream, &mut place).inspect_err(|error| place.stopped(error, self.quiet))?;
         self.end(seen, &mut place)?;
         Ok(place)
     }
 
     /// Answers the lines; how many there were.
-    fn each_line(&self, mut stream: Stream, place: &mut Place<A>) -> anyhow::Result<usize> {
+    fn each_line(&self, mut stream: Stream, place: &mut To<A>) -> anyhow::Result<usize> {
         let mut skip = place.file.as_ref().map_or(0, |file| file.held);
         let mut progress = self.progress(&stream, place);
         let mut seen = 0_usize;
@@ -140,7 +140,7 @@ impl<I, A: Serialize> Many<'_, I, A> {
     }
 
     /// How far the lines of `stream` are, where no answers are seen on the terminal meanwhile.
-    fn progress(&self, stream: &Stream, place: &Place<A>) -> Progress {
+    fn progress(&self, stream: &Stream, place: &To<A>) -> Progress {
         let is_silent = place.file.is_some() || place.gathered.is_some();
         let shown = !self.quiet && (is_silent || !stdout().is_terminal());
         let total = shown.then(|| stream.count()).flatten();
@@ -148,14 +148,15 @@ impl<I, A: Serialize> Many<'_, I, A> {
     }
 
     /// What is said when all lines that were `seen` are through.
-    fn end(&self, seen: usize, place: &mut Place<A>) -> anyhow::Result<()> {
+    fn end(&self, seen: usize, place: &mut To<A>) -> anyhow::Result<()> {
         if seen == 0 {
             return Err(input::nothing(self.what));
         }
         if let Some(file) = &mut place.file {
             file.end(seen, self.quiet)?;
         }
-        if place.gathered.is_none() { answered(seen, place.failed) } else { Ok(()) }
+        let are_records = self.stream.json || place.file.is_some();
+        if place.gathered.is_none() { answered(seen, place.failed, are_records) } else { Ok(()) }
     }
 
     /// Answers `records`, the first of them with the number `done`.
@@ -163,15 +164,17 @@ impl<I, A: Serialize> Many<'_, I, A> {
         &self,
         done: usize,
         records: Vec<anyhow::Result<Record>>,
-        place: &mut Place<A>,
+        place: &mut To<A>,
         progress: &mut Progress,
     ) -> anyhow::Result<()> {
         // before each input that can be read, and after the last: the lines that cannot
-        let (mut inputs, mut wrong) = (Vec::new(), vec![Vec::new()]);
+        let (mut inputs, mut places, mut wrong) = (Vec::new(), Vec::new(), vec![Vec::new()]);
         for (number, record) in (done as u64..).zip(records) {
+            let at = record.as_ref().ok().map(|record| record.place.clone());
             match record.and_then(|record| (self.read)(number, record)) {
                 Ok(input) => {
                     inputs.push(input);
+                    places.extend(at);
                     wrong.push(Vec::new());
                 }
                 Err(error) => wrong.last_mut().expect("there is one").push(error),
@@ -180,9 +183,10 @@ impl<I, A: Serialize> Many<'_, I, A> {
         let mut wrong = wrong.into_iter();
         let mut given_on = 0;
         let mut to = |ready: Vec<ptm_tasks::Result<A>>| {
-            for (answer, input) in ready.into_iter().zip(&inputs[given_on..]) {
+            for answer in ready {
                 wrong.next().into_iter().flatten().try_for_each(|error| self.give(Err(error), place))?;
-                self.give(answer.map(|answer| (input, answer)).map_err(Into::into), place)?;
+                let answer = answer.map(|answer| (&inputs[given_on], answer));
+                self.give(answer.map_err(|error| at(error, &places[given_on])), place)?;
                 given_on += 1;
             }
             place.flush()
@@ -193,7 +197,7 @@ impl<I, A: Serialize> Many<'_, I, A> {
     }
 
     /// Answers `inputs`, each of which can be read.
-    fn inputs(&self, inputs: &[I], place: &mut Place<A>, progress: &mut dyn FnMut(usize)) -> anyhow::Result<()> {
+    fn inputs(&self, inputs: &[I], place: &mut To<A>, progress: &mut dyn FnMut(usize)) -> anyhow::Result<()> {
         let mut given_on = inputs.iter();
         let mut to = |ready: Vec<ptm_tasks::Result<A>>| {
             let mut pairs = ready.into_iter().zip(&mut given_on);
@@ -204,9 +208,8 @@ impl<I, A: Serialize> Many<'_, I, A> {
         self.compute(inputs, &mut to, progress)
     }
 
-    fn give(&self, answer: anyhow::Result<(&I, A)>, place: &mut Place<A>) -> anyhow::Result<()> {
+    fn give(&self, answer: anyhow::Result<(&I, A)>, place: &mut To<A>) -> anyhow::Result<()> {
         place.failed += usize::from(answer.is_err());
-        place.given += 1;
         if let Some(gathered) = &mut place.gathered {
             gathered.push(answer.map(|(_, answer)| answer));
             return Ok(());
@@ -216,12 +219,7 @@ impl<I, A: Serialize> Many<'_, I, A> {
             (Err(error), Some(file)) => file.write(&error_record(&error)),
             (Ok((_, answer)), None) if self.stream.json => Ok(place.output.answer(&answer)?),
             (Ok((input, answer)), None) => (self.show)(&mut place.output, input, &answer),
-            (Err(error), None) => {
-                // a line that could not be read says itself which it is
-                let is_named = self.stream.json || !error.is::<ptm_tasks::Error>();
-                let error = if is_named { error } else { error.context(format!("input {}", place.given)) };
-                give_error(&error, self.stream.json, &mut place.output)
-            }
+            (Err(error), None) => give_error(&error, self.stream.json, &mut place.output),
         }
     }
 
@@ -248,21 +246,19 @@ impl<I, A: Serialize> Many<'_, I, A> {
 }
 
 /// Where answers go.
-struct Place<A> {
+struct To<A> {
     file: Option<AnswerFile>,
     output: Output,
     /// All answers, where they are given back at once.
     gathered: Option<Vec<anyhow::Result<A>>>,
     /// So many inputs could not be answered.
     failed: usize,
-    /// So many have their place in the output, those of an earlier run counted.
-    given: usize,
 }
 
-impl<A> Place<A> {
+impl<A> To<A> {
     fn new(file: Option<AnswerFile>) -> Self {
-        let given = file.as_ref().map_or(0, |file| file.held);
-        Self { file, output: Output::new(), gathered: None, failed: 0, given }
+        let failed = file.as_ref().map_or(0, |file| file.failed);
+        Self { file, output: Output::new(), gathered: None, failed }
     }
 
     /// What is said where Ctrl-C is what ended the run.
@@ -292,18 +288,24 @@ pub fn give_error(error: &anyhow::Error, as_json: bool, output: &mut Output) -> 
     Ok(())
 }
 
-/// The end of a run in which some inputs may have failed.
-pub fn answered(seen: usize, failed: usize) -> anyhow::Result<()> {
+/// The end of a run in which some inputs may have failed, of which the output has records or the lines before say why.
+pub fn answered(seen: usize, failed: usize, are_records: bool) -> anyhow::Result<()> {
     if failed == 0 {
         return Ok(());
     }
-    let hint = "their places in the output say why, as {\"error\": …}";
+    let records = "their places in the output say why, as {\"error\": …}";
+    let hint = if are_records { records } else { "the errors above say why" };
     Err(hinted(format!("{failed} of {seen} inputs could not be answered"), hint))
 }
 
 /// What stands in the place of an answer.
 fn error_record(error: &anyhow::Error) -> Value {
     json!({"error": said(error)})
+}
+
+/// The error of an input that stood there.
+fn at(error: ptm_tasks::Error, place: &Place) -> anyhow::Error {
+    anyhow::Error::from(error).context(place.to_string())
 }
 
 /// The JSON value of arguments: that of the only one, or a list.

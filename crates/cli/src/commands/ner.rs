@@ -5,7 +5,7 @@ use ptm_tasks::{Aggregation, Entity, TokenClassification, TokenClassificationOpt
 use super::config::print_effective;
 use super::many::{Many, TOGETHER, unwrapped};
 use crate::args::Ner;
-use crate::output::{Output, bar, one_line};
+use crate::output::{Output, bar, one_line, steers};
 use crate::{hub, input};
 
 pub fn run(args: &Ner, quiet: bool) -> anyhow::Result<()> {
@@ -59,7 +59,7 @@ fn show(output: &mut Output, text: &str, entities: &[Entity]) -> anyhow::Result<
             .map(|c| {
                 if c.is_whitespace() {
                     ' '
-                } else if c.is_control() {
+                } else if steers(*c) {
                     '·'
                 } else {
                     *c

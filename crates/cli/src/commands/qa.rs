@@ -7,7 +7,7 @@ use ptm_tasks::{FoundAnswers, Question, QuestionAnswering, QuestionAnsweringOpti
 
 use super::config::print_effective;
 use super::many::{Many, TOGETHER, unwrapped};
-use crate::args::Qa;
+use crate::args::{Qa, apart};
 use crate::failure::hinted;
 use crate::hub;
 use crate::output::{Output, bar, one_line};
@@ -22,6 +22,9 @@ pub fn run(args: &Qa, quiet: bool) -> anyhow::Result<()> {
     let asked = asked(args)?;
     let what = "question";
     let stream = args.keep.pairs(&args.stream, !args.question.is_empty(), what)?;
+    if let (Some(output), Some(context)) = (&args.keep.output, &args.context_file) {
+        apart(output, std::slice::from_ref(context))?;
+    }
     let example = "distilbert/distilbert-base-cased-distilled-squad";
     let finder = QuestionAnswering::open(&hub::needed(&args.model, &args.stream.given, "qa", example, quiet)?)?;
     let options = QuestionAnsweringOptions {
@@ -87,8 +90,11 @@ fn asked(args: &Qa) -> anyhow::Result<Vec<Asked>> {
 fn whole(file: &Path) -> anyhow::Result<String> {
     let shown = file.display();
     let metadata = file.metadata().with_context(|| format!("{shown}: cannot open the file"))?;
-    if !metadata.is_file() || metadata.len() > LONGEST {
-        return Err(hinted(format!("{shown}: no file of at most {} MB", LONGEST >> 20), "give the text in parts"));
+    if !metadata.is_file() {
+        return Err(hinted(format!("{shown}: this is no regular file"), "name a file of text"));
+    }
+    if metadata.len() > LONGEST {
+        return Err(hinted(format!("{shown}: this has more than {} MB", LONGEST >> 20), "give the text in parts"));
     }
     let bytes = std::fs::read(file).with_context(|| format!("{shown}: cannot read the file"))?;
     String::from_utf8(bytes).map_err(|error| {

@@ -119,7 +119,7 @@ impl Ranking<'_> {
         if !self.stream.json {
             wrong.iter().for_each(|(_, error)| report::error(&said(error)));
         }
-        answered(seen, wrong.len())
+        answered(seen, wrong.len(), self.stream.json)
     }
 }
 

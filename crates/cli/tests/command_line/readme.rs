@@ -153,7 +153,7 @@ fn every_command_of_the_tour_works() {
         // a key that a command has not is refused
         let few = match line.split_whitespace().nth(1) {
             Some("adapt") => {
-                "pretrain.run.steps=1;finetune.run.steps=1;neighbours.pool=20;variants=['none','knn-tapt']"
+                "pretrain.run.steps=1;finetune.run.steps=1;neighbours.pool=20;variants=['none','dapt','knn-tapt']"
             }
             Some("finetune" | "pretrain") => "run.steps=8;evaluate.every=8;checkpoint.every=8",
             _ => "",

@@ -76,7 +76,7 @@ pub enum Error {
         problem: String,
     },
     /// Nothing to train on.
-    #[error("{place} holds no documents{what}: give more text, or another share for validation")]
+    #[error("{place} holds no documents{what}: give more text{}", if what.is_empty() { "" } else { ", or another share for validation" })]
     Empty {
         /// The corpus or the files.
         place: String,

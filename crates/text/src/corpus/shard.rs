@@ -148,6 +148,16 @@ impl Shard {
         self.range(HEADER, document, self.tokens)
     }
 
+    /// The document that holds a token, `token` below the count of them.
+    pub fn holder(&self, token: usize) -> Result<usize, Error> {
+        let (mut from, mut to) = (0, self.documents());
+        while to - from > 1 {
+            let middle = usize::midpoint(from, to);
+            if self.tokens_of(middle)?.start <= token { from = middle } else { to = middle }
+        }
+        Ok(from)
+    }
+
     /// About where document `document`, or the end, is among the bytes of ids.
     pub fn offset(&self, document: usize) -> u64 {
         self.u64(HEADER + 8 * document).min(self.tokens) * self.id_bytes as u64

@@ -276,6 +276,9 @@ pub(super) mod tests {
             assert_eq!(corpus.sentences(), all.iter().map(|d| d.sentences.len() as u64).sum::<u64>());
             assert_eq!((corpus.length(6).unwrap(), corpus.hash(499).unwrap()), (7, 499));
             assert!(matches!(corpus.document(500), Err(Error::NoDocument { .. })));
+            let holders = all.iter().flat_map(|d| d.ids.iter().map(|_| d.number));
+            assert!((0..).zip(holders).all(|(token, number)| corpus.holder(token).unwrap() == number));
+            assert!(corpus.holder(corpus.tokens()).is_err());
             corpus.verify(&mut |_| true).unwrap();
             let sentences: Vec<usize> = all[6].each_sentence().map(<[u32]>::len).collect();
             assert_eq!(sentences, [3, 3, 1]);

@@ -102,6 +102,16 @@ impl MaskedLm {
         self.hide(ids, segments, random)
     }
 
+    /// One example of two segments: `[CLS] A [SEP] B [SEP]`.
+    ///
+    /// # Errors
+    /// When they have no token that could be hidden.
+    pub(crate) fn corrupt_pair(&self, (a, b): (&[u32], &[u32]), random: &mut ChaCha8Rng) -> Result<Masked> {
+        let ids = [&[self.cls], a, &[self.sep], b, &[self.sep]].concat();
+        let segments = (0..ids.len()).map(|place| u32::from(place > a.len() + 1)).collect();
+        self.hide(ids, segments, random)
+    }
+
     /// The text between the tokens that begin and end a sequence.
     pub(crate) fn framed(&self, text: &Text<'_>) -> Vec<u32> {
         std::iter::once(self.cls).chain(text.ids.iter().copied()).chain([self.sep]).collect()

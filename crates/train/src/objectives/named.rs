@@ -284,15 +284,21 @@ impl SequenceObjective {
         let raw = match self {
             Self::SpanCorruption(objective) => objective.raw_length(length),
             // what begins and ends the text
-            Self::Denoising(_) | Self::Masked(_) | Self::SpanMasking(_) | Self::Detection(_) | Self::Knowledge(_) => {
+            Self::Denoising(_) | Self::Masked(_) | Self::SpanMasking(_) | Self::Knowledge(_) => {
                 length.saturating_sub(2)
             }
+            Self::Detection(objective) => length.saturating_sub(objective.frame()),
             Self::SentencePair(_) => length.saturating_sub(FRAME),
             Self::T5Variant(_) => length.saturating_sub(1),
             Self::Task(_) => length.saturating_sub(FRAME + 1),
             Self::Causal(_) | Self::Permutation(_) => length,
         };
         raw.max(2)
+    }
+
+    /// Whether a text is a stretch of several documents.
+    pub(crate) fn joins_documents(&self) -> bool {
+        matches!(self, Self::SpanCorruption(objective) if objective.config().across_documents)
     }
 
     /// Says where texts of `length` tokens ask for more sentinels than there are, or as often as not do.
@@ -467,7 +473,7 @@ mod tests {
     #[test]
     fn settings_are_read_and_unknown_ones_refused() {
         let made = ObjectiveConfig::new("span_corruption", table("rate = 0.5\nmean_span = 4")).unwrap();
-        let want = SpanCorruptionConfig { rate: 0.5, mean_span: 4.0, final_sentinel: false };
+        let want = SpanCorruptionConfig { rate: 0.5, mean_span: 4.0, ..SpanCorruptionConfig::default() };
         assert_eq!(made, ObjectiveConfig::SpanCorruption(want));
         let made = ObjectiveConfig::new("token_masking", table("rate = 1")).unwrap();
         assert_eq!(

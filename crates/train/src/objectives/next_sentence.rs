@@ -1,7 +1,10 @@
 //! Next sentence prediction (Devlin et al. 2019, §3.1, task 2) and sentence order (Lan et al. 2020, §3.1): two segments, of
 //! which a model says whether the second follows the first, beside the tokens that are hidden in both.
 
+use std::ops::Range;
+
 use rand::Rng;
+use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
@@ -42,7 +45,7 @@ pub struct NextSentenceConfig {
     pub unit: Unit,
     /// The share of pairs whose second segment doesn't follow; above 0, none follows in a text of one sentence.
     pub negatives: f64,
-    /// The share of pairs that are made shorter, to a random length.
+    /// The share of pairs that are made shorter, of as many sentences as have a random length.
     pub short: f64,
 }
 
@@ -101,10 +104,11 @@ impl NextSentence {
         self.otherwise == Otherwise::Random
     }
 
-    /// One pair of at most `length` tokens with what frames it. A text of one sentence is divided at a random token where
-    /// there is nothing else to make a pair of; `other` is a text of another document, without which every second segment
-    /// follows. Unlike in BERT's code, sentences that a random second segment displaced are not put back: another pass
-    /// over the corpus divides the text elsewhere.
+    /// One pair of at most `length` tokens with what frames it. Segments are whole sentences, so that no order shows in where
+    /// they were cut; a text of one sentence is divided at a random token where there is nothing else to make a pair of.
+    /// `other` is a text of another document, without which every second segment follows. (BERT's code fills a pair with
+    /// sentences until it has too much and cuts what is, and puts back those that a random second segment displaced; here a
+    /// text fits already, and another pass over the corpus divides it elsewhere.)
     ///
     /// # Errors
     /// When the text has fewer than two tokens, `length` has no room for two, or all tokens are special.
@@ -120,9 +124,16 @@ impl NextSentence {
             let problem = "a pair of sentences needs two tokens and a length of at least five";
             return Err(Error::Input(format!("{problem}: the text has {}, the length is {length}", text.ids.len())));
         }
-        let room = if draws::happens(self.config.short, random) { random.random_range(2..=room) } else { room };
-        let (first, second) = self.divide(text, random);
-        let alone = text.sentences.len() < 2;
+        let sentences;
+        let text = if draws::happens(self.config.short, random) {
+            let part = shorter(text, random.random_range(2..=room), random);
+            sentences = starts(text).filter(|at| part.contains(at)).map(|at| at - part.start).collect::<Vec<_>>();
+            Text { ids: &text.ids[part], sentences: &sentences }
+        } else {
+            Text { ids: text.ids, sentences: text.sentences }
+        };
+        let (first, second) = self.divide(&text, random);
+        let alone = starts(&text).nth(1).is_none();
         let is_random = self.otherwise == Otherwise::Random && other.is_some_and(|other| !other.ids.is_empty());
         // one sentence has no second that follows it, as in BERT's code
         let negative = match self.otherwise {
@@ -134,8 +145,9 @@ impl NextSentence {
         };
         let (mut first, mut second) = match (negative, other) {
             (true, Some(other)) if is_random => {
-                let first = if alone { text.ids } else { first };
-                (first, self.elsewhere(other, room.saturating_sub(first.len()).max(1), random))
+                let (first, wanted) =
+                    if alone { (text.ids, text.ids.len().min(room / 2)) } else { (first, second.len()) };
+                (first, self.elsewhere(other, wanted, room.saturating_sub(first.len()), random))
             }
             (true, _) => (second, first),
             (false, _) => (first, second),
@@ -157,7 +169,7 @@ impl NextSentence {
 
     /// Two neighbours: what is before a random boundary of sentences and what follows, or a sentence and the next one.
     fn divide<'a>(&self, text: &Text<'a>, random: &mut ChaCha8Rng) -> (&'a [u32], &'a [u32]) {
-        let starts: Vec<usize> = text.sentences.iter().copied().filter(|&at| at > 0 && at < text.ids.len()).collect();
+        let starts: Vec<usize> = starts(text).skip(1).collect();
         if starts.is_empty() {
             return text.ids.split_at(random.random_range(1..text.ids.len()));
         }
@@ -173,17 +185,56 @@ impl NextSentence {
         }
     }
 
-    /// Up to `room` tokens from a random sentence on, or that sentence.
-    fn elsewhere<'a>(&self, other: &Text<'a>, room: usize, random: &mut ChaCha8Rng) -> &'a [u32] {
-        let starts: Vec<usize> = other.sentences.iter().copied().filter(|&at| at < other.ids.len()).collect();
-        let number = random.random_range(0..starts.len().max(1));
-        let start = starts.get(number).copied().unwrap_or(0);
-        let end = match self.config.unit {
-            Unit::Segments => other.ids.len(),
-            Unit::Sentences => starts.get(number + 1).copied().unwrap_or(other.ids.len()),
-        };
-        &other.ids[start..end.min(start + room)]
+    /// Whole sentences from a random one on that have about so many tokens as are `wanted`, and no more than `room` if that
+    /// can be; or one sentence.
+    fn elsewhere<'a>(&self, other: &Text<'a>, wanted: usize, room: usize, random: &mut ChaCha8Rng) -> &'a [u32] {
+        let mut bounds: Vec<usize> = starts(other).collect();
+        let sentences = bounds.len();
+        bounds.push(other.ids.len());
+        match self.config.unit {
+            Unit::Sentences => {
+                let number = random.random_range(0..sentences);
+                &other.ids[bounds[number]..bounds[number + 1]]
+            }
+            Unit::Segments => {
+                // where enough follows, as behind the first segment
+                let enough = bounds[..sentences].partition_point(|&start| other.ids.len() - start >= wanted).max(1);
+                let fit = |number: &usize| bounds[number + 1] - bounds[*number] <= room;
+                let fitting: Vec<usize> = (0..enough).filter(fit).collect();
+                let first = fitting.choose(random).copied().unwrap_or_else(|| random.random_range(0..enough));
+                let start = bounds[first];
+                let size = |number: &usize| bounds[*number] - start;
+                let mut last = (first + 1..=sentences).find(|number| size(number) >= wanted).unwrap_or(sentences);
+                while last > first + 1
+                    && (size(&last) > room || wanted.abs_diff(size(&last)) > wanted.abs_diff(size(&(last - 1))))
+                {
+                    last -= 1;
+                }
+                &other.ids[start..bounds[last]]
+            }
+        }
     }
+}
+
+/// Where sentences begin in a text that isn't empty: the first at 0.
+fn starts<'a>(text: &Text<'a>) -> impl Iterator<Item = usize> + 'a {
+    let (length, sentences) = (text.ids.len(), text.sentences);
+    [0].into_iter().chain(sentences.iter().copied().filter(move |&at| at > 0 && at < length))
+}
+
+/// The place of whole sentences, two at least, that have so many tokens as are `wanted`, in a text that has more; of one of
+/// one sentence its first tokens.
+fn shorter(text: &Text<'_>, wanted: usize, random: &mut ChaCha8Rng) -> Range<usize> {
+    let length = text.ids.len();
+    let bounds: Vec<usize> = starts(text).chain([length]).collect();
+    let sentences = bounds.len() - 1;
+    if sentences == 1 {
+        return 0..length.min(wanted);
+    }
+    let enough = bounds[..sentences - 1].partition_point(|&start| length - start >= wanted).max(1);
+    let first = random.random_range(0..enough);
+    let last = (first + 2..=sentences).find(|&number| bounds[number] - bounds[first] >= wanted);
+    bounds[first]..bounds[last.unwrap_or(sentences)]
 }
 
 #[cfg(test)]
@@ -202,31 +253,35 @@ mod tests {
 
     const DRAWS: u64 = 100_000;
     const DOCUMENT: Text<'_> = Text { ids: &[20, 21, 22, 23, 24, 25, 26, 27, 28], sentences: &[0, 3, 5] };
-    const OTHER: Text<'_> = Text { ids: &[60, 61, 62, 63, 64, 65], sentences: &[0, 4] };
+    const OTHER: Text<'_> = Text { ids: &[60, 61, 62, 63, 64, 65, 66, 67, 68, 69], sentences: &[0, 4, 6, 9] };
 
-    /// By hand: three sentences can be divided in two ways, and the other document begins at either of its sentences.
+    /// By hand: three sentences can be divided in two ways. In place of the last two, of six tokens, the other document has
+    /// six from its first sentence on and from its second; in place of the last, of four, it has four from the first, five
+    /// from the second, which are nearer than two, and four from the third.
     #[test]
     fn segments_are_of_whole_sentences() {
         let objective = objective(Otherwise::Random, whole());
-        let (mut counts, mut random) = ([0_u64; 6], random(1));
+        let (mut counts, mut random) = ([0_u64; 7], random(1));
         for _ in 0..DRAWS {
             let made = objective.corrupt(&DOCUMENT, Some(&OTHER), 32, &mut random).unwrap();
             let ids = made.masked.original();
-            let possible: [(u32, &[u32]); 6] = [
+            let possible: [(u32, &[u32]); 7] = [
                 (0, &[3, 20, 21, 22, 1, 23, 24, 25, 26, 27, 28, 1]),
                 (0, &[3, 20, 21, 22, 23, 24, 1, 25, 26, 27, 28, 1]),
                 (1, &[3, 20, 21, 22, 1, 60, 61, 62, 63, 64, 65, 1]),
-                (1, &[3, 20, 21, 22, 1, 64, 65, 1]),
-                (1, &[3, 20, 21, 22, 23, 24, 1, 60, 61, 62, 63, 64, 65, 1]),
-                (1, &[3, 20, 21, 22, 23, 24, 1, 64, 65, 1]),
+                (1, &[3, 20, 21, 22, 1, 64, 65, 66, 67, 68, 69, 1]),
+                (1, &[3, 20, 21, 22, 23, 24, 1, 60, 61, 62, 63, 1]),
+                (1, &[3, 20, 21, 22, 23, 24, 1, 64, 65, 66, 67, 68, 1]),
+                (1, &[3, 20, 21, 22, 23, 24, 1, 66, 67, 68, 69, 1]),
             ];
             let which = possible.iter().position(|one| *one == (made.label, &ids[..]));
             counts[which.unwrap_or_else(|| panic!("{made:?}"))] += 1;
             let end = ids.iter().position(|&id| id == 1).unwrap();
             assert!(made.masked.segments.iter().enumerate().all(|(at, &segment)| segment == u32::from(at > end)));
         }
-        // 5 degrees of freedom: 20.5 at one in a thousand
-        assert!(chi_square(&counts, &[0.25, 0.25, 0.125, 0.125, 0.125, 0.125]) < 20.5, "{counts:?}");
+        let chances = [0.25, 0.25, 0.125, 0.125, 0.25 / 3.0, 0.25 / 3.0, 0.25 / 3.0];
+        // 6 degrees of freedom: 22.5 at one in a thousand
+        assert!(chi_square(&counts, &chances) < 22.5, "{counts:?}");
     }
 
     #[test]
@@ -250,26 +305,73 @@ mod tests {
 
     #[test]
     fn a_tenth_is_shorter_and_each_length_as_likely() {
-        let ids: Vec<u32> = (10..110).collect();
-        let text = Text { ids: &ids, sentences: &[0, 7, 60, 61] };
+        // each token is a sentence, so that every length can be
+        let (ids, sentences): (Vec<u32>, Vec<usize>) = ((10..47).collect(), (0..37).collect());
+        let text = Text { ids: &ids, sentences: &sentences };
+        let (far, more): (Vec<u32>, Vec<usize>) = ((50..130).collect(), (0..80).collect());
+        let other = Text { ids: &far, sentences: &more };
         let objective = objective(Otherwise::Random, NextSentenceConfig::default());
-        let (mut lengths, mut random) = ([0_u64; 36], random(1));
+        let (mut lengths, mut random) = ([[0_u64; 36]; 2], random(1));
         for _ in 0..DRAWS {
-            let made = objective.corrupt(&text, Some(&text), 40, &mut random).unwrap();
+            let made = objective.corrupt(&text, Some(&other), 40, &mut random).unwrap();
             let length = made.masked.ids.len();
             assert!((5..=40).contains(&length));
             let inner = made.masked.original()[1..].iter().filter(|&&id| id == 1).count();
             assert_eq!(inner, 2, "two separators");
-            lengths[length - 5] += 1;
+            lengths[made.label as usize][length - 5] += 1;
         }
-        // a random second segment from the last sentence on has 39 tokens: only what is meant to be short is; a tenth is
-        // of any length that there is, the longest too
-        let mut expected = [0.1 / 36.0; 36];
-        expected[35] += 0.9;
-        // 35 degrees of freedom: 66.6 at one in a thousand
-        assert!(chi_square(&lengths, &expected) < 66.6, "{lengths:?}");
-        let short: u64 = lengths[..35].iter().sum();
-        assert!(chi_square(&[short, DRAWS - short], &[0.1 * 35.0 / 36.0, 0.9 + 0.1 / 36.0]) < 10.8, "{short}");
+        // a tenth is of any length that there is, the longest too; those that follow and those that don't alike
+        let mut expected = [0.05 / 36.0; 72];
+        (expected[35], expected[71]) = (0.45 + 0.05 / 36.0, 0.45 + 0.05 / 36.0);
+        // 71 degrees of freedom: 112 at one in a thousand
+        assert!(chi_square(lengths.as_flattened(), &expected) < 112.0, "{lengths:?}");
+    }
+
+    /// What is learnt from lengths and ends alone is nothing: whether the second segment follows, or comes first, shows
+    /// neither in how long it is nor in what its sentences begin and end with.
+    #[test]
+    fn classes_differ_in_nothing_but_what_is_said() {
+        // sentences of three to eleven tokens; each begins with 5 and ends with 6
+        let mut random = random(7);
+        let mut document = |length: usize| {
+            let (mut ids, mut sentences) = (Vec::new(), Vec::new());
+            while ids.len() < length {
+                sentences.push(ids.len());
+                let inner = random.random_range(1..10);
+                ids.extend([5].into_iter().chain((0..inner).map(|_| 20)).chain([6]));
+            }
+            (ids, sentences)
+        };
+        let documents: Vec<_> = (0..40).map(|_| document(300)).collect();
+        for (otherwise, unit, short) in [
+            (Otherwise::Random, Unit::Segments, 0.0),
+            (Otherwise::Random, Unit::Segments, 1.0),
+            (Otherwise::Random, Unit::Sentences, 0.1),
+            (Otherwise::Swapped, Unit::Segments, 0.0),
+            (Otherwise::Swapped, Unit::Segments, 1.0),
+            (Otherwise::Swapped, Unit::Sentences, 0.1),
+        ] {
+            let objective = objective(otherwise, NextSentenceConfig { unit, short, ..whole() });
+            let (mut random, mut sizes) = (super::super::draws::tests::random(11), [[0.0; 2]; 2]);
+            for draw in 0..20_000 {
+                let ((ids, sentences), (far, more)) = (&documents[draw % 40], &documents[(draw + 1 + draw / 40) % 40]);
+                // as they are cut: whole sentences, as many as fit
+                let end = *sentences.iter().rfind(|&&start| start <= 61).unwrap();
+                let inner: Vec<usize> = sentences.iter().copied().filter(|&start| start < end).collect();
+                let text = Text { ids: &ids[..end], sentences: &inner };
+                let other = Text { ids: far, sentences: more };
+                let made = objective.corrupt(&text, Some(&other), 64, &mut random).unwrap();
+                let all = made.masked.original();
+                let middle = all.iter().position(|&id| id == 1).unwrap();
+                let parts = [&all[1..middle], &all[middle + 1..all.len() - 1]];
+                assert!(parts.iter().all(|part| part.first() == Some(&5) && part.last() == Some(&6)), "{all:?}");
+                let sums = &mut sizes[made.label as usize];
+                sums[0] += 1.0;
+                sums[1] += parts[1].len() as f64;
+            }
+            let [follows, other] = sizes.map(|[count, sum]| sum / count);
+            assert!((follows / other - 1.0).abs() < 0.08, "{otherwise:?} {unit:?} {short}: {follows} and {other}");
+        }
     }
 
     /// By hand: three tokens and four in room for five. The longer one loses one at either end, and then, of equals, the second

@@ -146,8 +146,10 @@ impl PermutationLm {
         let (a, b) = ids.split_at(cut(start, end, &borders(text, start..end, backwards), random) - start);
         let other = other.filter(|other| !other.ids.is_empty() && draws::happens(0.5, random));
         let elsewhere = other.map(|other| {
-            let from = random.random_range(0..other.ids.len());
-            directed(other.ids, from..other.ids.len().min(from + b.len()), backwards)
+            // as long as what it stands for, so that its length tells nothing
+            let (length, wanted) = (other.ids.len(), b.len());
+            let from = random.random_range(0..=length.saturating_sub(wanted));
+            directed(other.ids, from..length.min(from + wanted), backwards)
         });
         let of_two = elsewhere.is_some();
         let made = self.permuted(memory, a, elsewhere.as_deref().unwrap_or(b), random);
@@ -175,7 +177,8 @@ impl PermutationLm {
         Permuted { memory, ids, segments, targets, ranks, ..Permuted::default() }
     }
 
-    /// Which places are predicted: one span in each stretch K times as long; never one of the `frame`.
+    /// Which places are predicted: one span in each stretch K times as long; never one of the `frame`. (The authors' code
+    /// begins a span where a word begins.)
     fn spans(&self, length: usize, frame: &[usize], random: &mut ChaCha8Rng) -> Vec<bool> {
         let mut chosen = vec![false; length];
         let mut place = 0;

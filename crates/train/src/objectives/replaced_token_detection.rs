@@ -4,13 +4,14 @@
 
 use ptm_kernels::softmax::softmax;
 use rand::Rng;
+use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::masked_lm::{MaskedLm, MaskedLmConfig};
 use super::masking::Masked;
-use super::{Text, Vocabulary};
+use super::{Text, Vocabulary, draws};
 use crate::error::{Error, Result};
 
 /// What is hidden from the generator, and how much the discriminator counts.
@@ -29,11 +30,23 @@ pub struct ReplacedTokenConfig {
     pub temperature: f64,
     /// The generator's width as a share of the discriminator's, in whole heads (paper: 1/4 to 1/2).
     pub generator: f64,
+    /// Whether a text of several sentences is two segments, as nine in ten are in the authors' code: `[CLS] A [SEP] B [SEP]`,
+    /// B what follows A, each about half of it. Otherwise what distinguishes segments is not learnt, which tasks of two
+    /// texts then have to learn.
+    pub segments: bool,
 }
 
 impl Default for ReplacedTokenConfig {
     fn default() -> Self {
-        Self { rate: 0.15, masked: 1.0, whole_words: false, weight: 50.0, temperature: 1.0, generator: 0.25 }
+        Self {
+            rate: 0.15,
+            masked: 1.0,
+            whole_words: false,
+            weight: 50.0,
+            temperature: 1.0,
+            generator: 0.25,
+            segments: false,
+        }
     }
 }
 
@@ -109,9 +122,30 @@ impl ReplacedTokenDetection {
     /// # Errors
     /// As [`MaskedLm::corrupt`].
     pub fn corrupt(&self, text: &Text<'_>, random: &mut ChaCha8Rng) -> Result<Detection> {
-        let masked = self.masked_lm.corrupt(text, random)?;
+        let masked = match self.divided(text, random) {
+            Some(place) => self.masked_lm.corrupt_pair(text.ids.split_at(place), random)?,
+            None => self.masked_lm.corrupt(text, random)?,
+        };
         let draws = masked.chosen.iter().map(|_| random.random()).collect();
         Ok(Detection { masked, draws })
+    }
+
+    /// Tokens that frame a text.
+    pub fn frame(&self) -> usize {
+        if self.config.segments { 3 } else { 2 }
+    }
+
+    /// Where a text is divided in two, if it is: at one of the ends of the sentence in its middle.
+    fn divided(&self, text: &Text<'_>, random: &mut ChaCha8Rng) -> Option<usize> {
+        const ALONE: f64 = 0.1;
+        let length = text.ids.len();
+        let inner: Vec<usize> = text.sentences.iter().copied().filter(|&at| at > 0 && at < length).collect();
+        if !self.config.segments || inner.is_empty() || draws::happens(ALONE, random) {
+            return None;
+        }
+        let behind = inner.partition_point(|&at| at <= length / 2);
+        let ends = &inner[behind.saturating_sub(1)..inner.len().min(behind + 1)];
+        ends.choose(random).copied()
     }
 }
 
@@ -239,6 +273,31 @@ mod tests {
             assert!(chi_square(&counts, &shares) < 16.3, "{counts:?}");
         }
         assert_eq!(drawn(logits.repeat(2), 1.0, &[0.0, 1.0 - 1e-17]), [0, 4]);
+    }
+
+    /// By hand: of ten tokens in sentences of two, four, one and three the middle is in the second, of which either end
+    /// divides; one text in ten is not divided.
+    #[test]
+    fn two_segments_meet_at_either_end_of_the_sentence_in_the_middle() {
+        let text = Text { ids: &[20, 21, 22, 23, 24, 25, 26, 27, 28, 29], sentences: &[0, 2, 6, 7] };
+        let config = ReplacedTokenConfig { segments: true, ..ReplacedTokenConfig::default() };
+        let objective = ReplacedTokenDetection::new(config, &vocabulary()).unwrap();
+        let (mut random, mut counts) = (random(3), [0_u64; 3]);
+        for _ in 0..100_000 {
+            let masked = objective.corrupt(&text, &mut random).unwrap().masked;
+            let possible: [(&[u32], usize); 3] = [
+                (&[3, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 1], 12),
+                (&[3, 20, 21, 1, 22, 23, 24, 25, 26, 27, 28, 29, 1], 4),
+                (&[3, 20, 21, 22, 23, 24, 25, 1, 26, 27, 28, 29, 1], 8),
+            ];
+            let which = possible.iter().position(|one| one.0 == masked.original()).unwrap();
+            assert!(masked.segments.iter().enumerate().all(|(at, &own)| own == u32::from(at >= possible[which].1)));
+            counts[which] += 1;
+        }
+        // 2 degrees of freedom: 13.8 at one in a thousand
+        assert!(chi_square(&counts, &[0.1, 0.45, 0.45]) < 13.8, "{counts:?}");
+        let one = Text { ids: &[20, 21], sentences: &[0] };
+        assert_eq!(objective.corrupt(&one, &mut random).unwrap().masked.segments, [0; 4]);
     }
 
     #[test]

@@ -20,11 +20,15 @@ pub struct SpanCorruptionConfig {
     pub mean_span: f64,
     /// Whether a sentinel more ends the target, as in the paper's figure 2; the published code has none there.
     pub final_sentinel: bool,
+    /// Whether texts are stretches of all documents one after the other, all of them full, as in the published code. By
+    /// itself each document is cut alone, and the first token of a stretch is always kept and the last one always drops
+    /// out, which are those of the document where it is short.
+    pub across_documents: bool,
 }
 
 impl Default for SpanCorruptionConfig {
     fn default() -> Self {
-        Self { rate: 0.15, mean_span: 3.0, final_sentinel: false }
+        Self { rate: 0.15, mean_span: 3.0, final_sentinel: false, across_documents: false }
     }
 }
 
@@ -55,6 +59,11 @@ impl SpanCorruption {
             return Err(Error::recipe("objective.mean_span", problem));
         }
         Ok(Self { config, sentinels: vocabulary.sentinels()?.to_vec(), eos: vocabulary.eos()? })
+    }
+
+    /// The settings.
+    pub fn config(&self) -> &SpanCorruptionConfig {
+        &self.config
     }
 
     /// The number of tokens dropped from a text of `length` tokens, and of their spans.
@@ -237,7 +246,7 @@ pub(super) mod tests {
             let config = SpanCorruptionConfig {
                 rate: case["rate"].as_f64().unwrap(),
                 mean_span: case["mean_span"].as_f64().unwrap(),
-                final_sentinel: false,
+                ..SpanCorruptionConfig::default()
             };
             let objective = SpanCorruption::new(config, &vocabulary()).unwrap();
             let (dropped, kept) = (flags(&case["noise_begins"]), flags(&case["kept_begins"]));

@@ -110,6 +110,9 @@ impl<'a> Job<'a> {
             return Err(Error::recipe("model.tokenizer", "a new model needs one: name the directory with its files"));
         };
         let tokenizer = Tokenizer::from_dir(tokenizer_dir)?;
+        if let Some(from) = from.filter(|from| *from != tokenizer_dir) {
+            are_alike(&tokenizer, from)?;
+        }
         let mut config = match from {
             Some(dir) => json_of(&dir.join("config.json"))?,
             None => Map::new(),
@@ -286,6 +289,30 @@ impl<'a> Job<'a> {
         Ok(EncoderConfig::from_json(config)?)
     }
 
+    /// The keys of a recipe's `model.config` that the model's configuration does not read: it does not mind nonsense there.
+    fn unread<C: Configuration>(&self) -> Vec<&str> {
+        // what others read, or files of `transformers` say without need
+        const OTHERS: [&str; 10] = [
+            "architectures",
+            "bos_token_id",
+            "eos_token_id",
+            "pad_token_id",
+            "sep_token_id",
+            "initializer_range",
+            "task_type_vocab_size",
+            "transformers_version",
+            "use_cache",
+            "use_task_id",
+        ];
+        let Some(toml::Value::Table(own)) = &self.recipe.model.config else { return Vec::new() };
+        let is_unread = |key: &&str| {
+            let mut config = self.config.clone();
+            config.insert((*key).to_owned(), serde_json::json!({"": [[]]}));
+            !OTHERS.contains(key) && C::from_json(config).is_ok()
+        };
+        own.keys().map(String::as_str).filter(is_unread).collect()
+    }
+
     /// Whether the corpora have the spans that knowledge masking asks of them.
     fn spans_are_given(&self, config: &KnowledgeMaskingConfig) -> Result<()> {
         let Some(mixture) = &self.mixture else { return Ok(()) };
@@ -416,6 +443,9 @@ impl<'a> Job<'a> {
                 ),
             ));
         }
+        for key in self.unread::<C>() {
+            watch.note(&format!("model.config.{key} is read by nothing of ptm: it goes into config.json as it is"));
+        }
         let known = metrics(task.parts(), task.tasks());
         // without text nobody has read which tasks there are beside it
         let complete = self.mixture.is_some() || !matches!(self.objective(), ObjectiveConfig::Mixture(_));
@@ -425,6 +455,10 @@ impl<'a> Job<'a> {
         }
         let stages = self.stages(longest, own)?;
         for (stage, length) in &stages {
+            if *length < task.shortest() {
+                let problem = format!("an example has {} tokens at least, not {length}", task.shortest());
+                return Err(Error::recipe("batch.length", problem));
+            }
             holds(stage.micro, "of the text that becomes an example", task.cut(*length).longest())?;
             holds(stage.micro, "of the longest row of a task", task.tasks().map_or(0, |tasks| tasks.longest))?;
         }
@@ -442,6 +476,13 @@ impl<'a> Job<'a> {
         let part = self.part()?;
         all_classes_come(&mixture, part, task.needs(), watch)?;
         let held_out = judges.then(|| held_out(&mixture, Part::Validation(split))).transpose()?;
+        if let Some(None) = &held_out {
+            let documents: u64 = mixture.corpora().iter().map(|(corpus, _)| corpus.len()).sum();
+            let problem = format!("{} of {documents} documents holds none out", corpus.validation);
+            let way = "documents of the same text stay together: give a larger share, more text, or 0 to judge nothing";
+            return Err(Error::recipe("corpus.validation", format!("{problem}; {way}")));
+        }
+        let held_out = held_out.flatten();
         let listed = Arc::new(Listed::new(&mixture));
         let train = Plan { task: Arc::new(task), mixture, listed, part, seed, stages, workers: corpus.workers };
         train.can_learn()?;
@@ -460,6 +501,7 @@ impl<'a> Job<'a> {
             judged_tokens: recipe.evaluate.batch_tokens,
             vocabulary: rows,
             tokenizer: self.tokenizer_dir.to_owned(),
+            longest,
             unigram: OnceLock::new(),
         };
         let task = objective.train.task.clone();
@@ -558,6 +600,20 @@ fn complete(config: &mut Map<String, Value>, family: Family, tokenizer: &Tokeniz
     }
 }
 
+/// Whether `tokenizer` says of ids what that of the model in `from` says, if it has one.
+///
+/// # Errors
+/// When an id is of another token: a row of the embeddings would stand for something else.
+fn are_alike(tokenizer: &Tokenizer, from: &Path) -> Result<()> {
+    let Ok(own) = Tokenizer::from_dir(from) else { return Ok(()) };
+    // rows that one of them leaves free may become something
+    let differs = |id: &u32| matches!((own.token(*id), tokenizer.token(*id)), (Some(own), Some(new)) if own != new);
+    let Some(id) = (0..=own.max_id().min(tokenizer.max_id())).find(differs) else { return Ok(()) };
+    let [was, is] = [&own, tokenizer].map(|one| one.token(id).unwrap_or_default());
+    let problem = format!("the id {id} is {is:?} in it and {was:?} in the tokenizer of model.from");
+    Err(Error::recipe("model.tokenizer", format!("{problem}: leave it out, a model goes on with its own")))
+}
+
 /// The configuration of a generator whose width is a share of the discriminator's, in whole heads of the same size.
 fn generator(json: &Map<String, Value>, config: &EncoderConfig, share: f64) -> Result<EncoderConfig> {
     let heads = ((config.heads as f64 * share).round() as usize).max(1);
@@ -570,16 +626,15 @@ fn generator(json: &Map<String, Value>, config: &EncoderConfig, share: f64) -> R
     Ok(EncoderConfig::from_json(json)?)
 }
 
-/// The corpora that have a document in `part`: small ones may hold none out. All of them where none has one, which is
-/// said where it is drawn.
-fn held_out(mixture: &Mixture, part: Part) -> Result<Mixture> {
+/// The corpora that have a document in `part`, small ones may hold none out; none where none has one.
+fn held_out(mixture: &Mixture, part: Part) -> Result<Option<Mixture>> {
     let mut corpora = Vec::new();
     for (corpus, weight) in mixture.corpora() {
         if corpus.documents(part, Order::AsIs, 0).next().transpose()?.is_some() {
             corpora.push((corpus.clone(), *weight));
         }
     }
-    Ok(if corpora.is_empty() { mixture.clone() } else { Mixture::new(corpora)? })
+    Ok(if corpora.is_empty() { None } else { Some(Mixture::new(corpora)?) })
 }
 
 /// Whether a micro-batch by tokens has room for so many.

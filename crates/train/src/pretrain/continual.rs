@@ -161,9 +161,7 @@ impl ContinualTask {
             TaskObjective::Reordering(_) if text.sentences.len() < 2 => return Ok(None),
             TaskObjective::Reordering(objective) => objective.corrupt(text, random)?,
             TaskObjective::Distance(_) if text.sentences.len() < 2 && other.is_none() => return Ok(None),
-            TaskObjective::Distance(objective) => {
-                objective.corrupt(text, other, others.room(text.ids.len()) + sentence_distance::FRAME, random)?
-            }
+            TaskObjective::Distance(objective) => objective.corrupt(text, other, others.length, random)?,
             TaskObjective::Capitalization(objective) if !objective.has_words(text) => return Ok(None),
             TaskObjective::Capitalization(objective) => objective.classify(text)?,
             TaskObjective::TokenDocument(_) if elsewhere.iter().all(|ids| ids.is_empty()) => return Ok(None),
@@ -182,8 +180,13 @@ impl Pretraining for ContinualTask {
         &self.names
     }
 
+    fn shortest(&self) -> usize {
+        self.frame() + 2
+    }
+
     fn cut(&self, length: usize) -> Cut {
-        Cut::Within { length: length.saturating_sub(self.frame()).max(2), both: false }
+        // whole sentences: where a segment was cut says nothing of its place
+        Cut::Sentences { length: length.saturating_sub(self.frame()).max(2), across: false }
     }
 
     fn needs(&self) -> Needs {
@@ -229,7 +232,11 @@ impl Pretraining for ContinualTask {
         // a stretch of another document, as a step of such windows alone would learn nothing
         for _ in 0..TRIES {
             let Some(document) = others.draw(window, random)? else { break };
-            let (end, own) = (ids.len().min(document.ids.len()), &document.ids);
+            let own = &document.ids;
+            let end = match document.sentences.iter().rfind(|&&start| start > 0 && start <= ids.len()) {
+                Some(&start) if ids.len() < own.len() => start,
+                _ => ids.len().min(own.len()),
+            };
             let sentences: Vec<usize> = document.sentences.iter().copied().filter(|&at| at < end).collect();
             let text = Text { ids: &own[..end], sentences: &sentences };
             let spans = document.spans.iter().copied().filter(|span| span.end <= end).collect();

@@ -125,11 +125,11 @@ impl Window {
         self.pieces[0].text()
     }
 
-    /// The tokens of all pieces with the token `between` between two of them, and where sentences begin in them.
-    pub fn joined(&self, between: u32) -> (Vec<u32>, Vec<usize>) {
+    /// The tokens of all pieces, with `between` between two of them if there is such a token, and where sentences begin.
+    pub fn joined(&self, between: Option<u32>) -> (Vec<u32>, Vec<usize>) {
         let (mut ids, mut sentences) = (Vec::with_capacity(self.tokens() + self.pieces.len()), Vec::new());
         for (number, piece) in self.pieces.iter().enumerate() {
-            ids.extend((number > 0).then_some(between));
+            ids.extend(between.filter(|_| number > 0));
             let (own, starts) = piece.text();
             sentences.extend(starts.into_iter().map(|start| ids.len() + start));
             ids.extend_from_slice(own);
@@ -721,12 +721,12 @@ pub(super) mod tests {
         let cut = Cut::Sentences { length: 10, across: true };
         let seed = (0..64).find(|&seed| first(seed).next(cut).unwrap().pieces[0].drawn.document.number == 0).unwrap();
         let mut cutting = first(seed);
-        let mut next = || cutting.next(cut).unwrap().joined(1);
+        let mut next = || cutting.next(cut).unwrap().joined(Some(1));
         assert_eq!(next(), ((10..19).collect(), vec![0, 4]));
         assert_eq!(next(), (vec![19, 20, 21, 1, 30, 31], vec![0, 4]));
         assert_eq!(next().0[..9], (32..41).collect::<Vec<u32>>());
         let mut cutting = first(seed);
-        let mut next = || cutting.next(Cut::Sentences { length: 10, across: false }).unwrap().joined(1);
+        let mut next = || cutting.next(Cut::Sentences { length: 10, across: false }).unwrap().joined(Some(1));
         // behind 9 tokens 3 would remain, behind 4 enough, but 4 are few as well
         assert_eq!([next(), next()].map(|one| one.0), [(10..16).collect::<Vec<u32>>(), (16..22).collect()]);
     }

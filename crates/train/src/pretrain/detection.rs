@@ -26,9 +26,6 @@ pub(crate) struct DetectionTask {
     pub from: Option<[PathBuf; 2]>,
 }
 
-/// Tokens that begin and end a sequence.
-const FRAME: usize = 2;
-
 impl Pretraining for DetectionTask {
     type Model = Electra;
     type Example = Detection;
@@ -39,8 +36,13 @@ impl Pretraining for DetectionTask {
         &["generator", "discriminator"]
     }
 
+    fn shortest(&self) -> usize {
+        self.objective.frame() + 2
+    }
+
     fn cut(&self, length: usize) -> Cut {
-        Cut::Within { length: length.saturating_sub(FRAME).max(2), both: false }
+        let (config, length) = (self.objective.config(), length.saturating_sub(self.objective.frame()).max(2));
+        if config.segments { Cut::Sentences { length, across: false } } else { Cut::Within { length, both: false } }
     }
 
     fn example(&self, window: &Window, _: &Others<'_>, random: &mut ChaCha8Rng) -> Result<Option<Detection>> {

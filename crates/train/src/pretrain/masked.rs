@@ -52,6 +52,10 @@ impl Pretraining for MaskedTask {
     type Example = Masked;
     type Batch = Masks;
 
+    fn shortest(&self) -> usize {
+        FRAME + 2
+    }
+
     fn cut(&self, length: usize) -> Cut {
         let length = length.saturating_sub(FRAME).max(2);
         match self.format() {
@@ -83,7 +87,7 @@ impl Pretraining for MaskedTask {
     }
 
     fn example(&self, window: &Window, others: &Others<'_>, random: &mut ChaCha8Rng) -> Result<Option<Masked>> {
-        let (ids, sentences) = window.joined(self.vocabulary.sep()?);
+        let (ids, sentences) = window.joined(Some(self.vocabulary.sep()?));
         if ids.iter().all(|&id| self.vocabulary.is_special(id)) {
             return Ok(None);
         }

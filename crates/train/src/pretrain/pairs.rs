@@ -43,17 +43,22 @@ where
     type Batch = Pairs;
 
     fn cut(&self, length: usize) -> Cut {
-        Cut::Within { length: self.objective.raw_length(length), both: false }
+        let length = self.objective.raw_length(length);
+        if self.objective.joins_documents() {
+            Cut::Across { length, frame: 0 }
+        } else {
+            Cut::Within { length, both: false }
+        }
     }
 
     fn example(&self, window: &Window, _: &Others<'_>, random: &mut ChaCha8Rng) -> Result<Option<Denoised>> {
         // inserted masks can make a text longer than it was, and single tokens more spans than there are sentinels, but
         // hardly ever
         const TRIES: usize = 100;
-        let (ids, sentences) = window.stretch();
+        let (ids, sentences) = window.joined(None);
         let mut last = None;
         for _ in 0..TRIES {
-            match self.objective.corrupt(&Text { ids, sentences: &sentences }, None, random) {
+            match self.objective.corrupt(&Text { ids: &ids, sentences: &sentences }, None, random) {
                 Ok(Examples::Denoised(pair)) if pair.source.len() <= self.longest => return Ok(Some(pair)),
                 Ok(_) => {}
                 Err(error) => last = Some(error),

@@ -3,7 +3,9 @@
 //! the tokens before the segment. A step then depends on weights and batch alone, so that a run that was stopped goes on
 //! with the same bits, and segments can come in any order. It costs a pass without gradients over the memory's tokens, at
 //! 384 for 512 about a quarter more computing, and reach: the memory's first tokens have seen none before them, where a
-//! state that is carried over hands on what came earlier, a memory's length for each layer.
+//! state that is carried over hands on what came earlier, a memory's length for each layer. Segments and their memory are
+//! of one document, where the authors' code reads all of them as one stream with a token between two; and it reads only the
+//! second half of a sequence as A and B, the first half, which the next sequence keeps in memory, as it comes.
 
 use std::path::Path;
 
@@ -38,7 +40,7 @@ impl Pretraining for PermutationTask {
 
     fn example(&self, window: &Window, others: &Others<'_>, random: &mut ChaCha8Rng) -> Result<Option<Permuted>> {
         let Piece { drawn, from, to } = &window.pieces[0];
-        let other = others.draw(window, random)?;
+        let other = others.draw_by_tokens(window, random)?;
         let other = other.as_ref().map(|other| Text { ids: &other.ids, sentences: &other.sentences });
         Ok(Some(self.objective.segment(&drawn.text(), *from..*to, window.backwards, other.as_ref(), random)))
     }

@@ -34,10 +34,14 @@ impl Pretraining for SentencePairTask {
         &["masked", "order"]
     }
 
+    fn shortest(&self) -> usize {
+        FRAME + 2
+    }
+
     fn cut(&self, length: usize) -> Cut {
         let length = length.saturating_sub(FRAME).max(2);
         match self.objective.config().unit {
-            Unit::Segments => Cut::Within { length, both: false },
+            Unit::Segments => Cut::Sentences { length, across: false },
             Unit::Sentences => Cut::SentencePairs { length },
         }
     }
@@ -72,7 +76,7 @@ impl Pretraining for SentencePairTask {
         let other = if self.objective.needs_other() { others.draw(window, random)? } else { None };
         let other = other.as_ref().map(|document| Text { ids: &document.ids, sentences: &document.sentences });
         let text = Text { ids, sentences: &sentences };
-        self.objective.corrupt(&text, other.as_ref(), others.room(ids.len()) + FRAME, random).map(Some)
+        self.objective.corrupt(&text, other.as_ref(), others.length, random).map(Some)
     }
 
     fn batch(&self, examples: Vec<SentencePair>) -> Result<SentencePairs> {

@@ -36,6 +36,10 @@ impl Pretraining for SpansTask {
         &["masked", "boundary"]
     }
 
+    fn shortest(&self) -> usize {
+        FRAME + 2
+    }
+
     fn cut(&self, length: usize) -> Cut {
         Cut::Within { length: length.saturating_sub(FRAME).max(2), both: false }
     }

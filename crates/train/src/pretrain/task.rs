@@ -18,7 +18,6 @@ use super::recipe::Micro;
 use super::text_tasks::TextTasks;
 use crate::error::{Error, Result};
 use crate::objectives::denoised::Denoised;
-use crate::objectives::next_sentence::FRAME;
 
 /// What is learnt from text.
 pub(crate) trait Pretraining: Send + Sync + 'static {
@@ -32,6 +31,11 @@ pub(crate) trait Pretraining: Send + Sync + 'static {
     /// The names of the loss's parts; the whole is their sum.
     fn parts(&self) -> &[&'static str] {
         &["loss"]
+    }
+
+    /// The fewest tokens that an example can have: what frames a text, and two of it.
+    fn shortest(&self) -> usize {
+        2
     }
 
     /// How documents are cut for examples of so many tokens.
@@ -203,27 +207,37 @@ pub(crate) fn numbers<'a>(
 }
 
 impl Others<'_> {
-    /// Tokens that a pair may have in place of a window of so many: more, so that what comes from elsewhere isn't told by
-    /// where it was cut, but not many more than were counted for the batch.
-    pub fn room(&self, window: usize) -> usize {
-        // what frames a pair
-        let most = self.length.saturating_sub(FRAME);
-        (2 * window).min(most).max(window)
-    }
-
     /// A random document of the same corpus and part, each as likely, that is not the one that `window` is of, nor another
     /// part or a copy of it; none where there is no other.
     ///
     /// # Errors
     /// When it cannot be read.
     pub fn draw(&self, window: &Window, random: &mut ChaCha8Rng) -> Result<Option<Document>> {
+        self.drawn(window, random, &|corpus, random| Ok(random.random_range(0..corpus.len())))
+    }
+
+    /// The same, but each as likely as it has tokens: so that all tokens are as likely.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn draw_by_tokens(&self, window: &Window, random: &mut ChaCha8Rng) -> Result<Option<Document>> {
+        self.drawn(window, random, &|corpus, random| Ok(corpus.holder(random.random_range(0..corpus.tokens()))?))
+    }
+
+    /// The first of those that `pick` gives that is another one; of the few of a small part any.
+    fn drawn(
+        &self,
+        window: &Window,
+        random: &mut ChaCha8Rng,
+        pick: &dyn Fn(&Corpus, &mut ChaCha8Rng) -> Result<u64>,
+    ) -> Result<Option<Document>> {
         // of a tenth of a corpus all of them miss once in a thousand times; the list of a smaller part is short
         const TRIES: usize = 64;
         let drawn = &window.pieces[0].drawn;
         let (corpus, _) = &self.mixture.corpora()[drawn.corpus];
         let own = corpus.hash(drawn.document.number)?;
         for _ in 0..TRIES {
-            let number = random.random_range(0..corpus.len());
+            let number = pick(corpus, random)?;
             let hash = corpus.hash(number)?;
             if hash != own && self.part.holds(hash) {
                 return Ok(Some(corpus.document(number)?));

@@ -1,10 +1,13 @@
 //! Runs that are stopped go on with the same bits; nothing depends on the number of threads.
 
+use std::cell::Cell;
 use std::fs;
 use std::path::Path;
 
 use ptm_train::Error;
+use ptm_train::objective::Judgement;
 use ptm_train::pretrain::pretrain;
+use ptm_train::training::{Progress, Watch};
 use serde_json::Value;
 
 use crate::workplace::{
@@ -47,9 +50,10 @@ fn runs_that_are_stopped_go_on_with_the_same_bits() {
     ];
     let others = [("bart", BART), ("distilbert", DISTILBERT), ("t5-mixture", T5), ("bart-mixture", BART)];
     let formats = [("full", ROBERTA), ("doc", ROBERTA), ("across", GPT2)];
+    let published = [("t5-across", T5), ("electra-segments", ELECTRA)];
     let variants = [("bert_style", T5), ("mass_style", T5), ("deshuffling", T5), ("iid_dropped", BART)];
     let mixture = place.mixture("");
-    for (name, model) in families.into_iter().chain(own).chain(others).chain(formats).chain(variants) {
+    for (name, model) in families.into_iter().chain(own).chain(others).chain(formats).chain(published).chain(variants) {
         let objective = match name {
             "t5-mixture" | "bart-mixture" => Some(mixture.as_str()),
             "spanbert" => Some("objective.name=span_masking"),
@@ -61,6 +65,8 @@ fn runs_that_are_stopped_go_on_with_the_same_bits() {
             "full" => Some("objective={name='masked_lm',format='full_sentences'}"),
             "doc" => Some("objective={name='masked_lm',format='doc_sentences'}"),
             "across" => Some("objective={name='causal_lm',across_documents=true}"),
+            "t5-across" => Some("objective={name='span_corruption',across_documents=true}"),
+            "electra-segments" => Some("objective={name='replaced_token_detection',segments=true}"),
             "bert_style" => Some("objective.name=bert_style"),
             "mass_style" => Some("objective.name=mass_style"),
             "deshuffling" => Some("objective.name=deshuffling"),
@@ -84,6 +90,46 @@ fn runs_that_are_stopped_go_on_with_the_same_bits() {
         place.run(&others);
         assert!(traces(&whole.output, 12) == traces(&others.output, 12), "{name}");
     }
+}
+
+/// Says to stop when it was asked so many times.
+struct Asked(Cell<u64>);
+
+impl Watch for Asked {
+    fn stop(&self) -> bool {
+        self.0.set(self.0.get().saturating_sub(1));
+        self.0.get() == 0
+    }
+
+    fn note(&mut self, _: &str) {}
+
+    fn step(&mut self, _: &Progress) {}
+
+    fn judged(&mut self, _: u64, _: &Judgement, _: bool) {}
+}
+
+/// A run is stopped between the micro-batches of a step, which then begins again.
+#[test]
+fn steps_that_were_begun_begin_again() {
+    let place = Workplace::new();
+    let more = ["batch.accumulate=6", "checkpoint.every=1"];
+    let whole = place.recipe("whole", ROBERTA, 4, &more);
+    place.run(&whole);
+    let parts = place.recipe("parts", ROBERTA, 4, &more);
+    let (mut within, mut asked) = (0, 0);
+    loop {
+        asked += 1;
+        assert!(asked < 200);
+        match pretrain(&parts, &place.sources(), false, &mut Asked(Cell::new(asked))) {
+            Err(Error::Stopped) => {
+                // before its first step a run has nothing to keep
+                within += u32::from(!parts.output.join("checkpoint-1").exists());
+            }
+            ended => break drop(ended.unwrap()),
+        }
+    }
+    assert!(within > 2, "stopped in the first step {within} times");
+    assert!(traces(&whole.output, 4) == traces(&parts.output, 4));
 }
 
 /// The numbers of a log's lines of steps.

@@ -9,12 +9,13 @@ use std::fs;
 use ptm_text::Tokenizer;
 use ptm_text::corpus::{Corpus, Order, Part, Split};
 use ptm_train::Error;
+use ptm_train::objective::Judgement;
 use ptm_train::pretrain::{Recipe, Sources, pretrain};
-use ptm_train::training::Outcome;
+use ptm_train::training::{Outcome, Progress, Watch};
 use serde_json::{Value, json};
 use workplace::{
     BART, BERT, DISTILBERT, ELECTRA, ERNIE, FIRST_WORD, GPT2, KNOWLEDGE, ROBERTA, SENTENCES, SENTINELS, T5, Until,
-    WORDS, Workplace, XLNET,
+    WORDS, Workplace, XLNET, tokenizer,
 };
 
 #[test]
@@ -322,6 +323,13 @@ fn models_are_gone_on_with() {
     assert!((loss(&second) - loss(&first)).abs() < 0.05, "{} and {}", loss(&first), loss(&second));
     let config: Value = serde_json::from_slice(&fs::read(second.model.join("config.json")).unwrap()).unwrap();
     assert_eq!((&config["resid_pdrop"], &config["n_embd"]), (&json!(0.0), &json!(32)));
+    // with another tokenizer its rows would stand for other tokens
+    tokenizer(&place.path("other"), WORDS + 1);
+    let other = Sources { tokenizer: Some(place.path("other")), ..sources.clone() };
+    let error = pretrain(&recipe, &other, true, &mut Until(0, 1)).unwrap_err().to_string();
+    assert!(error.contains("the id 29 is \"word24\" in it and \"<extra_id_0>\""), "{error}");
+    let again = pretrain(&recipe, &sources, false, &mut Until(0, 1)).unwrap();
+    assert_eq!(again.state.step, 2);
     // what was finished stays so, and begins again when told to
     let again = pretrain(&recipe, &sources, false, &mut Until(0, 1)).unwrap();
     assert_eq!((again.state.step, again.seconds), (2, 0.0));
@@ -347,5 +355,33 @@ fn epochs_are_as_many_steps_as_the_text_gives() {
         (recipe.run.steps, recipe.run.epochs) = (None, 1.0);
         let state = place.run(&recipe).state;
         assert!((state.epochs - 1.0).abs() < 0.1, "{name}: {} epochs in {} steps", state.epochs, state.step);
+    }
+}
+
+/// What a model's configuration doesn't read is said, for it may be misspelt, and nothing else is.
+#[test]
+fn keys_that_nothing_reads_are_said() {
+    struct Noted(Vec<String>);
+    impl Watch for Noted {
+        fn stop(&self) -> bool {
+            true
+        }
+        fn note(&mut self, note: &str) {
+            self.0.push(note.to_owned());
+        }
+        fn step(&mut self, _: &Progress) {}
+        fn judged(&mut self, _: u64, _: &Judgement, _: bool) {}
+    }
+    let place = Workplace::new();
+    for model in [BERT, ROBERTA, DISTILBERT, ERNIE, GPT2, BART, T5, ELECTRA, XLNET] {
+        for (more, said) in [("", false), (", num_hidden_layer = 3", true)] {
+            let mut noted = Noted(Vec::new());
+            let recipe = place.recipe("noted", &format!("{model}{more}"), 2, &[]);
+            // stopped as soon as it begins
+            drop(pretrain(&recipe, &place.sources(), true, &mut noted));
+            let notes: Vec<_> = noted.0.iter().filter(|note| note.contains("is read by nothing")).collect();
+            assert_eq!(notes.len(), usize::from(said), "{model}{more}: {notes:?}");
+            assert!(notes.iter().all(|note| note.starts_with("model.config.num_hidden_layer ")), "{notes:?}");
+        }
     }
 }

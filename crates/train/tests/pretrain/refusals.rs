@@ -161,7 +161,7 @@ fn what_does_not_fit_is_said() {
         (GPT2, "model.config.model_type=gpt5", "gpt5"),
         (GPT2, "batch={tokens=16,length=32}", "batch.tokens"),
         (GPT2, "corpus.packed=nowhere", "nowhere"),
-        (GPT2, "corpus.validation=0.0001", "validation"),
+        (GPT2, "corpus.validation=0.0001", "corpus.validation: 0.0001 of 160 documents holds none out"),
         (GPT2, "evaluate.metric=bleu", "evaluate.metric"),
         (T5, "batch={tokens=32,length=32}", "batch.tokens"),
         (XLNET, "batch.length=5000", "batch.length: 5000 tokens are more than the 4096"),
@@ -171,6 +171,8 @@ fn what_does_not_fit_is_said() {
         assert!(error.contains(said), "{set}: {error}");
         fs::remove_dir_all(place.path("none")).unwrap_or_default();
     }
+    let error = place.fails(&recipe(BERT, &["objective.name=next_sentence", "batch.length=4"]));
+    assert!(error.contains("batch.length: an example has 5 tokens at least, not 4"), "{error}");
     tokenizer(&place.path("other"), WORDS + 1);
     let sources = Sources { tokenizer: Some(place.path("other")), ..Sources::default() };
     let error = pretrain(&recipe(GPT2, &[]), &sources, false, &mut Until(0, 1)).unwrap_err().to_string();

@@ -27,7 +27,11 @@ pub fn check(
     let settings = layers.settings()?;
     if given.by("json").is_none() && given.by("output").is_none() {
         let why = "log-probabilities are part of the JSON";
-        given.refuse("top_logprobs", why, "add --json or --output, or leave it out")?;
+        let instead = "add --json or --output, or leave it out";
+        given.refuse("top_logprobs", why, instead)?;
+        if values.contains_key("top_logprobs") {
+            return Err(hinted(format!("--set top_logprobs does not apply: {why}"), instead));
+        }
     }
     let by = |key: &str| -> Option<String> {
         let by_set = || values.contains_key(key).then(|| format!("{} {key}", given.by("set").unwrap_or("--set")));

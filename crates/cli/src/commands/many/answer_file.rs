@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::earlier_run::EarlierRun;
 use crate::args::{Given, KeepArgs};
@@ -22,7 +22,11 @@ pub struct AnswerFile {
     run: EarlierRun,
     /// Answers of an earlier run.
     pub held: usize,
+    /// So many of them say that there is none.
+    pub failed: usize,
     written: usize,
+    /// Whether what was there has made room. Until there is an answer it stays.
+    begun: bool,
 }
 
 impl AnswerFile {
@@ -43,16 +47,26 @@ impl AnswerFile {
         let run =
             if is_kept { EarlierRun::of(path, given.settings())? } else { EarlierRun::new(path, given.settings()) };
         let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(!is_kept);
-        let mut file = options.open(path).with_context(failed)?;
-        let (held, bytes) = if is_kept { whole_lines(&file, path)? } else { (0, 0) };
+        options.read(true).write(true).create(true).truncate(false);
+        let file = options.open(path).with_context(failed)?;
+        let (held, failed, bytes) = if is_kept { whole_lines(&file, path)? } else { (0, 0, 0) };
         run.check(held)?;
-        // what a run that was killed left of a line goes
+        let mut this =
+            Self { path: path.clone(), to: BufWriter::new(file), run, held, failed, written: 0, begun: false };
+        if is_kept {
+            this.begin(bytes)?;
+        }
+        Ok(Some(this))
+    }
+
+    /// Leaves the first `bytes` of what is there: what a run that was killed left of a line goes, or all of it.
+    fn begin(&mut self, bytes: u64) -> anyhow::Result<()> {
+        let failed = || format!("{}: cannot write", self.path.display());
+        let file = self.to.get_mut();
         file.set_len(bytes).with_context(failed)?;
         file.seek(SeekFrom::Start(bytes)).with_context(failed)?;
-        let mut this = Self { path: path.clone(), to: BufWriter::new(file), run, held, written: 0 };
-        this.keep()?;
-        Ok(Some(this))
+        self.begun = true;
+        self.keep()
     }
 
     /// An input, each in its turn, also those that the earlier run answered.
@@ -65,6 +79,9 @@ impl AnswerFile {
     }
 
     pub fn write(&mut self, answer: &impl Serialize) -> anyhow::Result<()> {
+        if !self.begun {
+            self.begin(0)?;
+        }
         let failed = || format!("{}: cannot write", self.path.display());
         write_answer(&mut self.to, answer).with_context(failed)?;
         self.to.write_all(b"\n").with_context(failed)?;
@@ -75,7 +92,7 @@ impl AnswerFile {
 
     pub fn flush(&mut self) -> anyhow::Result<()> {
         self.to.flush().with_context(|| format!("{}: cannot write", self.path.display()))?;
-        if self.run.is_due() { self.keep() } else { Ok(()) }
+        if self.begun && self.run.is_due() { self.keep() } else { Ok(()) }
     }
 
     /// Answers on the disk, and after them what they are to.
@@ -96,7 +113,11 @@ impl AnswerFile {
             let sentence = format!("{path}: it holds {} answers, but there are {seen} inputs", self.held);
             return Err(hinted(sentence, "give the inputs of the earlier run, or leave --resume out"));
         }
-        self.keep()?;
+        if self.begun {
+            self.keep()?
+        } else {
+            self.begin(0)?
+        }
         if !quiet {
             let before = if self.held > 0 { format!(" after {} of an earlier run", self.held) } else { String::new() };
             report::note(&format!("{}: {} answers written{before}", self.path.display(), self.written));
@@ -116,21 +137,27 @@ impl AnswerFile {
 impl Drop for AnswerFile {
     /// However a run ends, it is known what its answers are to.
     fn drop(&mut self) {
-        if self.run.is_behind() {
+        if self.begun && self.run.is_behind() {
             let _ = self.keep();
         }
     }
 }
 
-/// How many whole lines a file has, and their bytes.
-fn whole_lines(file: &File, path: &Path) -> anyhow::Result<(usize, u64)> {
+/// How many whole lines a file has, how many of them say that there is no answer, and their bytes.
+fn whole_lines(file: &File, path: &Path) -> anyhow::Result<(usize, usize, u64)> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Failed {
+        #[serde(rename = "error")]
+        _error: String,
+    }
     let mut from = BufReader::with_capacity(1 << 18, file);
-    let (mut lines, mut whole, mut line) = (0, 0_u64, Vec::new());
+    let (mut lines, mut failed, mut whole, mut line) = (0, 0, 0_u64, Vec::new());
     loop {
         line.clear();
         let length = from.read_until(b'\n', &mut line).with_context(|| format!("{}: cannot read", path.display()))?;
         if line.last() != Some(&b'\n') {
-            return Ok((lines, whole));
+            return Ok((lines, failed, whole));
         }
         if serde_json::from_slice::<serde::de::IgnoredAny>(&line).is_err() {
             return Err(hinted(
@@ -139,6 +166,7 @@ fn whole_lines(file: &File, path: &Path) -> anyhow::Result<(usize, u64)> {
             ));
         }
         lines += 1;
+        failed += usize::from(serde_json::from_slice::<Failed>(&line).is_ok());
         whole += length as u64;
     }
 }

@@ -12,9 +12,9 @@ use ptm_tasks::Error;
 use ptm_tasks::generation::Fed;
 use serde::Serialize;
 
-use super::{AnswerFile, Given, Many, Place};
+use super::{AnswerFile, Given, Many, To, at};
 use crate::failure::Stopped;
-use crate::input::{PIECE_BYTES, Record, Stream};
+use crate::input::{PIECE_BYTES, Place, Record, Stream};
 use crate::progress::Progress;
 use crate::stop;
 
@@ -48,7 +48,7 @@ impl<I: Clone, A: Serialize> Many<'_, I, A> {
     /// # Errors
     /// When there is no input, some inputs could not be answered, reading or writing fails, or Ctrl-C was pressed.
     pub fn flowing(&self, stream: Stream, flow: &Flow<'_, I, A>) -> anyhow::Result<()> {
-        let place = Place::new(AnswerFile::of(self.keep, &self.stream.given)?);
+        let place = To::new(AnswerFile::of(self.keep, &self.stream.given)?);
         let skip = place.file.as_ref().map_or(0, |file| file.held);
         let progress = self.progress(&stream, &place);
         let window = RefCell::new(Window {
@@ -112,7 +112,7 @@ struct Window<'w, 'm, I, A> {
     open: HashMap<usize, usize>,
     /// So many inputs were begun.
     begun: usize,
-    place: Place<A>,
+    place: To<A>,
     progress: Progress,
     /// What went wrong beside the inputs.
     failure: Option<anyhow::Error>,
@@ -125,8 +125,8 @@ struct Held<I, A> {
 }
 
 enum Line<I, A> {
-    Open(I),
-    Ended(I, ptm_tasks::Result<A>),
+    Open(I, Place),
+    Ended(I, anyhow::Result<A>),
     Wrong(anyhow::Error),
 }
 
@@ -162,9 +162,13 @@ impl<I: Clone, A: Serialize> Window<'_, '_, I, A> {
             }
             let bytes = record.as_ref().map_or(0, Record::size);
             self.bytes += bytes;
-            match record.and_then(|record| (self.many.read)(number as u64, record)) {
-                Ok(input) => {
-                    self.held.push_back(Held { bytes, line: Line::Open(input.clone()) });
+            let read = record.and_then(|record| {
+                let place = record.place.clone();
+                Ok(((self.many.read)(number as u64, record)?, place))
+            });
+            match read {
+                Ok((input, place)) => {
+                    self.held.push_back(Held { bytes, line: Line::Open(input.clone(), place) });
                     self.open.insert(self.begun, number);
                     self.begun += 1;
                     return Fed::Input(input);
@@ -184,8 +188,8 @@ impl<I: Clone, A: Serialize> Window<'_, '_, I, A> {
         let first = self.seen - self.held.len();
         let Some(number) = self.open.remove(&place) else { return Ok(()) };
         let line = &mut self.held[number - first].line;
-        if let Line::Open(input) = line {
-            *line = Line::Ended(input.clone(), answer);
+        if let Line::Open(input, place) = line {
+            *line = Line::Ended(input.clone(), answer.map_err(|error| at(error, place)));
         }
         self.give_on()
     }
@@ -193,15 +197,13 @@ impl<I: Clone, A: Serialize> Window<'_, '_, I, A> {
     /// Gives on what has ended and has nothing open before it.
     fn give_on(&mut self) -> ptm_tasks::Result<()> {
         let mut given = Ok(());
-        while given.is_ok() && self.held.front().is_some_and(|held| !matches!(held.line, Line::Open(_))) {
+        while given.is_ok() && self.held.front().is_some_and(|held| !matches!(held.line, Line::Open(..))) {
             let Some(Held { bytes, line }) = self.held.pop_front() else { break };
             self.bytes -= bytes;
             given = match line {
-                Line::Ended(input, answer) => {
-                    self.many.give(answer.map(|answer| (&input, answer)).map_err(Into::into), &mut self.place)
-                }
+                Line::Ended(input, answer) => self.many.give(answer.map(|answer| (&input, answer)), &mut self.place),
                 Line::Wrong(error) => self.many.give(Err(error), &mut self.place),
-                Line::Open(_) => Ok(()),
+                Line::Open(..) => Ok(()),
             };
         }
         self.progress.at((self.seen - self.held.len()) as u64);
