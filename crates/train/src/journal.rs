@@ -51,9 +51,10 @@ impl Journal {
     pub fn open(dir: &Path, step: u64, log: &Log) -> Result<Self> {
         let path = dir.join(LOG);
         let mut kept = String::new();
-        for line in lines(&path)? {
+        for (text, line) in written(&path)? {
             if line.get("step").and_then(Value::as_u64).is_some_and(|at| at <= step) {
-                kept.extend([line.to_string().as_str(), "\n"]);
+                // as it is: a number that is read and written again may end in another digit
+                kept.extend([text.as_str(), "\n"]);
             }
         }
         write_atomic(&path, kept.as_bytes())?;
@@ -136,6 +137,11 @@ fn object(line: &Line<'_>, values: &[(String, f64)]) -> Value {
 /// # Errors
 /// When the file is there but can't be read.
 pub fn lines(path: &Path) -> Result<Vec<Value>> {
+    Ok(written(path)?.into_iter().map(|(_, line)| line).collect())
+}
+
+/// The same, each as it is written and as it is read.
+fn written(path: &Path) -> Result<Vec<(String, Value)>> {
     // far longer than any line of a journal
     const MOST: u64 = 1 << 30;
     let failed = |source| Error::File { action: "read", path: path.to_owned(), source };
@@ -149,7 +155,9 @@ pub fn lines(path: &Path) -> Result<Vec<Value>> {
     }
     let mut found = Vec::new();
     for line in BufReader::new(file).split(b'\n') {
-        found.extend(serde_json::from_slice::<Value>(&line.map_err(failed)?).ok().filter(Value::is_object));
+        let Ok(text) = String::from_utf8(line.map_err(failed)?) else { continue };
+        let line = serde_json::from_str::<Value>(&text).ok().filter(Value::is_object);
+        found.extend(line.map(|line| (text, line)));
     }
     Ok(found)
 }

@@ -244,8 +244,12 @@ pub(crate) fn parse<R: DeserializeOwned>(text: &str, label: &str, overrides: &[S
         set(&mut table, given).map_err(|problem| Error::recipe(format!("--set {given}"), problem))?;
         let so_far: Result<R, _> = Value::Table(table.clone()).try_into();
         // the last one decides whether all of them are right, but the one that made it wrong is to be named
-        if let (Err(error), true) = (so_far, at + 1 == overrides.len() || toml::from_str::<R>(text).is_ok()) {
-            return Err(Error::recipe(format!("--set {given}"), error.message()));
+        let Err(error) = so_far else { continue };
+        match toml::from_str::<R>(text) {
+            // not what is set is wrong, but what is not
+            Err(own) if at + 1 == overrides.len() && own.message() == error.message() => return Err(wrong(own)),
+            Err(_) if at + 1 < overrides.len() => {}
+            _ => return Err(Error::recipe(format!("--set {given}"), error.message())),
         }
     }
     match overrides {

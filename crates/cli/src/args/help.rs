@@ -138,8 +138,8 @@ span_corruption; ERNIE's knowledge_masking, and with it the tasks of ERNIE 2.0, 
 sentence_reordering, sentence_distance; BART's noises one by one: token_masking, token_deletion, text_infilling, sentence_permutation, \
 document_rotation; the T5 paper's variants: prefix_lm, bert_style, mass_style, deshuffling, iid_spans, iid_dropped.
 
---json prints [{\"objective\", \"seed\", \"examples\": [{\"rows\": [{\"name\", \"ids\", \"tokens\", \"corrupted\", \
-\"loss_positions\", \"targets\", \"target_ids\", \"order\"}], \"attention\": [{\"name\", \"of\", \"queries\", \"visible\"}]}]}].
+--json prints [{\"objective\", \"seed\", \"examples\": [{\"note\", \"rows\": [{\"name\", \"ids\", \"tokens\", \"segments\", \
+\"corrupted\", \"loss_positions\", \"targets\", \"target_ids\", \"order\"}], \"attention\": [{\"name\", \"of\", \"queries\", \"visible\"}]}]}].
 
 Examples:
   ptm explain span_corruption \"Thank you for inviting me to your party last week.\"

@@ -29,7 +29,7 @@ pub enum Error {
         source: io::Error,
     },
     /// A path that should be a file is something else.
-    #[error("{path}: not a regular file; give the path of a file of weights")]
+    #[error("{path}: this is no regular file; give the path of one")]
     NotAFile {
         /// The path.
         path: PathBuf,

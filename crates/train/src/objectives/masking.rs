@@ -155,8 +155,9 @@ pub(crate) fn units(ids: &[u32], whole_words: bool, vocabulary: &Vocabulary) -> 
     units
 }
 
-/// Units in random order until they have so many tokens as the rate means, at least one and at most `most`. One that would
-/// make it more is left out, as in BERT's code.
+/// Units in random order until they have so many tokens as the rate means of those that are not special, at least one and at
+/// most `most`. One that would make it more is left out, as in BERT's code; which counts what frames the text too, and hides
+/// unknown tokens, which are special here.
 pub(crate) fn choose(
     mut units: Vec<Range<usize>>,
     rate: f64,

@@ -1,5 +1,6 @@
 //! Next sentence prediction (Devlin et al. 2019, §3.1, task 2) and sentence order (Lan et al. 2020, §3.1): two segments, of
-//! which a model says whether the second follows the first, beside the tokens that are hidden in both.
+//! which a model says whether the second follows the first, beside the tokens that are hidden in both. (ALBERT hides up to
+//! three words in a row; here tokens or words are hidden one by one.)
 
 use std::ops::Range;
 
@@ -90,7 +91,7 @@ impl NextSentence {
             let problem = "is for sequences without pairs, of masked_lm: what a segment is says objective.unit";
             return Err(Error::recipe("objective.masking.format", problem));
         }
-        let masked_lm = MaskedLm::new(config.masking.clone(), vocabulary)?;
+        let masked_lm = MaskedLm::new(config.masking.clone(), vocabulary).map_err(of_masking)?;
         Ok(Self { config, otherwise, masked_lm, cls: vocabulary.cls()?, sep: vocabulary.sep()? })
     }
 
@@ -213,6 +214,16 @@ impl NextSentence {
                 &other.ids[start..bounds[last]]
             }
         }
+    }
+}
+
+/// An error in the settings of masks, which are those of `objective.masking` here.
+fn of_masking(error: Error) -> Error {
+    match error {
+        Error::Recipe { place, problem } => {
+            Error::Recipe { place: place.replace("objective.", "objective.masking."), problem }
+        }
+        other => other,
     }
 }
 

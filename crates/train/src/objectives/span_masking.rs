@@ -1,5 +1,7 @@
 //! Span masking (Joshi et al. 2020, §3.1 and §3.2): contiguous spans of whole words are hidden, and foretold twice: as in
 //! masked language modelling, and by the span boundary objective from the two tokens outside and the place within alone.
+//! (In the authors' code a span begins at the word of a random token, so that longer words begin more of them, and random
+//! tokens are drawn as often as they occur.)
 
 use std::ops::Range;
 
@@ -23,7 +25,8 @@ pub struct SpanMaskingConfig {
     pub random: f64,
     /// The parameter of the geometric distribution of lengths, in words: how likely a span is to end with each.
     pub end: f64,
-    /// Words of the longest span. Lengths are drawn among those up to it, so that their mean is 3.8, as published.
+    /// Words of the longest span. Lengths are drawn among those up to it, so that their mean is 3.8, as published; spans that
+    /// end early are shorter.
     pub longest: usize,
 }
 

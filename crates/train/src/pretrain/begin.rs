@@ -459,6 +459,7 @@ impl<'a> Job<'a> {
                 let problem = format!("an example has {} tokens at least, not {length}", task.shortest());
                 return Err(Error::recipe("batch.length", problem));
             }
+            may_be_held(*stage, *length)?;
             holds(stage.micro, "of the text that becomes an example", task.cut(*length).longest())?;
             holds(stage.micro, "of the longest row of a task", task.tasks().map_or(0, |tasks| tasks.longest))?;
         }
@@ -635,6 +636,22 @@ fn held_out(mixture: &Mixture, part: Part) -> Result<Option<Mixture>> {
         }
     }
     Ok(if corpora.is_empty() { None } else { Some(Mixture::new(corpora)?) })
+}
+
+/// Whether the tokens of a step, all of which are made before it, are so few that memory holds them. The largest batch of
+/// the papers here has 17 million (LAMB's).
+fn may_be_held(stage: Stage, length: usize) -> Result<()> {
+    const MOST: usize = 1 << 27;
+    let micro = match stage.micro {
+        Micro::Examples(examples) => examples.saturating_mul(length),
+        Micro::Tokens(tokens) => tokens,
+    };
+    let tokens = micro.saturating_mul(stage.accumulate);
+    if tokens <= MOST {
+        return Ok(());
+    }
+    let problem = format!("a step would have {tokens} tokens, more than the {MOST} that are made ahead of one");
+    Err(Error::recipe("batch", format!("{problem}: lower size, tokens or accumulate")))
 }
 
 /// Whether a micro-batch by tokens has room for so many.

@@ -109,8 +109,9 @@ pub struct Batches {
     /// reads, at most 512.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub length: Option<usize>,
-    /// Examples of a micro-batch. Default: 16, unless `tokens` are given. Where examples are far shorter than `length`,
-    /// as whole sentences of one document and pairs of sentences, it is tokens for so many of that length.
+    /// Examples of a micro-batch. Default: 16, unless `tokens` are given. Of whole sentences of one document (RoBERTa's
+    /// DOC-SENTENCES) and pairs of sentences it is tokens for so many of `length`. Other examples of a document end with it:
+    /// where documents are short, `tokens` says better how much a step learns from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<usize>,
     /// Tokens of text of a micro-batch, however many examples that is.
