@@ -233,7 +233,7 @@ pub struct GenerationArgs {
     )]
     pub encoder_no_repeat_ngram_size: Option<usize>,
 
-    /// Never say these words
+    /// Never say these words, as the tokenizer spells them alone and behind a space
     #[arg(
         long,
         help_heading = "What may be said",
@@ -294,7 +294,7 @@ pub struct GenerationArgs {
     )]
     pub top_logprobs: Option<usize>,
 
-    /// Set any other value of generation_config.json, for instance renormalize_logits=true; may be repeated
+    /// Set another value of generation_config.json that ptm knows, for instance renormalize_logits=true; may be repeated
     #[arg(
         long,
         help_heading = "Values and probabilities",

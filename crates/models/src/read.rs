@@ -180,8 +180,38 @@ pub(crate) fn read<M: Module>(
         }
         return Err(Error::MissingTensors { label: weights.label().to_owned(), names: reader.missing, hint });
     }
+    if let Some(name) = layer_beyond(&unused, &reader.used) {
+        tracing::warn!("{}: more layers than its config.json says, {name} for one: they are not read", weights.label());
+    }
     if !unused.is_empty() {
         tracing::debug!(count = unused.len(), first = %unused[0], "tensors without use");
     }
     Ok(Loaded { model, unused, new: reader.new })
+}
+
+/// The first of the `unused` tensors that differs from a used one by the number of its layer alone.
+fn layer_beyond<'a>(unused: &'a [String], used: &HashSet<String>) -> Option<&'a str> {
+    let is_number = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+    let alike =
+        |name: &str| name.split('.').map(|part| if is_number(part) { "#" } else { part }).collect::<Vec<_>>().join(".");
+    let known: HashSet<String> = used.iter().map(|name| alike(name)).filter(|name| name.contains('#')).collect();
+    unused.iter().map(String::as_str).find(|name| known.contains(&alike(name)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layers_beyond_the_configuration_are_found() {
+        let used: HashSet<String> =
+            ["h.0.attn.weight", "h.1.attn.weight", "wte.weight"].map(str::to_owned).into_iter().collect();
+        let beyond = |names: &[&str]| {
+            let unused: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+            layer_beyond(&unused, &used).map(str::to_owned)
+        };
+        assert_eq!(beyond(&["lm_head.weight", "h.2.attn.weight"]).as_deref(), Some("h.2.attn.weight"));
+        // other parts of a model are nothing to warn of
+        assert_eq!(beyond(&["lm_head.weight", "decoder.0.attn.weight", "h.0.attn.masked_bias"]), None);
+    }
 }

@@ -62,7 +62,7 @@ impl KeepArgs {
 pub fn apart(output: &Path, inputs: &[PathBuf]) -> anyhow::Result<()> {
     let name = output.display();
     if output == Path::new("-") {
-        let way = "leave --output out; --format jsonl or --json write them for machines";
+        let way = "leave --output out; --json prints them for machines";
         return Err(hinted("--output names a file, and - is none: answers go to standard output without it", way));
     }
     // what is not there yet is no input, and what cannot be opened is said where it is written

@@ -124,7 +124,8 @@ pub enum Error {
     },
     /// The network failed, after several attempts.
     #[error(
-        "{url}: {problem}; check the network, HF_ENDPOINT and proxy variables, or set HF_HUB_OFFLINE=1 to use the cache alone"
+        "{url}: {problem}; where a directory was meant, there is none of that name; else check the network, HF_ENDPOINT and proxy \
+         variables, or set HF_HUB_OFFLINE=1 to use the cache alone"
     )]
     Network {
         /// What was asked for.

@@ -114,9 +114,9 @@ impl AnswerFile {
             return Err(hinted(sentence, "give the inputs of the earlier run, or leave --resume out"));
         }
         if self.begun {
-            self.keep()?
+            self.keep()?;
         } else {
-            self.begin(0)?
+            self.begin(0)?;
         }
         if !quiet {
             let before = if self.held > 0 { format!(" after {} of an earlier run", self.held) } else { String::new() };
