@@ -144,8 +144,10 @@ fn rankings_have_error_records() {
         let part = std::fs::read_to_string(&output).unwrap();
         assert_eq!(part.lines().count(), 3, "{name}: {part}");
         std::fs::write(&output, format!("{part}{{\"ind")).unwrap();
-        let (_, said) = run(&["--output", path, "--resume"], 0);
+        // what the earlier run could not answer is told again
+        let (_, said) = run(&["--output", path, "--resume"], 2);
         assert!(said.contains("2 answers written after 3 of an earlier run"), "{name}: {said}");
+        assert!(said.contains("2 of 5 inputs could not be answered"), "{name}: {said}");
         let again = std::fs::read_to_string(&output).unwrap();
         assert!(again.starts_with(&part), "{name}: {again}");
         again.lines().zip(&read).for_each(|(line, wanted)| {
@@ -245,5 +247,46 @@ fn a_stopped_run_goes_on() {
         assert!(wanted.starts_with(&kept), "{name}: what is kept is the beginning");
         assert!(run(&part, &["--resume"]).status().unwrap().success());
         assert!(std::fs::read(&part).unwrap() == wanted, "{name}: not the same as without a stop");
+    }
+}
+
+/// A file that is an input too is not written, whatever it is called, and neither is one for which there is no answer.
+#[test]
+fn inputs_and_earlier_answers_are_not_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let texts = "a film\nanother\n";
+    for name in ["a.txt", "empty.txt", "kept.jsonl"] {
+        std::fs::write(at(name), if name == "empty.txt" { "" } else { texts }).unwrap();
+    }
+    std::os::unix::fs::symlink(at("a.txt"), at("link.txt")).unwrap();
+    std::fs::hard_link(at("a.txt"), at("same.txt")).unwrap();
+    let run = |more: &[&str]| {
+        let mut command = ptm();
+        refused(command.arg("classify").arg("-m").arg(parity("pipelines/heads/bert-sequence")).args(more))
+    };
+    let spelt = format!("{}/./a.txt", dir.path().display());
+    for output in [at("a.txt"), at("link.txt"), at("same.txt"), spelt] {
+        assert!(run(&["--file", &at("a.txt"), "--output", &output]).contains("this is an input too"), "{output}");
+        assert_eq!(std::fs::read_to_string(at("a.txt")).unwrap(), texts);
+    }
+    assert!(run(&["--file", &at("empty.txt"), "--output", &at("kept.jsonl")]).contains("holds no text"));
+    assert_eq!(std::fs::read_to_string(at("kept.jsonl")).unwrap(), texts);
+    assert!(run(&["--file", &at("a.txt"), "--output", "/dev/null"]).contains("no regular file"));
+    assert!(run(&["--file", &at("a.txt"), "--output", "-"]).contains("standard output"));
+}
+
+/// What a model says of an input names the place of that.
+#[test]
+fn errors_name_the_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("blank.txt");
+    std::fs::write(&file, format!("\n\na\n\n{}\n", "word ".repeat(300))).unwrap();
+    for more in [&[][..], &["--json"]] {
+        let mut command = ptm();
+        command.arg("classify").arg("-m").arg(parity("pipelines/heads/bert-sequence")).arg("--file").arg(&file);
+        let output = command.args(more).assert().code(2).get_output().clone();
+        let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert!(said.contains("blank.txt, line 5: a text has"), "{said}");
     }
 }

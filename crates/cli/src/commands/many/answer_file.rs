@@ -182,18 +182,22 @@ mod tests {
         let first = KeepArgs { output: Some(path.clone()), resume: false, print_config: false };
         let keep = KeepArgs { resume: true, ..first.clone() };
         let of = |keep: &KeepArgs| AnswerFile::of(keep, &Given::default());
-        drop(of(&first).unwrap());
+        of(&first).unwrap().unwrap().write(&1).unwrap();
         std::fs::write(&path, "{\"a\":1}\n[2]\n{\"a\"").unwrap();
         let mut file = of(&keep).unwrap().unwrap();
-        assert_eq!(file.held, 2);
+        assert_eq!((file.held, file.failed), (2, 0));
         file.write(&3).unwrap();
         file.flush().unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "{\"a\":1}\n[2]\n3\n");
         assert!(file.end(1, true).is_err(), "it holds more than one");
         std::fs::write(&path, "text\n").unwrap();
         assert!(of(&keep).is_err());
-        of(&first).unwrap();
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), "");
+        // what was there stays until there is an answer
+        let mut file = of(&first).unwrap().unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "text\n");
+        file.write(&4).unwrap();
+        drop(file);
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "4\n");
         // whose answers these are, nobody knows
         std::fs::write(dir.path().join("b.jsonl"), "1\n").unwrap();
         assert!(of(&KeepArgs { output: Some(dir.path().join("b.jsonl")), ..keep }).is_err());
