@@ -150,8 +150,8 @@ impl ObjectiveConfig {
     /// # Errors
     /// When a setting is out of range, or the vocabulary lacks a token.
     pub fn build(&self, vocabulary: &Vocabulary) -> Result<SequenceObjective> {
-        let variant = |variant, config: &VariantConfig| {
-            T5Variant::new(variant, config.rate, vocabulary).map(SequenceObjective::T5Variant)
+        let variant = |variant, config: VariantConfig| {
+            T5Variant::new(variant, config, vocabulary).map(SequenceObjective::T5Variant)
         };
         let pairs = |config: &NextSentenceConfig, otherwise| {
             NextSentence::new(config.clone(), otherwise, vocabulary).map(SequenceObjective::SentencePair)
@@ -192,12 +192,12 @@ impl ObjectiveConfig {
             Self::SpanCorruption(config) => {
                 SpanCorruption::new(*config, vocabulary).map(SequenceObjective::SpanCorruption)
             }
-            Self::PrefixLm(WithoutRate {}) => variant(Variant::PrefixLm, &VariantConfig::default()),
-            Self::BertStyle(config) => variant(Variant::BertStyle, config),
-            Self::MassStyle(config) => variant(Variant::MassStyle, config),
-            Self::Deshuffling(WithoutRate {}) => variant(Variant::Deshuffling, &VariantConfig::default()),
-            Self::IidSpans(config) => variant(Variant::IidSpans, config),
-            Self::IidDropped(config) => variant(Variant::IidDropped, config),
+            Self::PrefixLm(config) => variant(Variant::PrefixLm, (*config).into()),
+            Self::BertStyle(config) => variant(Variant::BertStyle, *config),
+            Self::MassStyle(config) => variant(Variant::MassStyle, *config),
+            Self::Deshuffling(config) => variant(Variant::Deshuffling, (*config).into()),
+            Self::IidSpans(config) => variant(Variant::IidSpans, *config),
+            Self::IidDropped(config) => variant(Variant::IidDropped, *config),
         }
     }
 }
@@ -298,7 +298,11 @@ impl SequenceObjective {
 
     /// Whether a text is a stretch of several documents.
     pub(crate) fn joins_documents(&self) -> bool {
-        matches!(self, Self::SpanCorruption(objective) if objective.config().across_documents)
+        match self {
+            Self::SpanCorruption(objective) => objective.config().across_documents,
+            Self::T5Variant(objective) => objective.config().across_documents,
+            _ => false,
+        }
     }
 
     /// Says where texts of `length` tokens ask for more sentinels than there are, or as often as not do.

@@ -20,15 +20,15 @@ pub struct SpanCorruptionConfig {
     pub mean_span: f64,
     /// Whether a sentinel more ends the target, as in the paper's figure 2; the published code has none there.
     pub final_sentinel: bool,
-    /// Whether texts are stretches of all documents one after the other, all of them full, as in the published code. By
-    /// itself each document is cut alone, and the first token of a stretch is always kept and the last one always drops
-    /// out, which are those of the document where it is short.
+    /// Whether texts are stretches of all documents one after the other, all of them full, as in the published code.
+    /// Otherwise each document is cut alone: then its first token is always kept, and where it is short its last one always
+    /// drops out, for a text begins with what is kept and ends with what isn't.
     pub across_documents: bool,
 }
 
 impl Default for SpanCorruptionConfig {
     fn default() -> Self {
-        Self { rate: 0.15, mean_span: 3.0, final_sentinel: false, across_documents: false }
+        Self { rate: 0.15, mean_span: 3.0, final_sentinel: false, across_documents: true }
     }
 }
 

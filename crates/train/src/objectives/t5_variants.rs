@@ -42,18 +42,35 @@ impl Variant {
 pub struct VariantConfig {
     /// The probability of each token to be chosen.
     pub rate: f64,
+    /// As in [`SpanCorruptionConfig`].
+    pub across_documents: bool,
 }
 
 impl Default for VariantConfig {
     fn default() -> Self {
-        Self { rate: 0.15 }
+        Self { rate: 0.15, across_documents: true }
     }
 }
 
-/// Of those that choose no tokens: they have no settings.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct WithoutRate {}
+/// Of those that choose no tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct WithoutRate {
+    /// As in [`SpanCorruptionConfig`].
+    pub across_documents: bool,
+}
+
+impl Default for WithoutRate {
+    fn default() -> Self {
+        Self { across_documents: true }
+    }
+}
+
+impl From<WithoutRate> for VariantConfig {
+    fn from(WithoutRate { across_documents }: WithoutRate) -> Self {
+        Self { across_documents, ..Self::default() }
+    }
+}
 
 /// Share of the chosen tokens that BERT-style corruption replaces by random ones.
 const RANDOM: f64 = 0.1;
@@ -62,7 +79,7 @@ const RANDOM: f64 = 0.1;
 #[derive(Clone, Debug)]
 pub struct T5Variant {
     variant: Variant,
-    rate: f64,
+    config: VariantConfig,
     /// What stands for a token that is hidden alone; of no account where none is. T5 has no mask: the published code takes
     /// the first sentinel.
     mask: u32,
@@ -74,12 +91,13 @@ pub struct T5Variant {
 }
 
 impl T5Variant {
-    /// `rate` is the probability of each token to be chosen, where tokens are.
+    /// `config` says how tokens are chosen, where they are.
     ///
     /// # Errors
     /// When the rate is not between 0 and 1, or the vocabulary lacks a token that ends a text, or sentinels where the
     /// variant needs them.
-    pub fn new(variant: Variant, rate: f64, vocabulary: &Vocabulary) -> Result<Self> {
+    pub fn new(variant: Variant, config: VariantConfig, vocabulary: &Vocabulary) -> Result<Self> {
+        let rate = config.rate;
         if !(rate > 0.0 && rate < 1.0) {
             return Err(Error::recipe("objective.rate", format!("should be between 0 and 1, not {rate}")));
         }
@@ -97,7 +115,12 @@ impl T5Variant {
         if words.is_empty() {
             return Err(Error::Input("every token of the tokenizer is special: there is none to learn".into()));
         }
-        Ok(Self { variant, rate, mask, spans, eos, words })
+        Ok(Self { variant, config, mask, spans, eos, words })
+    }
+
+    /// The settings.
+    pub fn config(&self) -> &VariantConfig {
+        &self.config
     }
 
     /// Says where texts of `length` tokens have, in the mean, more stretches of chosen tokens than there are sentinels.
@@ -107,7 +130,8 @@ impl T5Variant {
     pub(crate) fn check_sentinels(&self, length: usize) -> Result<()> {
         let Some(spans) = &self.spans else { return Ok(()) };
         // a stretch begins with the first token, and with each that follows one that isn't chosen
-        let stretches = self.rate + length.saturating_sub(1) as f64 * self.rate * (1.0 - self.rate);
+        let stretches =
+            self.config.rate + length.saturating_sub(1) as f64 * self.config.rate * (1.0 - self.config.rate);
         spans.check_sentinels(stretches, length)
     }
 
@@ -143,7 +167,7 @@ impl T5Variant {
 
     /// Each token by itself, at the rate.
     fn chosen(&self, length: usize, random: &mut ChaCha8Rng) -> Vec<bool> {
-        (0..length).map(|_| happens(self.rate, random)).collect()
+        (0..length).map(|_| happens(self.config.rate, random)).collect()
     }
 }
 
@@ -183,7 +207,7 @@ mod tests {
     use super::*;
 
     fn of(variant: Variant) -> T5Variant {
-        T5Variant::new(variant, 0.15, &vocabulary()).unwrap()
+        T5Variant::new(variant, VariantConfig::default(), &vocabulary()).unwrap()
     }
 
     fn ids(length: u32) -> Vec<u32> {
@@ -345,7 +369,9 @@ mod tests {
     fn sets_of_chosen_tokens_are_as_likely_as_their_tokens_are_together() {
         let ids = ids(4);
         for variant in [Variant::IidSpans, Variant::IidDropped] {
-            let objective = T5Variant::new(variant, 0.3, &vocabulary()).unwrap();
+            let objective =
+                T5Variant::new(variant, VariantConfig { rate: 0.3, ..VariantConfig::default() }, &vocabulary())
+                    .unwrap();
             let (mut random, mut counts) = (random(6), [0_u64; 16]);
             for _ in 0..100_000 {
                 let made = objective.corrupt(&text(&ids), &mut random).unwrap();

@@ -56,6 +56,10 @@ where
         // hardly ever
         const TRIES: usize = 100;
         let (ids, sentences) = window.joined(None);
+        // what the last documents that are judged leave over
+        if ids.len() < 2 {
+            return Ok(None);
+        }
         let mut last = None;
         for _ in 0..TRIES {
             match self.objective.corrupt(&Text { ids: &ids, sentences: &sentences }, None, random) {

@@ -50,7 +50,7 @@ fn runs_that_are_stopped_go_on_with_the_same_bits() {
     ];
     let others = [("bart", BART), ("distilbert", DISTILBERT), ("t5-mixture", T5), ("bart-mixture", BART)];
     let formats = [("full", ROBERTA), ("doc", ROBERTA), ("across", GPT2)];
-    let published = [("t5-across", T5), ("electra-segments", ELECTRA)];
+    let published = [("t5-apart", T5), ("electra-segments", ELECTRA)];
     let variants = [("bert_style", T5), ("mass_style", T5), ("deshuffling", T5), ("iid_dropped", BART)];
     let mixture = place.mixture("");
     for (name, model) in families.into_iter().chain(own).chain(others).chain(formats).chain(published).chain(variants) {
@@ -65,7 +65,7 @@ fn runs_that_are_stopped_go_on_with_the_same_bits() {
             "full" => Some("objective={name='masked_lm',format='full_sentences'}"),
             "doc" => Some("objective={name='masked_lm',format='doc_sentences'}"),
             "across" => Some("objective={name='causal_lm',across_documents=true}"),
-            "t5-across" => Some("objective={name='span_corruption',across_documents=true}"),
+            "t5-apart" => Some("objective={name='span_corruption',across_documents=false}"),
             "electra-segments" => Some("objective={name='replaced_token_detection',segments=true}"),
             "bert_style" => Some("objective.name=bert_style"),
             "mass_style" => Some("objective.name=mass_style"),
