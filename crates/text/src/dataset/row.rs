@@ -56,8 +56,8 @@ impl Row<'_> {
                 format!("the column for {name} is empty here")
             }
             None => format!(
-                "no column for {name}; the columns are {}: say which it is, --column {name}=… or in a \
-                 recipe data.columns.{name} = \"…\"",
+                "no column for {name}; the columns are {}: say which it is, --column {name}=…, in a recipe \
+                 data.columns.{name} = \"…\", and of text that is packed or a tokenizer learnt from --text-key …",
                 columns.join(", ")
             ),
         };
