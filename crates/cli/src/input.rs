@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, IsTerminal, Read, stdin};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Context;
 use serde_json::Value;
@@ -63,7 +64,7 @@ pub struct Stream {
 
 struct Lines {
     from: BufReader<Box<dyn Read + Send>>,
-    name: String,
+    name: Arc<str>,
     line: u64,
     form: Form,
     /// The names of columns, once they are read.
@@ -149,10 +150,10 @@ impl Lines {
         if path == Path::new("-") {
             return Ok(Self::new(Box::new(stdin()), "standard input".into(), form));
         }
-        Ok(Self::new(Box::new(opened(path)?), path.display().to_string(), form))
+        Ok(Self::new(Box::new(opened(path)?), path.display().to_string().into(), form))
     }
 
-    fn new(from: Box<dyn Read + Send>, name: String, form: Form) -> Self {
+    fn new(from: Box<dyn Read + Send>, name: Arc<str>, form: Form) -> Self {
         Self {
             from: BufReader::with_capacity(1 << 18, from),
             name,

@@ -191,11 +191,15 @@ pub(crate) fn read<M: Module>(
 
 /// The first of the `unused` tensors that differs from a used one by the number of its layer alone.
 fn layer_beyond<'a>(unused: &'a [String], used: &HashSet<String>) -> Option<&'a str> {
-    let is_number = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
-    let alike =
-        |name: &str| name.split('.').map(|part| if is_number(part) { "#" } else { part }).collect::<Vec<_>>().join(".");
-    let known: HashSet<String> = used.iter().map(|name| alike(name)).filter(|name| name.contains('#')).collect();
-    unused.iter().map(String::as_str).find(|name| known.contains(&alike(name)))
+    fn unnumbered(name: &str) -> Vec<&str> {
+        let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+        name.split('.').map(|part| if is_number(part) { "#" } else { part }).collect()
+    }
+    let mut layers = unused.iter().map(String::as_str).filter(|name| unnumbered(name).contains(&"#")).peekable();
+    // of most models none is unused: then the names of those used are not gone through
+    layers.peek()?;
+    let known: HashSet<Vec<&str>> = used.iter().map(|name| unnumbered(name)).collect();
+    layers.find(|name| known.contains(&unnumbered(name)))
 }
 
 #[cfg(test)]

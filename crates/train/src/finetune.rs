@@ -19,6 +19,7 @@ use ptm_models::heads::Head;
 use ptm_models::names::Names;
 use ptm_models::{Model, Pass};
 use ptm_text::dataset::{Example, Labels};
+use serde_json::{Map, Value};
 
 pub use batch::{Batch, Gold, Item, Part, Sequence};
 pub use begin::{finetune, pursue};
@@ -127,7 +128,7 @@ where
 
     fn save(&self, model: &Self::Model, dir: &Path) -> Result<()> {
         model.save(dir)?;
-        copy_tokenizer(&self.source, dir)
+        copy_tokenizer(&self.source, dir, usize::MAX)
     }
 }
 
@@ -150,14 +151,60 @@ const TOKENIZER_FILES: [&str; 15] = [
     "generation_config.json",
 ];
 
-/// Copies the files of the tokenizer that a model goes with.
-pub(crate) fn copy_tokenizer(from: &Path, to: &Path) -> Result<()> {
+/// The file that says how long texts may be.
+const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
+
+/// Copies the files of the tokenizer that a model goes with, which reads at most `longest` tokens.
+pub(crate) fn copy_tokenizer(from: &Path, to: &Path, longest: usize) -> Result<()> {
     for name in TOKENIZER_FILES {
         let source = from.join(name);
         if source.is_file() {
             let failed = |error| Error::File { action: "read", path: source.clone(), source: error };
-            ptm_models::files::write_atomic(&to.join(name), &std::fs::read(&source).map_err(failed)?)?;
+            let mut bytes = std::fs::read(&source).map_err(failed)?;
+            if name == TOKENIZER_CONFIG
+                && let Some(mended) = promised(&bytes, longest)
+            {
+                bytes = mended;
+            }
+            ptm_models::files::write_atomic(&to.join(name), &bytes)?;
         }
     }
     Ok(())
+}
+
+/// A tokenizer's configuration that promises texts of at most `longest` tokens, where `config` promises longer ones: a
+/// family's usual length may be more than a small model's.
+fn promised(config: &[u8], longest: usize) -> Option<Vec<u8>> {
+    let mut config = serde_json::from_slice::<Map<String, Value>>(config).ok().filter(|_| longest < usize::MAX)?;
+    let promised = config.get_mut("model_max_length")?;
+    if promised.as_f64()? <= longest as f64 {
+        return None;
+    }
+    *promised = longest.into();
+    let mut text = serde_json::to_vec_pretty(&config).ok()?;
+    text.push(b'\n');
+    Some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokenizers_promise_no_longer_texts_than_the_model_reads() {
+        let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let path = to.path().join(TOKENIZER_CONFIG);
+        copy_tokenizer(from.path(), to.path(), 64).unwrap();
+        assert!(!path.exists(), "there is none to mend");
+        for (promised, longest, kept) in
+            [("512", 64, 64.0), ("1e30", 64, 64.0), ("48", 64, 48.0), ("1e30", usize::MAX, 1e30)]
+        {
+            let text = format!("{{\"b\":1,\"model_max_length\":{promised},\"a\":2}}");
+            std::fs::write(from.path().join(TOKENIZER_CONFIG), text).unwrap();
+            copy_tokenizer(from.path(), to.path(), longest).unwrap();
+            let config: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+            assert_eq!(config["model_max_length"].as_f64(), Some(kept));
+            assert_eq!((&config["a"], &config["b"]), (&2.into(), &1.into()));
+        }
+    }
 }

@@ -53,13 +53,28 @@ pub struct Text<'a> {
     pub sentences: &'a [usize],
 }
 
+impl Text<'_> {
+    /// Where one sentence ends and the next one begins.
+    pub(crate) fn borders(&self) -> impl Iterator<Item = usize> {
+        self.sentences.iter().copied().filter(|&at| at > 0 && at < self.ids.len())
+    }
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
+    use serde_json::Value;
+
     use super::Text;
     pub(crate) use super::vocabulary::tests::vocabulary;
 
     /// A text of one sentence.
     pub(crate) fn text(ids: &[u32]) -> Text<'_> {
         Text { ids, sentences: &[0] }
+    }
+
+    /// A list of numbers in a golden file.
+    pub(crate) fn numbers<N: TryFrom<u64>>(value: &Value) -> Vec<N> {
+        let number = |value: &Value| value.as_u64().and_then(|number| N::try_from(number).ok()).unwrap();
+        value.as_array().unwrap().iter().map(number).collect()
     }
 }

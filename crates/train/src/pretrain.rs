@@ -26,7 +26,6 @@ use burn::module::Module;
 use burn::prelude::*;
 use ptm_models::Pass;
 use ptm_models::names::Names;
-use serde_json::Value;
 
 pub use begin::{Sources, check, pretrain};
 pub use recipe::Recipe;
@@ -156,28 +155,8 @@ impl<T: Pretraining> Objective for Pretrained<T> {
 
     fn save(&self, model: &T::Model, dir: &Path) -> Result<()> {
         self.train.task.save(model, dir)?;
-        copy_tokenizer(&self.tokenizer, dir)?;
-        promise(dir, self.longest)
+        copy_tokenizer(&self.tokenizer, dir, self.longest)
     }
-}
-
-/// Sees to it that the tokenizer of a model directory promises no longer texts than the model reads: a family's usual
-/// length may be more than a small model's.
-fn promise(dir: &Path, longest: usize) -> Result<()> {
-    let path = dir.join("tokenizer_config.json");
-    if longest == usize::MAX {
-        return Ok(());
-    }
-    let Ok(text) = std::fs::read(&path) else { return Ok(()) };
-    let Ok(mut config) = serde_json::from_slice::<serde_json::Map<String, Value>>(&text) else { return Ok(()) };
-    match config.get_mut("model_max_length") {
-        Some(promised) if promised.as_f64().is_some_and(|promised| promised > longest as f64) => {
-            *promised = longest.into();
-        }
-        _ => return Ok(()),
-    }
-    let text = serde_json::to_string_pretty(&config).map_err(|error| Error::Input(error.to_string()))?;
-    Ok(ptm_models::files::write_atomic(&path, format!("{text}\n").as_bytes())?)
 }
 
 /// What the unigram baseline loses.
@@ -290,22 +269,5 @@ mod tests {
         );
         assert!((mixed.get("loss").unwrap() - 2.75).abs() < 1e-12);
         assert!((mixed.get("unigram_loss").unwrap() - 4.0).abs() < 1e-12);
-    }
-
-    #[test]
-    fn tokenizers_promise_no_longer_texts_than_the_model_reads() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("tokenizer_config.json");
-        promise(dir.path(), 64).unwrap();
-        assert!(!path.exists(), "there is none to mend");
-        for (promised, longest, kept) in
-            [("512", 64, 64.0), ("1e30", 64, 64.0), ("48", 64, 48.0), ("1e30", usize::MAX, 1e30)]
-        {
-            std::fs::write(&path, format!("{{\"b\":1,\"model_max_length\":{promised},\"a\":2}}")).unwrap();
-            promise(dir.path(), longest).unwrap();
-            let config: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
-            assert_eq!(config["model_max_length"].as_f64(), Some(kept));
-            assert_eq!((&config["a"], &config["b"]), (&2.into(), &1.into()));
-        }
     }
 }

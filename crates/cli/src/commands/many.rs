@@ -170,11 +170,11 @@ impl<I, A: Serialize> Many<'_, I, A> {
         // before each input that can be read, and after the last: the lines that cannot
         let (mut inputs, mut places, mut wrong) = (Vec::new(), Vec::new(), vec![Vec::new()]);
         for (number, record) in (done as u64..).zip(records) {
-            let at = record.as_ref().ok().map(|record| record.place.clone());
+            let own = record.as_ref().ok().map(|record| record.place.clone());
             match record.and_then(|record| (self.read)(number, record)) {
                 Ok(input) => {
                     inputs.push(input);
-                    places.extend(at);
+                    places.extend(own);
                     wrong.push(Vec::new());
                 }
                 Err(error) => wrong.last_mut().expect("there is one").push(error),

@@ -1,6 +1,7 @@
 //! One line of what comes in, and the texts in it.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
@@ -18,7 +19,7 @@ pub struct Record {
 /// A line of a file, or all of it.
 #[derive(Clone, Debug)]
 pub struct Place {
-    pub(super) file: String,
+    pub(super) file: Arc<str>,
     /// From 1; 0 for the whole file.
     pub(super) line: u64,
 }

@@ -211,7 +211,7 @@ mod tests {
     use serde_json::Value;
 
     use super::super::draws::tests::random;
-    use super::super::tests::vocabulary;
+    use super::super::tests::{numbers, vocabulary};
     use super::*;
 
     /// A text of sentences of ten tokens.
@@ -257,10 +257,7 @@ mod tests {
     #[test]
     fn the_same_draws_make_the_published_noise() {
         let golden: Value = serde_json::from_str(include_str!("../../../../parity/objectives/denoising.json")).unwrap();
-        let numbers = |value: &Value| -> Vec<usize> {
-            value.as_array().unwrap().iter().map(|n| n.as_u64().unwrap() as usize).collect()
-        };
-        let ids = |value: &Value| numbers(value).into_iter().map(|id| id as u32).collect::<Vec<u32>>();
+        let (numbers, ids) = (numbers::<usize>, numbers::<u32>);
         let mask = golden["mask"].as_u64().unwrap() as u32;
         let mut put_in = 0;
         for case in golden["cases"].as_array().unwrap() {

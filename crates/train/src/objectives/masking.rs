@@ -205,17 +205,9 @@ mod tests {
 
     use super::super::Text;
     use super::super::next_sentence::{NextSentence, NextSentenceConfig, Otherwise};
-    use super::super::tests::vocabulary;
+    use super::super::tests::{numbers, vocabulary};
     use super::super::vocabulary::tests::of_pieces;
     use super::*;
-
-    fn numbers(value: &Value) -> Vec<usize> {
-        value.as_array().unwrap().iter().map(|n| n.as_u64().unwrap() as usize).collect()
-    }
-
-    fn ids(value: &Value) -> Vec<u32> {
-        numbers(value).into_iter().map(|id| id as u32).collect()
-    }
 
     /// What `parity/objectives/masking.py` wrote, and its vocabulary.
     fn golden() -> (Value, Vocabulary) {
@@ -229,14 +221,14 @@ mod tests {
     /// Hides `units` of `made` as the draws of a case say, and compares what is read and foretold.
     fn agrees(read: Vec<u32>, units: &[Range<usize>], case: &Value, vocabulary: &Vocabulary) {
         let masking = Masking::new(0.8, 0.1, vocabulary).unwrap();
-        let [replaced, random, words] = ["replaced", "random", "words"].map(|key| numbers(&case[key]));
+        let [replaced, random, words] = ["replaced", "random", "words"].map(|key| numbers::<usize>(&case[key]));
         let segments = vec![0; read.len()];
         let made = hidden(read, segments, units, |place, id, _| match (replaced[place], random[place]) {
             (1, _) => masking.replace(id, Fate::Mask, &mut super::draws::tests::random(0)),
             (_, 1) => words[place] as u32,
             _ => masking.replace(id, Fate::Keep, &mut super::draws::tests::random(0)),
         });
-        assert_eq!(made.ids, ids(&case["input_ids"]));
+        assert_eq!(made.ids, numbers::<u32>(&case["input_ids"]));
         let mut labels = vec![-100; made.ids.len()];
         made.chosen.iter().zip(&made.targets).for_each(|(&place, &id)| labels[place] = i64::from(id));
         assert_eq!(Value::from(labels), case["labels"]);
@@ -244,9 +236,9 @@ mod tests {
 
     /// The tokens that were drawn, of `units`.
     fn drawn(units: Vec<Range<usize>>, case: &Value) -> Vec<Range<usize>> {
-        let chosen = numbers(&case["chosen"]);
+        let chosen = numbers::<usize>(&case["chosen"]);
         assert_eq!(units.iter().map(|unit| unit.start).collect::<Vec<_>>(), {
-            let free = numbers(&case["free"]);
+            let free = numbers::<usize>(&case["free"]);
             (0..free.len()).filter(|&place| free[place] == 1).collect::<Vec<_>>()
         });
         units.into_iter().filter(|unit| chosen[unit.start] == 1).collect()
@@ -257,7 +249,7 @@ mod tests {
     fn the_same_draws_hide_the_same_tokens() {
         let (golden, vocabulary) = golden();
         for case in golden["tokens"].as_array().unwrap() {
-            let read = ids(&case["ids"]);
+            let read = numbers::<u32>(&case["ids"]);
             let units = drawn(units(&read, false, &vocabulary), case);
             agrees(read, &units, case, &vocabulary);
         }
@@ -269,7 +261,7 @@ mod tests {
     fn the_same_order_hides_the_same_words() {
         let (golden, vocabulary) = golden();
         for case in golden["words"].as_array().unwrap() {
-            let read = ids(&case["ids"]);
+            let read = numbers::<u32>(&case["ids"]);
             let order: Vec<Vec<usize>> = case["order"].as_array().unwrap().iter().map(numbers).collect();
             let order: Vec<Range<usize>> = order.iter().map(|word| word[0]..word[0] + word.len()).collect();
             let mut sorted = order.clone();
@@ -285,7 +277,7 @@ mod tests {
     fn the_same_draws_make_the_same_pairs() {
         let (golden, vocabulary) = golden();
         for case in golden["order"].as_array().unwrap() {
-            let read = ids(&case["ids"]);
+            let read = numbers::<u32>(&case["ids"]);
             let at = read.iter().position(|&id| id == 3).unwrap();
             let (a, b) = (&read[1..at], &read[at + 1..read.len() - 1]);
             let label = case["label"].as_u64().unwrap() as u32;
@@ -298,7 +290,7 @@ mod tests {
             let text = Text { ids: &whole, sentences: &[0, first.len()] };
             let pair = objective.corrupt(&text, None, read.len(), &mut random(1)).unwrap();
             assert_eq!((pair.label, pair.masked.original()), (label, read.clone()));
-            assert_eq!(pair.masked.segments, ids(&case["segments"]));
+            assert_eq!(pair.masked.segments, numbers::<u32>(&case["segments"]));
             let units = drawn(units(&read, false, &vocabulary), case);
             agrees(read, &units, case, &vocabulary);
         }

@@ -71,8 +71,6 @@ pub struct NextSentence {
     config: NextSentenceConfig,
     otherwise: Otherwise,
     masked_lm: MaskedLm,
-    cls: u32,
-    sep: u32,
 }
 
 /// What frames a pair: `[CLS] A [SEP] B [SEP]`.
@@ -92,7 +90,7 @@ impl NextSentence {
             return Err(Error::recipe("objective.masking.format", problem));
         }
         let masked_lm = MaskedLm::new(config.masking.clone(), vocabulary).map_err(of_masking)?;
-        Ok(Self { config, otherwise, masked_lm, cls: vocabulary.cls()?, sep: vocabulary.sep()? })
+        Ok(Self { config, otherwise, masked_lm })
     }
 
     /// The settings.
@@ -134,7 +132,7 @@ impl NextSentence {
             Text { ids: text.ids, sentences: text.sentences }
         };
         let (first, second) = self.divide(&text, random);
-        let alone = starts(&text).nth(1).is_none();
+        let alone = text.borders().next().is_none();
         let is_random = self.otherwise == Otherwise::Random && other.is_some_and(|other| !other.ids.is_empty());
         // one sentence has no second that follows it, as in BERT's code
         let negative = match self.otherwise {
@@ -158,19 +156,13 @@ impl NextSentence {
             let longer = if first.len() > second.len() { &mut first } else { &mut second };
             *longer = if draws::happens(0.5, random) { &longer[1..] } else { &longer[..longer.len() - 1] };
         }
-        let mut ids = vec![self.cls];
-        ids.extend_from_slice(first);
-        ids.push(self.sep);
-        let begin = ids.len();
-        ids.extend_from_slice(second);
-        ids.push(self.sep);
-        let segments = (0..ids.len()).map(|place| u32::from(place >= begin)).collect();
-        Ok(SentencePair { masked: self.masked_lm.hide(ids, segments, random)?, label: u32::from(negative) })
+        let masked = self.masked_lm.corrupt_pair((first, second), random)?;
+        Ok(SentencePair { masked, label: u32::from(negative) })
     }
 
     /// Two neighbours: what is before a random boundary of sentences and what follows, or a sentence and the next one.
     fn divide<'a>(&self, text: &Text<'a>, random: &mut ChaCha8Rng) -> (&'a [u32], &'a [u32]) {
-        let starts: Vec<usize> = starts(text).skip(1).collect();
+        let starts: Vec<usize> = text.borders().collect();
         if starts.is_empty() {
             return text.ids.split_at(random.random_range(1..text.ids.len()));
         }
@@ -228,9 +220,8 @@ fn of_masking(error: Error) -> Error {
 }
 
 /// Where sentences begin in a text that isn't empty: the first at 0.
-fn starts<'a>(text: &Text<'a>) -> impl Iterator<Item = usize> + 'a {
-    let (length, sentences) = (text.ids.len(), text.sentences);
-    [0].into_iter().chain(sentences.iter().copied().filter(move |&at| at > 0 && at < length))
+fn starts(text: &Text<'_>) -> impl Iterator<Item = usize> {
+    [0].into_iter().chain(text.borders())
 }
 
 /// The place of whole sentences, two at least, that have so many tokens as are `wanted`, in a text that has more; of one of

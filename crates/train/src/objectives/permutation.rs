@@ -255,7 +255,7 @@ fn ranks(chosen: &[bool], frame: &[usize], order: &[usize]) -> Vec<Option<u32>> 
 mod tests {
     use serde_json::Value;
 
-    use super::super::tests::{text, vocabulary};
+    use super::super::tests::{numbers, text, vocabulary};
     use super::draws::tests::{chi_square, random};
     use super::*;
 
@@ -356,17 +356,14 @@ mod tests {
     fn the_collator_of_transformers_agrees() {
         let golden: Value =
             serde_json::from_str(include_str!("../../../../parity/objectives/permutation.json")).unwrap();
-        let numbers = |value: &Value| -> Vec<usize> {
-            value.as_array().unwrap().iter().map(|n| n.as_u64().unwrap() as usize).collect()
-        };
         let mut most = 0;
         for case in golden["cases"].as_array().unwrap() {
-            let (frame, order) = (numbers(&case["special"]), numbers(&case["order"]));
+            let (frame, order) = (numbers::<usize>(&case["special"]), numbers::<usize>(&case["order"]));
             let length = order.len();
             let mut chosen = vec![false; length];
             let (mut place, mut last) = (0, 0);
             for draw in case["draws"].as_array().unwrap() {
-                let draw = numbers(draw);
+                let draw = numbers::<usize>(draw);
                 chosen.iter_mut().skip(place + draw[1]).take(draw[0]).for_each(|chosen| *chosen = true);
                 last = place;
                 place += 6 * draw[0];
@@ -374,7 +371,7 @@ mod tests {
             assert!(last < length && place >= length);
             frame.iter().for_each(|&place| chosen[place] = false);
             let targets: Vec<usize> = draws::places(&chosen);
-            assert_eq!(targets, numbers(&case["targets"]));
+            assert_eq!(targets, numbers::<usize>(&case["targets"]));
             let ranks = ranks(&chosen, &frame, &order);
             let made = Permuted { ids: vec![0; length], targets, ranks, ..Permuted::default() };
             let hidden = case["hidden"].as_str().unwrap().as_bytes();
@@ -394,20 +391,17 @@ mod tests {
     fn the_authors_code_agrees_on_who_sees_whom() {
         let golden: Value =
             serde_json::from_str(include_str!("../../../../parity/objectives/two_streams.json")).unwrap();
-        let numbers = |value: &Value| -> Vec<usize> {
-            value.as_array().unwrap().iter().map(|n| n.as_u64().unwrap() as usize).collect()
-        };
         let mut predicted = 0;
         for case in golden["cases"].as_array().unwrap() {
-            let (frame, order) = (numbers(&case["frame"]), numbers(&case["order"]));
+            let (frame, order) = (numbers::<usize>(&case["frame"]), numbers::<usize>(&case["order"]));
             let length = order.len();
             let mut chosen = vec![false; length];
-            numbers(&case["chosen"]).into_iter().for_each(|place| chosen[place] = true);
+            numbers::<usize>(&case["chosen"]).into_iter().for_each(|place| chosen[place] = true);
             frame.iter().for_each(|&place| chosen[place] = false);
             let objective = objective(PermutationConfig::default());
             let (a, b) = (vec![20; frame[0]], vec![20; length - FRAME - frame[0]]);
             let made = objective.arranged(Vec::new(), &a, &b, &chosen, &order);
-            assert_eq!(made.targets, numbers(&case["targets"]));
+            assert_eq!(made.targets, numbers::<usize>(&case["targets"]));
             predicted += made.targets.len();
             let hidden = case["hidden"].as_str().unwrap().bytes().map(|digit| digit == b'1');
             for (pair, (visible, hidden)) in made.visible().zip(hidden).enumerate() {

@@ -139,7 +139,7 @@ impl ReplacedTokenDetection {
     fn divided(&self, text: &Text<'_>, random: &mut ChaCha8Rng) -> Option<usize> {
         const ALONE: f64 = 0.1;
         let length = text.ids.len();
-        let inner: Vec<usize> = text.sentences.iter().copied().filter(|&at| at > 0 && at < length).collect();
+        let inner: Vec<usize> = text.borders().collect();
         if !self.config.segments || inner.is_empty() || draws::happens(ALONE, random) {
             return None;
         }

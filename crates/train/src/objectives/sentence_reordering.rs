@@ -95,7 +95,7 @@ impl SentenceReordering {
     /// # Errors
     /// When the text has fewer than two sentences.
     pub fn corrupt(&self, text: &Text<'_>, random: &mut ChaCha8Rng) -> Result<Classified> {
-        let starts: Vec<usize> = text.sentences.iter().copied().filter(|&at| at > 0 && at < text.ids.len()).collect();
+        let starts: Vec<usize> = text.borders().collect();
         if starts.is_empty() {
             return Err(Error::Input(
                 "sentences can be reordered where there are two at least: give a longer text".into(),

@@ -174,7 +174,7 @@ fn noise_mask(dropped: &[bool], kept: &[bool]) -> Vec<bool> {
 pub(super) mod tests {
     use serde_json::Value;
 
-    use super::super::tests::{text, vocabulary};
+    use super::super::tests::{numbers, text, vocabulary};
     use super::draws::tests::{chi_square, random};
     use super::*;
 
@@ -185,10 +185,6 @@ pub(super) mod tests {
     /// What `parity/objectives/span_corruption.py` wrote.
     pub fn golden() -> Value {
         serde_json::from_str(include_str!("../../../../parity/objectives/span_corruption.json")).unwrap()
-    }
-
-    pub fn numbers(value: &Value) -> Vec<u32> {
-        value.as_array().unwrap().iter().map(|number| number.as_u64().unwrap() as u32).collect()
     }
 
     /// Its texts.
@@ -241,7 +237,7 @@ pub(super) mod tests {
     #[test]
     fn the_same_shuffles_give_what_the_published_code_makes() {
         let golden = golden();
-        let flags = |value: &Value| -> Vec<bool> { numbers(value).into_iter().map(|flag| flag == 1).collect() };
+        let flags = |value: &Value| -> Vec<bool> { numbers::<u32>(value).into_iter().map(|flag| flag == 1).collect() };
         for case in golden["spans"].as_array().unwrap() {
             let config = SpanCorruptionConfig {
                 rate: case["rate"].as_f64().unwrap(),
@@ -256,7 +252,7 @@ pub(super) mod tests {
             let mask = noise_mask(&dropped, &kept);
             assert_eq!(mask, flags(&case["mask"]));
             let made = objective.split(&whole(length), &mask).unwrap();
-            assert_eq!(published(&made, &objective), [numbers(&case["source"]), numbers(&case["target"])]);
+            assert_eq!(published(&made, &objective), [&case["source"], &case["target"]].map(numbers::<u32>));
         }
     }
 

@@ -183,7 +183,7 @@ mod tests {
 
     use super::super::draws::tests::{chi_square, random};
     use super::super::masking::hidden;
-    use super::super::tests::{text, vocabulary};
+    use super::super::tests::{numbers, text, vocabulary};
     use super::super::vocabulary::tests::with_words;
     use super::*;
 
@@ -236,16 +236,18 @@ mod tests {
     fn the_same_spans_are_hidden_and_bounded_as_by_the_authors_code() {
         let golden: Value =
             serde_json::from_str(include_str!("../../../../parity/objectives/span_masking.json")).unwrap();
-        let numbers = |value: &Value| -> Vec<usize> {
-            value.as_array().unwrap().iter().map(|n| n.as_u64().unwrap() as usize).collect()
-        };
-        let ids = |value: &Value| -> Vec<u32> { numbers(value).into_iter().map(|id| id as u32).collect() };
+        let ids = numbers::<u32>;
         let mask = golden["mask"].as_u64().unwrap() as u32;
         let (mut fates, mut bounds) = (std::collections::BTreeSet::new(), 0);
         for case in golden["cases"].as_array().unwrap() {
             let (text, want) = (ids(&case["ids"]), ids(&case["masked"]));
-            let spans: Vec<Range<usize>> =
-                case["spans"].as_array().unwrap().iter().map(numbers).map(|span| span[0]..span[1]).collect();
+            let spans: Vec<Range<usize>> = case["spans"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(numbers)
+                .map(|span: Vec<usize>| span[0]..span[1])
+                .collect();
             let fate =
                 |place: usize| case["fates"][spans.iter().position(|span| span.contains(&place)).unwrap()].as_str();
             let masked = hidden(text.clone(), vec![0; text.len()], &spans, |place, id, _| match fate(place).unwrap() {
@@ -268,7 +270,7 @@ mod tests {
                 // theirs have 15 tokens at most
                 pairs.last_mut().unwrap().extend((within < 15).then_some(text[place] as usize));
             }
-            assert_eq!(pairs, case["pairs"].as_array().unwrap().iter().map(numbers).collect::<Vec<_>>());
+            assert_eq!(pairs, case["pairs"].as_array().unwrap().iter().map(numbers::<usize>).collect::<Vec<_>>());
             bounds += pairs.len();
         }
         assert!(fates.len() == 3 && bounds > 8, "{fates:?}, {bounds}");

@@ -130,8 +130,8 @@ impl T5Variant {
     pub(crate) fn check_sentinels(&self, length: usize) -> Result<()> {
         let Some(spans) = &self.spans else { return Ok(()) };
         // a stretch begins with the first token, and with each that follows one that isn't chosen
-        let stretches =
-            self.config.rate + length.saturating_sub(1) as f64 * self.config.rate * (1.0 - self.config.rate);
+        let rate = self.config.rate;
+        let stretches = rate + length.saturating_sub(1) as f64 * rate * (1.0 - rate);
         spans.check_sentinels(stretches, length)
     }
 
@@ -201,8 +201,8 @@ fn dropped(ids: &[u32], chosen: &[bool]) -> Denoised {
 
 #[cfg(test)]
 mod tests {
-    use super::super::span_corruption::tests::{golden, numbers, published, whole};
-    use super::super::tests::{text, vocabulary};
+    use super::super::span_corruption::tests::{golden, published, whole};
+    use super::super::tests::{numbers, text, vocabulary};
     use super::draws::tests::{chi_square, random};
     use super::*;
 
@@ -323,8 +323,9 @@ mod tests {
         for case in golden["variants"].as_array().unwrap() {
             let length = case["length"].as_u64().unwrap() as usize;
             let ids = whole(length);
-            let pair = |name: &str| [&case[name]["source"], &case[name]["target"]].map(numbers);
-            let chosen = |name: &str| -> Vec<bool> { numbers(&case[name]["chosen"]).iter().map(|&n| n == 1).collect() };
+            let pair = |name: &str| [&case[name]["source"], &case[name]["target"]].map(numbers::<u32>);
+            let chosen =
+                |name: &str| -> Vec<bool> { numbers::<u32>(&case[name]["chosen"]).iter().map(|&n| n == 1).collect() };
             let own = |made: Denoised| [made.source, made.target];
             for name in ["bert_style", "mass_style"] {
                 let put: Vec<(usize, u32)> =

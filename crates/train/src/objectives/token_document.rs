@@ -54,7 +54,7 @@ impl TokenDocument {
     /// # Errors
     /// As [`Self::classify`].
     pub fn halved(&self, text: &Text<'_>) -> Result<Classified> {
-        let starts: Vec<usize> = text.sentences.iter().copied().filter(|&at| at > 0 && at < text.ids.len()).collect();
+        let starts: Vec<usize> = text.borders().collect();
         let at = starts.get(starts.len() / 2).copied().unwrap_or(text.ids.len() / 2);
         let (segment, rest) = text.ids.split_at(at);
         self.classify(segment, &[rest])

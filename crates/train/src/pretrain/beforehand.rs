@@ -1,9 +1,13 @@
-//! What can be said before the first step: which classes of examples the corpora cannot give, and which parts of a loss
-//! would have nothing to learn or to be judged by.
+//! What can be said before the first step: whether tokenizer, corpora and batches are what a run needs, which classes of
+//! examples the corpora cannot give, and which parts of a loss would have nothing to learn or to be judged by.
 
-use ptm_text::corpus::{Corpus, Mixture, Part};
+use std::path::Path;
+
+use ptm_text::Tokenizer;
+use ptm_text::corpus::{Corpus, Mixture, Order, Part};
 
 use super::plan::{Item, Plan};
+use super::recipe::{Micro, Stage};
 use super::task::{Pretraining, Turn, numbers};
 use crate::error::{Error, Result};
 use crate::training::Watch;
@@ -88,6 +92,73 @@ pub(super) fn all_classes_come(mixture: &Mixture, part: Part, needs: Needs, watc
     }
     let problem = problems.join("; ");
     Err(Error::recipe("corpus.packed", format!("{problem}: pack other text, a document a text")))
+}
+
+/// Whether `tokenizer` says of ids what that of the model in `from` says, if it has one.
+///
+/// # Errors
+/// When an id is of another token: a row of the embeddings would stand for something else.
+pub(super) fn are_alike(tokenizer: &Tokenizer, from: &Path) -> Result<()> {
+    let Ok(own) = Tokenizer::from_dir(from) else { return Ok(()) };
+    // rows that one of them leaves free may become something
+    let differs = |id: &u32| matches!((own.token(*id), tokenizer.token(*id)), (Some(own), Some(new)) if own != new);
+    let Some(id) = (0..=own.max_id().min(tokenizer.max_id())).find(differs) else { return Ok(()) };
+    let [was, is] = [&own, tokenizer].map(|one| one.token(id).unwrap_or_default());
+    let problem = format!("the id {id} is {is:?} in it and {was:?} in the tokenizer of model.from");
+    Err(Error::recipe("model.tokenizer", format!("{problem}: leave it out, a model goes on with its own")))
+}
+
+/// The corpora that have a document in `part`, small ones may hold none out; none where none has one.
+pub(super) fn held_out(mixture: &Mixture, part: Part) -> Result<Option<Mixture>> {
+    let mut corpora = Vec::new();
+    for (corpus, weight) in mixture.corpora() {
+        if corpus.documents(part, Order::AsIs, 0).next().transpose()?.is_some() {
+            corpora.push((corpus.clone(), *weight));
+        }
+    }
+    Ok(if corpora.is_empty() { None } else { Some(Mixture::new(corpora)?) })
+}
+
+/// Whether the tokens of a step, all of which are made before it, are so few that memory holds them. The largest batch of
+/// the papers here has 17 million (LAMB's).
+pub(super) fn may_be_held(stage: Stage, length: usize) -> Result<()> {
+    const MOST: usize = 1 << 27;
+    let micro = match stage.micro {
+        Micro::Examples(examples) => examples.saturating_mul(length),
+        Micro::Tokens(tokens) => tokens,
+    };
+    let tokens = micro.saturating_mul(stage.accumulate);
+    if tokens <= MOST {
+        return Ok(());
+    }
+    let problem = format!("a step would have {tokens} tokens, more than the {MOST} that are made ahead of one");
+    Err(Error::recipe("batch", format!("{problem}: lower size, tokens or accumulate")))
+}
+
+/// Whether a micro-batch by tokens has room for so many.
+pub(super) fn holds(micro: Micro, of_what: &str, needed: usize) -> Result<()> {
+    match micro {
+        Micro::Tokens(tokens) if tokens < needed => {
+            let problem = format!("{tokens} tokens are fewer than the {needed} {of_what}");
+            Err(Error::recipe("batch.tokens", format!("{problem}: give more, or shorter examples")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Compares what is to be read with its checksums: a run takes hours, and a token that another has become in a file shows
+/// in no loss. Someone who stops the run meanwhile stops this too.
+pub(super) fn intact(mixture: &Mixture, watch: &mut dyn Watch) -> Result<()> {
+    const LONG: u64 = 4 << 30;
+    for (corpus, _) in mixture.corpora() {
+        let bytes = corpus.shards().1;
+        if bytes >= LONG {
+            let (place, size) = (corpus.dir().display(), bytes >> 30);
+            watch.note(&format!("{place}: its {size} GiB are compared with their checksums"));
+        }
+        corpus.verify(&mut |_| !watch.stop())?;
+    }
+    Ok(())
 }
 
 impl<T: Pretraining> Plan<T> {

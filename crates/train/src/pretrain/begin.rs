@@ -9,10 +9,10 @@ use ptm_models::{
     BartConfig, Body, Configuration, DecoderConfig, EncoderConfig, Family, Kind, Pair, T5Config, XlnetConfig,
 };
 use ptm_text::Tokenizer;
-use ptm_text::corpus::{Corpus, Mixture, Order, Part, SpanKind, Split};
+use ptm_text::corpus::{Corpus, Mixture, Part, SpanKind, Split};
 use serde_json::{Map, Value};
 
-use super::beforehand::all_classes_come;
+use super::beforehand::{all_classes_come, are_alike, held_out, holds, intact, may_be_held};
 use super::causal::CausalTask;
 use super::continual::ContinualTask;
 use super::cutting::Cut;
@@ -459,7 +459,6 @@ impl<'a> Job<'a> {
                 let problem = format!("an example has {} tokens at least, not {length}", task.shortest());
                 return Err(Error::recipe("batch.length", problem));
             }
-            may_be_held(*stage, *length)?;
             holds(stage.micro, "of the text that becomes an example", task.cut(*length).longest())?;
             holds(stage.micro, "of the longest row of a task", task.tasks().map_or(0, |tasks| tasks.longest))?;
         }
@@ -535,6 +534,7 @@ impl<'a> Job<'a> {
                 return Err(Error::recipe("batch.length", format!("{problem}: give fewer")));
             }
             holds(stage.micro, "of an example", length)?;
+            may_be_held(stage, length)?;
             Ok((stage, length))
         });
         stages.collect()
@@ -601,20 +601,6 @@ fn complete(config: &mut Map<String, Value>, family: Family, tokenizer: &Tokeniz
     }
 }
 
-/// Whether `tokenizer` says of ids what that of the model in `from` says, if it has one.
-///
-/// # Errors
-/// When an id is of another token: a row of the embeddings would stand for something else.
-fn are_alike(tokenizer: &Tokenizer, from: &Path) -> Result<()> {
-    let Ok(own) = Tokenizer::from_dir(from) else { return Ok(()) };
-    // rows that one of them leaves free may become something
-    let differs = |id: &u32| matches!((own.token(*id), tokenizer.token(*id)), (Some(own), Some(new)) if own != new);
-    let Some(id) = (0..=own.max_id().min(tokenizer.max_id())).find(differs) else { return Ok(()) };
-    let [was, is] = [&own, tokenizer].map(|one| one.token(id).unwrap_or_default());
-    let problem = format!("the id {id} is {is:?} in it and {was:?} in the tokenizer of model.from");
-    Err(Error::recipe("model.tokenizer", format!("{problem}: leave it out, a model goes on with its own")))
-}
-
 /// The configuration of a generator whose width is a share of the discriminator's, in whole heads of the same size.
 fn generator(json: &Map<String, Value>, config: &EncoderConfig, share: f64) -> Result<EncoderConfig> {
     let heads = ((config.heads as f64 * share).round() as usize).max(1);
@@ -625,59 +611,6 @@ fn generator(json: &Map<String, Value>, config: &EncoderConfig, share: f64) -> R
         json.insert(name.into(), value.into());
     }
     Ok(EncoderConfig::from_json(json)?)
-}
-
-/// The corpora that have a document in `part`, small ones may hold none out; none where none has one.
-fn held_out(mixture: &Mixture, part: Part) -> Result<Option<Mixture>> {
-    let mut corpora = Vec::new();
-    for (corpus, weight) in mixture.corpora() {
-        if corpus.documents(part, Order::AsIs, 0).next().transpose()?.is_some() {
-            corpora.push((corpus.clone(), *weight));
-        }
-    }
-    Ok(if corpora.is_empty() { None } else { Some(Mixture::new(corpora)?) })
-}
-
-/// Whether the tokens of a step, all of which are made before it, are so few that memory holds them. The largest batch of
-/// the papers here has 17 million (LAMB's).
-fn may_be_held(stage: Stage, length: usize) -> Result<()> {
-    const MOST: usize = 1 << 27;
-    let micro = match stage.micro {
-        Micro::Examples(examples) => examples.saturating_mul(length),
-        Micro::Tokens(tokens) => tokens,
-    };
-    let tokens = micro.saturating_mul(stage.accumulate);
-    if tokens <= MOST {
-        return Ok(());
-    }
-    let problem = format!("a step would have {tokens} tokens, more than the {MOST} that are made ahead of one");
-    Err(Error::recipe("batch", format!("{problem}: lower size, tokens or accumulate")))
-}
-
-/// Whether a micro-batch by tokens has room for so many.
-fn holds(micro: Micro, of_what: &str, needed: usize) -> Result<()> {
-    match micro {
-        Micro::Tokens(tokens) if tokens < needed => {
-            let problem = format!("{tokens} tokens are fewer than the {needed} {of_what}");
-            Err(Error::recipe("batch.tokens", format!("{problem}: give more, or shorter examples")))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Compares what is to be read with its checksums: a run takes hours, and a token that another has become in a file shows
-/// in no loss. Someone who stops the run meanwhile stops this too.
-fn intact(mixture: &Mixture, watch: &mut dyn Watch) -> Result<()> {
-    const LONG: u64 = 4 << 30;
-    for (corpus, _) in mixture.corpora() {
-        let bytes = corpus.shards().1;
-        if bytes >= LONG {
-            let (place, size) = (corpus.dir().display(), bytes >> 30);
-            watch.note(&format!("{place}: its {size} GiB are compared with their checksums"));
-        }
-        corpus.verify(&mut |_| !watch.stop())?;
-    }
-    Ok(())
 }
 
 /// The corpora of a recipe with their weights.

@@ -11,7 +11,7 @@ use ptm_text::corpus::Span;
 use rand_chacha::ChaCha8Rng;
 
 use super::beforehand::Needs;
-use super::cutting::{Cut, Window};
+use super::cutting::{Cut, Window, sentences_within};
 use super::task::{Answers, Others, Pretraining, Turn};
 use crate::error::{Error, Result};
 use crate::objectives::Text;
@@ -232,11 +232,7 @@ impl Pretraining for ContinualTask {
         // a stretch of another document, as a step of such windows alone would learn nothing
         for _ in 0..TRIES {
             let Some(document) = others.draw(window, random)? else { break };
-            let own = &document.ids;
-            let end = match document.sentences.iter().rfind(|&&start| start > 0 && start <= ids.len()) {
-                Some(&start) if ids.len() < own.len() => start,
-                _ => ids.len().min(own.len()),
-            };
+            let (end, own) = (sentences_within(&document, 0, ids.len()), &document.ids);
             let sentences: Vec<usize> = document.sentences.iter().copied().filter(|&at| at < end).collect();
             let text = Text { ids: &own[..end], sentences: &sentences };
             let spans = document.spans.iter().copied().filter(|span| span.end <= end).collect();

@@ -221,7 +221,7 @@ fn sentences_to(document: &Document, from: usize, filled: usize, most: usize) ->
 }
 
 /// The same of a sequence that has sentences of one document alone: few tokens don't remain at the document's end.
-fn sentences_within(document: &Document, from: usize, most: usize) -> usize {
+pub fn sentences_within(document: &Document, from: usize, most: usize) -> usize {
     let to = sentences_to(document, from, 0, most);
     let (length, few) = (document.ids.len(), few(most));
     if !(1..few).contains(&(length - to)) {

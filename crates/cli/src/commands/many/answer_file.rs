@@ -69,6 +69,11 @@ impl AnswerFile {
         self.keep()
     }
 
+    /// What was there goes, where the answers are the first of their run.
+    fn make_room(&mut self) -> anyhow::Result<()> {
+        if self.begun { Ok(()) } else { self.begin(0) }
+    }
+
     /// An input, each in its turn, also those that the earlier run answered.
     ///
     /// # Errors
@@ -79,9 +84,7 @@ impl AnswerFile {
     }
 
     pub fn write(&mut self, answer: &impl Serialize) -> anyhow::Result<()> {
-        if !self.begun {
-            self.begin(0)?;
-        }
+        self.make_room()?;
         let failed = || format!("{}: cannot write", self.path.display());
         write_answer(&mut self.to, answer).with_context(failed)?;
         self.to.write_all(b"\n").with_context(failed)?;
@@ -113,11 +116,8 @@ impl AnswerFile {
             let sentence = format!("{path}: it holds {} answers, but there are {seen} inputs", self.held);
             return Err(hinted(sentence, "give the inputs of the earlier run, or leave --resume out"));
         }
-        if self.begun {
-            self.keep()?;
-        } else {
-            self.begin(0)?;
-        }
+        self.make_room()?;
+        self.keep()?;
         if !quiet {
             let before = if self.held > 0 { format!(" after {} of an earlier run", self.held) } else { String::new() };
             report::note(&format!("{}: {} answers written{before}", self.path.display(), self.written));
@@ -166,7 +166,9 @@ fn whole_lines(file: &File, path: &Path) -> anyhow::Result<(usize, usize, u64)> 
             ));
         }
         lines += 1;
-        failed += usize::from(serde_json::from_slice::<Failed>(&line).is_ok());
+        // most lines are answers, which are not read again
+        let may_fail = line.starts_with(b"{\"error\":");
+        failed += usize::from(may_fail && serde_json::from_slice::<Failed>(&line).is_ok());
         whole += length as u64;
     }
 }
